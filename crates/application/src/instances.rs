@@ -1,0 +1,278 @@
+//! Connections to trackers.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use domain::{
+    Credential, Instance, InstanceId, InstancePatch, InstanceStatus, Invalid, NewInstance, Scope,
+    Slug, instance,
+};
+
+use crate::ports::{
+    Clock, Connection, ConnectionReport, Ids, InstanceStore, ListPage, Listing, SecretRef,
+    SourceAdapter, SourceError, SourceErrorKind, Sources, StoreError, SyncStore, Vault,
+};
+use crate::{Ctx, Error};
+
+/// Use cases around instances.
+pub struct InstanceService {
+    store: Arc<dyn InstanceStore>,
+    sync: Arc<dyn SyncStore>,
+    vault: Arc<dyn Vault>,
+    sources: Sources,
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn Ids>,
+}
+
+impl InstanceService {
+    /// Puts the service together.
+    pub fn new(
+        store: Arc<dyn InstanceStore>,
+        sync: Arc<dyn SyncStore>,
+        vault: Arc<dyn Vault>,
+        sources: Sources,
+        clock: Arc<dyn Clock>,
+        ids: Arc<dyn Ids>,
+    ) -> Self {
+        Self {
+            store,
+            sync,
+            vault,
+            sources,
+            clock,
+            ids,
+        }
+    }
+
+    /// Connects a source to the tenant.
+    pub async fn create(&self, ctx: &Ctx, new: NewInstance) -> Result<Instance, Error> {
+        ctx.require(Scope::InstancesWrite)?;
+        let Some(adapter) = self.sources.get(&new.source) else {
+            return Err(Invalid::not_one_of(
+                "/source",
+                "is not a known source",
+                self.sources.names(),
+            )
+            .into());
+        };
+        instance::check_name(&new.name)?;
+        let base_url = new
+            .base_url
+            .or_else(|| adapter.default_base_url())
+            .ok_or_else(|| Invalid::one("/base_url", "is required for this source"))?;
+        let base_url = instance::check_base_url(&base_url)?;
+        adapter.check_credential(&new.credentials)?;
+        let settings = adapter.check_settings(&new.settings)?;
+        let now = self.clock.now();
+        let plain_slug = Slug::of(&new.name);
+        let mut created = Instance {
+            id: InstanceId::new(self.ids.uuid()),
+            slug: plain_slug.clone(),
+            source: new.source,
+            name: new.name.trim().to_owned(),
+            base_url,
+            settings,
+            status: InstanceStatus::Active,
+            created_at: now,
+            updated_at: now,
+        };
+        let sealed = self.seal(ctx, created.id, &new.credentials).await?;
+        for n in 2..100 {
+            match self.store.insert(ctx, &created, &sealed).await {
+                Ok(()) => return Ok(created),
+                Err(StoreError::Conflict(_)) => created.slug = plain_slug.numbered(n),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Conflict {
+            what: format!("there are many instances called {} already", created.name),
+            hint: "choose another name".into(),
+        })
+    }
+
+    /// Newest first.
+    pub async fn list(&self, ctx: &Ctx, page: &ListPage) -> Result<Listing<Instance>, Error> {
+        ctx.require(Scope::InstancesRead)?;
+        Ok(self.store.list(ctx, page).await?)
+    }
+
+    /// One instance.
+    pub async fn get(&self, ctx: &Ctx, id: InstanceId) -> Result<Instance, Error> {
+        ctx.require(Scope::InstancesRead)?;
+        self.find(ctx, id).await
+    }
+
+    /// Changes an instance.
+    ///
+    /// A new base URL needs new credentials: otherwise whoever may change an address could have the stored
+    /// secret sent to a host of their own.
+    pub async fn update(
+        &self,
+        ctx: &Ctx,
+        id: InstanceId,
+        patch: InstancePatch,
+    ) -> Result<Instance, Error> {
+        ctx.require(Scope::InstancesWrite)?;
+        let mut instance = self.find(ctx, id).await?;
+        let adapter = self.adapter(&instance)?;
+        if let Some(name) = patch.name {
+            instance::check_name(&name)?;
+            instance.name = name.trim().to_owned();
+        }
+        if let Some(base_url) = patch.base_url {
+            let base_url = instance::check_base_url(&base_url)?;
+            if base_url != instance.base_url && patch.credentials.is_none() {
+                return Err(Invalid::one(
+                    "/credentials",
+                    "must be given anew when base_url changes",
+                )
+                .into());
+            }
+            instance.base_url = base_url;
+        }
+        if let Some(settings) = patch.settings {
+            instance.settings = adapter.check_settings(&settings)?;
+        }
+        let sealed = match &patch.credentials {
+            Some(credential) => {
+                adapter.check_credential(credential)?;
+                if instance.status == InstanceStatus::ReconnectRequired {
+                    instance.status = InstanceStatus::Active;
+                }
+                Some(self.seal(ctx, id, credential).await?)
+            }
+            None => None,
+        };
+        match patch.paused {
+            Some(true) => instance.status = InstanceStatus::Paused,
+            Some(false) if instance.status == InstanceStatus::Paused => {
+                instance.status = InstanceStatus::Active
+            }
+            _ => {}
+        }
+        instance.updated_at = self.clock.now();
+        if self.store.update(ctx, &instance, sealed.as_ref()).await? {
+            Ok(instance)
+        } else {
+            Err(unknown(id))
+        }
+    }
+
+    /// Disconnects an instance and removes everything synced through it.
+    pub async fn delete(&self, ctx: &Ctx, id: InstanceId) -> Result<(), Error> {
+        ctx.require(Scope::InstancesWrite)?;
+        if self.store.delete(ctx, id).await? {
+            Ok(())
+        } else {
+            Err(unknown(id))
+        }
+    }
+
+    /// Signs in to the tracker and reports what works. Not done while the tracker has asked to wait.
+    pub async fn test(&self, ctx: &Ctx, id: InstanceId) -> Result<ConnectionReport, Error> {
+        ctx.require(Scope::InstancesWrite)?;
+        let instance = self.find(ctx, id).await?;
+        self.refuse_while_limited(ctx, id).await?;
+        let adapter = self.adapter(&instance)?;
+        let connection = self.connect(ctx, &instance).await?;
+        Ok(adapter.test_connection(&connection).await?)
+    }
+
+    async fn refuse_while_limited(&self, ctx: &Ctx, id: InstanceId) -> Result<(), Error> {
+        let Some(run) = self.sync.active_run(ctx, id).await? else {
+            return Ok(());
+        };
+        let Some(run) = self.sync.find(ctx, run).await? else {
+            return Ok(());
+        };
+        let limited = run
+            .error
+            .as_ref()
+            .is_some_and(|error| error.code == "source_rate_limited");
+        let wait = run
+            .resume_at
+            .and_then(|at| (at - self.clock.now()).to_std().ok());
+        match wait {
+            Some(wait) if limited => Err(Error::Source(SourceError {
+                retry_after: Some(wait),
+                ..SourceError::new(
+                    SourceErrorKind::RateLimited,
+                    "the source has asked to wait before the next request",
+                )
+            })),
+            _ => Ok(()),
+        }
+    }
+
+    async fn connect(&self, ctx: &Ctx, instance: &Instance) -> Result<Connection, Error> {
+        let sealed = self
+            .store
+            .credential(ctx, instance.id)
+            .await?
+            .ok_or_else(|| unknown(instance.id))?;
+        open_connection(ctx, self.vault.as_ref(), instance, &sealed).await
+    }
+
+    async fn find(&self, ctx: &Ctx, id: InstanceId) -> Result<Instance, Error> {
+        self.store.find(ctx, id).await?.ok_or_else(|| unknown(id))
+    }
+
+    fn adapter(&self, instance: &Instance) -> Result<&Arc<dyn SourceAdapter>, Error> {
+        self.sources
+            .get(&instance.source)
+            .ok_or_else(|| Error::Conflict {
+                what: format!("this installation has no adapter for {}", instance.source),
+                hint: "upgrade Patchbay, or delete the instance".into(),
+            })
+    }
+
+    async fn seal(
+        &self,
+        ctx: &Ctx,
+        id: InstanceId,
+        credential: &Credential,
+    ) -> Result<crate::ports::Sealed, Error> {
+        Ok(self
+            .vault
+            .seal(
+                ctx,
+                SecretRef::InstanceCredential(id),
+                &credential.to_plaintext(),
+            )
+            .await?)
+    }
+}
+
+impl std::fmt::Debug for InstanceService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("InstanceService")
+    }
+}
+
+fn unknown(id: InstanceId) -> Error {
+    Error::not_found(format!("the instance {id}"))
+}
+
+/// Opens the credential and makes the connection an adapter needs.
+pub(crate) async fn open_connection(
+    ctx: &Ctx,
+    vault: &dyn Vault,
+    instance: &Instance,
+    sealed: &crate::ports::Sealed,
+) -> Result<Connection, Error> {
+    let plaintext = vault
+        .open(ctx, SecretRef::InstanceCredential(instance.id), sealed)
+        .await?;
+    let credential = Credential::from_plaintext(&plaintext).ok_or_else(|| {
+        Error::Internal(StoreError::Internal(
+            "a stored credential has an unknown form".into(),
+        ))
+    })?;
+    Ok(Connection {
+        instance: instance.id,
+        base_url: instance.base_url.clone(),
+        credential,
+        settings: instance.settings.clone(),
+        requests: AtomicI64::new(0),
+    })
+}

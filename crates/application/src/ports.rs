@@ -1,0 +1,95 @@
+//! What the use cases need from outside, as promises.
+
+mod access;
+mod clock;
+mod instances;
+mod jobs;
+mod source;
+mod sync;
+mod templates;
+mod vault;
+mod work_items;
+
+pub use access::{AccessStore, KnownKey, NewKey, Tenant};
+pub use clock::{Clock, Ids};
+pub use instances::InstanceStore;
+pub use jobs::{Job, JobHandler, JobOutcome, JobQueue, QueueStats};
+pub use source::{
+    Capabilities, Connection, ConnectionReport, Page, PageRequest, PendingItem, ProjectRef,
+    SourceAdapter, SourceError, SourceErrorKind, Sources, StreamScope, StreamSpec,
+};
+pub use sync::{
+    CommitOutcome, DeadLetter, Finish, Freshness, NewRun, PageCommit, RunFilter, Slice, SliceKey,
+    StreamCommit, StreamState, SyncStore,
+};
+pub use templates::{RowSet, TemplateCatalog, TemplateRunner};
+pub use vault::{Sealed, SecretRef, Vault};
+pub use work_items::WorkItemStore;
+
+use async_trait::async_trait;
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Something of that name or key exists already; the text names what, in the tenant's own terms.
+    #[error("{0} already exists")]
+    Conflict(&'static str),
+    /// Somebody else has taken over the run; what was to be written is not.
+    #[error("another worker has taken over")]
+    Fenced,
+    /// A statement took longer than it may.
+    #[error("timed out after {limit_ms} ms")]
+    Timeout {
+        /// The limit.
+        limit_ms: u64,
+    },
+    /// The database cannot be reached, or has no connection left; worth another try.
+    #[error("the database is not available")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Anything else: a fault of ours.
+    #[error("the database refused")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// One page of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Listing<T> {
+    /// The page, in the list's order.
+    pub items: Vec<T>,
+    /// Where the next page begins; `None` on the last.
+    pub next: Option<ListCursor>,
+}
+
+/// Where a list goes on: behind this position. Opaque to callers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListCursor {
+    /// The sort key of the last row, as text.
+    pub after: String,
+    /// The id of the last row.
+    pub id: uuid::Uuid,
+}
+
+/// How much of a list to read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListPage {
+    /// Most rows, 1 to 200.
+    pub limit: i64,
+    /// Where to begin.
+    pub cursor: Option<ListCursor>,
+}
+
+/// One thing readiness depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HealthCheck {
+    /// `database`, `schema`, `master_key`, …
+    pub name: &'static str,
+    /// `Err` with what is wrong and what to do.
+    pub result: Result<(), String>,
+}
+
+/// Whether this process is fit to serve.
+#[async_trait]
+pub trait Health: Send + Sync {
+    /// All checks; answers within two seconds.
+    async fn check(&self) -> Vec<HealthCheck>;
+}

@@ -1,0 +1,283 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use domain::{
+    Cursor, Instance, InstanceId, InstanceStatus, PageRecords, Run, RunCounts, RunError, RunId,
+    RunKind, RunState, Slug, StreamName,
+};
+
+use super::{ListPage, Listing, PendingItem, ProjectRef, Sealed, StoreError};
+use crate::Ctx;
+
+/// A run to be started.
+#[derive(Debug, Clone)]
+pub struct NewRun {
+    /// Its id.
+    pub id: RunId,
+    /// The instance to read.
+    pub instance_id: InstanceId,
+    /// What to do.
+    pub kind: RunKind,
+}
+
+/// Which runs to list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RunFilter {
+    /// Of one instance.
+    pub instance: Option<InstanceId>,
+    /// In one state.
+    pub state: Option<RunState>,
+}
+
+/// The right to write for a run. A later slice of the same run makes it void.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SliceKey {
+    /// The run.
+    pub run: RunId,
+    /// The instance of the run.
+    pub instance: InstanceId,
+    /// The fencing token.
+    pub fence: i64,
+}
+
+/// What a worker needs to go on with a run.
+#[derive(Debug)]
+pub struct Slice {
+    /// The right to write.
+    pub key: SliceKey,
+    /// The run as it stands.
+    pub run: Run,
+    /// The instance it reads.
+    pub instance: Instance,
+    /// The instance's credential.
+    pub credential: Sealed,
+    /// The projects found at the beginning of this run, in order; empty before that.
+    pub projects: Vec<ProjectRef>,
+    /// Where each stream of each project stands.
+    pub streams: Vec<StreamState>,
+    /// How often in a row the source failed without a page in between.
+    pub failures: i32,
+}
+
+/// Where a stream of a project stands. `project` is empty for streams over pending items.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamState {
+    /// The stream.
+    pub stream: StreamName,
+    /// The project's immutable id at the source.
+    pub project: String,
+    /// The run whose pass this is.
+    pub run: Option<RunId>,
+    /// Where that pass goes on.
+    pub cursor: Option<Cursor>,
+    /// Whether that pass is complete.
+    pub complete: bool,
+    /// The latest change seen in this pass.
+    pub pass_watermark: Option<DateTime<Utc>>,
+    /// The latest change seen in the last complete pass: where an incremental run begins.
+    pub watermark: Option<DateTime<Utc>>,
+    /// What the source gave to recognise an unchanged answer by.
+    pub validator: Option<String>,
+}
+
+/// Moves a stream on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamCommit {
+    /// The stream.
+    pub stream: StreamName,
+    /// The project's immutable id at the source; empty for streams over pending items.
+    pub project: String,
+    /// Where it goes on; `None` completes the pass.
+    pub cursor: Option<Cursor>,
+    /// Whether the pass is complete.
+    pub complete: bool,
+    /// The latest change seen in this page.
+    pub watermark: Option<DateTime<Utc>>,
+    /// A new validator; what is stored stays when `None`.
+    pub validator: Option<String>,
+    /// Objects of the source in this page, for progress.
+    pub seen: i64,
+    /// Objects in the whole pass, when the source told.
+    pub estimate: Option<i64>,
+}
+
+/// One page to be written, with everything that moves along with it.
+#[derive(Debug)]
+pub struct PageCommit {
+    /// The objects.
+    pub records: PageRecords,
+    /// The stream's new position.
+    pub stream: StreamCommit,
+    /// Requests sent for it.
+    pub requests: i64,
+    /// When the page was fetched.
+    pub fetched_at: DateTime<Utc>,
+    /// Ends the slice: the continuation is enqueued in the same transaction.
+    pub end_slice: bool,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct CommitOutcome {
+    /// What was written.
+    pub counts: RunCounts,
+    /// Someone asked to cancel the run.
+    pub cancel_requested: bool,
+}
+
+/// How a run ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finish {
+    /// `Succeeded` becomes `Partial` when there are dead letters of this run.
+    pub state: RunState,
+    /// Why, when it failed.
+    pub error: Option<RunError>,
+    /// A new status of the instance, when the tracker refused its credential.
+    pub instance_status: Option<InstanceStatus>,
+}
+
+/// How fresh an instance's data is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Freshness {
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// Its short name.
+    pub slug: Slug,
+    /// Its source's name.
+    pub source: String,
+    /// Up to when changes at the source are known to be here: the beginning of the last successful run.
+    pub synced_at: Option<DateTime<Utc>>,
+    /// When a backfill last ended with success.
+    pub backfilled_at: Option<DateTime<Utc>>,
+    /// The unfinished run, if any, and its state.
+    pub active_run: Option<(RunId, RunKind, RunState)>,
+    /// Why the last run failed, if it did.
+    pub last_error: Option<RunError>,
+    /// Live work items stored.
+    pub items: i64,
+    /// Objects that could not be mapped and wait for somebody to look.
+    pub dead_letters: i64,
+}
+
+/// An object that could not be mapped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadLetter {
+    /// Its id.
+    pub id: uuid::Uuid,
+    /// The run that met it last.
+    pub run_id: RunId,
+    /// The stream it came with.
+    pub stream: String,
+    /// Its id at the source, as far as it could be read.
+    pub source_id: String,
+    /// What is wrong with it.
+    pub error: String,
+    /// When it was first met.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Runs, the positions of their streams, and what they write.
+#[async_trait]
+pub trait SyncStore: Send + Sync {
+    /// Saves a run and enqueues its first job in one transaction.
+    ///
+    /// [`StoreError::Conflict`] when the instance has an unfinished run.
+    async fn start(&self, ctx: &Ctx, run: &NewRun) -> Result<(), StoreError>;
+
+    /// The unfinished run of an instance.
+    async fn active_run(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+    ) -> Result<Option<RunId>, StoreError>;
+
+    /// `None` when it does not exist for this tenant.
+    async fn find(&self, ctx: &Ctx, run: RunId) -> Result<Option<Run>, StoreError>;
+
+    /// Newest first.
+    async fn list(
+        &self,
+        ctx: &Ctx,
+        filter: &RunFilter,
+        page: &ListPage,
+    ) -> Result<Listing<Run>, StoreError>;
+
+    /// Marks the run to be cancelled; one that no worker has taken ends at once, a waiting one is woken.
+    /// Does nothing to a finished one. `None` when it does not exist for this tenant.
+    async fn request_cancel(&self, ctx: &Ctx, run: RunId) -> Result<Option<Run>, StoreError>;
+
+    /// Takes the run over: state `running`, a new fencing token. `None` when the run is finished or gone.
+    async fn begin_slice(&self, ctx: &Ctx, run: RunId) -> Result<Option<Slice>, StoreError>;
+
+    /// Notes the projects of this run and their keys. [`StoreError::Fenced`] as below.
+    async fn set_projects(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        projects: &[ProjectRef],
+    ) -> Result<(), StoreError>;
+
+    /// Items whose details are not read yet, oldest entry first.
+    async fn pending_items(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+        limit: usize,
+    ) -> Result<Vec<PendingItem>, StoreError>;
+
+    /// How many items' details are not read yet.
+    async fn count_pending(&self, ctx: &Ctx, instance: InstanceId) -> Result<i64, StoreError>;
+
+    /// Writes a page: objects, stream position, counts, progress, dead letters and, at the end of a slice, the
+    /// continuation, all in one transaction. Rows that are as stored are not written. Safe to repeat.
+    ///
+    /// [`StoreError::Fenced`] when a later slice has begun; nothing is written then.
+    async fn commit_page(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        page: PageCommit,
+    ) -> Result<CommitOutcome, StoreError>;
+
+    /// State `waiting` until `resume_at`, with the continuation enqueued in the same transaction.
+    async fn suspend(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        resume_at: DateTime<Utc>,
+        why: &RunError,
+        requests: i64,
+    ) -> Result<(), StoreError>;
+
+    /// Ends the run, brings the daily metrics of the instance up to date, and moves the freshness.
+    async fn finish(&self, ctx: &Ctx, slice: &SliceKey, finish: &Finish) -> Result<(), StoreError>;
+
+    /// Whether someone asked to cancel the run, or it is no longer ours to write.
+    async fn should_stop(&self, ctx: &Ctx, slice: &SliceKey) -> Result<bool, StoreError>;
+
+    /// Freshness of one instance or of all, by slug.
+    async fn freshness(
+        &self,
+        ctx: &Ctx,
+        instance: Option<InstanceId>,
+    ) -> Result<Vec<Freshness>, StoreError>;
+
+    /// Freshness of all instances, by slug; may be up to two seconds old, so that every answer can carry it.
+    async fn cached_freshness(&self, ctx: &Ctx) -> Result<Arc<Vec<Freshness>>, StoreError>;
+
+    /// Objects that could not be mapped, newest first.
+    async fn dead_letters(
+        &self,
+        ctx: &Ctx,
+        run: RunId,
+        page: &ListPage,
+    ) -> Result<Listing<DeadLetter>, StoreError>;
+
+    /// The projects of an instance, by key.
+    async fn projects(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+    ) -> Result<Vec<(domain::ProjectId, ProjectRef, String)>, StoreError>;
+}

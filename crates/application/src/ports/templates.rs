@@ -1,0 +1,44 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use domain::template::{Argument, Column, Template};
+use serde_json::{Map, Value};
+
+use super::StoreError;
+use crate::Ctx;
+
+/// The published templates.
+pub trait TemplateCatalog: Send + Sync {
+    /// All of them, by name.
+    fn list(&self) -> &[Arc<Template>];
+
+    /// `None` when there is none of that name.
+    fn find(&self, name: &str) -> Option<&Arc<Template>> {
+        self.list().iter().find(|template| template.name == name)
+    }
+}
+
+/// Rows of a template.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowSet {
+    /// The columns, in order.
+    pub columns: Vec<Column>,
+    /// The rows as objects keyed by column name.
+    pub rows: Vec<Map<String, Value>>,
+    /// There were more rows than the limit, or more bytes than the cap.
+    pub truncated: bool,
+}
+
+/// Runs templates.
+#[async_trait]
+pub trait TemplateRunner: Send + Sync {
+    /// Runs one: as the reader role, one prepared statement in a read-only transaction that is always rolled
+    /// back, with timeout, row and byte caps.
+    async fn run(
+        &self,
+        ctx: &Ctx,
+        template: &Template,
+        arguments: &[Argument],
+        limit: i64,
+    ) -> Result<RowSet, StoreError>;
+}

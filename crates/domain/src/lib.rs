@@ -1,0 +1,25 @@
+//! The nouns and rules of Patchbay: tenants, principals, instances, work items, runs and templates.
+//!
+//! Nothing here does I/O, reads a clock or is async. Text from outside is parsed into these types at the
+//! edge; inside they are trusted.
+
+pub mod api_key;
+pub mod credential;
+pub mod ids;
+pub mod instance;
+pub mod invalid;
+pub mod principal;
+pub mod record;
+pub mod run;
+pub mod template;
+pub mod work_item;
+
+pub use api_key::ApiKey;
+pub use credential::Credential;
+pub use ids::*;
+pub use instance::{Instance, InstancePatch, InstanceStatus, NewInstance, SourceKind};
+pub use invalid::{FieldError, Invalid};
+pub use principal::{KeyKind, Principal, Scope, Scopes, Slug};
+pub use record::{PageRecords, Unmapped};
+pub use run::{Cursor, Progress, Run, RunCounts, RunError, RunKind, RunState, StreamName};
+pub use work_item::{PriorityNorm, StatusNorm, TypeNorm, WorkItem, WorkItemFilter};

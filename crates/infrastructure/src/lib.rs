@@ -1,0 +1,8 @@
+//! Adapters to the outside: PostgreSQL, the trackers, encryption, time.
+
+pub mod clock;
+pub mod egress;
+pub mod postgres;
+pub mod sources;
+pub mod templates;
+pub mod vault;
