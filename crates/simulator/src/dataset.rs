@@ -3,6 +3,7 @@
 
 pub(crate) mod fragments;
 pub(crate) mod item;
+pub(crate) mod person;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -136,7 +137,7 @@ impl Repository {
         object["owner"]["login"] = json!(owner);
         object["url"] = json!(format!("{}/repos/{full_name}", fragments::API));
         object["html_url"] = json!(format!("{}/{full_name}", fragments::WEB));
-        self.fragments.set(self.object, object.to_string());
+        self.fragments.set(self.object, &object.to_string());
         self.full_name = full_name.to_owned();
         self.changed();
     }

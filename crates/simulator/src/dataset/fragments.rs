@@ -42,8 +42,8 @@ impl Fragments {
         Fragment(self.0.len() - 1)
     }
 
-    pub(crate) fn set(&mut self, fragment: Fragment, text: String) {
-        self.0[fragment.0] = self.compact(&text).into();
+    pub(crate) fn set(&mut self, fragment: Fragment, text: &str) {
+        self.0[fragment.0] = self.compact(text).into();
     }
 
     pub(crate) fn rename(&mut self, full_name: &str) {

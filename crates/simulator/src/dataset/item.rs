@@ -151,6 +151,9 @@ impl Item {
 impl Pull {
     /// Both parts as one object.
     pub(crate) fn full(&self) -> String {
+        if &*self.details == "{}" {
+            return self.brief.to_string();
+        }
         let brief = self.brief.strip_suffix('}').unwrap_or(&self.brief);
         let details = self.details.strip_prefix('{').unwrap_or(&self.details);
         format!("{brief},{details}")

@@ -1,0 +1,220 @@
+//! The GitHub surface. Every request passes the same way: who asks, may they now, which
+//! faults strike, the answer, and whether the client has it already.
+
+mod account;
+mod call;
+mod catalog;
+mod comments;
+mod events;
+mod issues;
+mod pulls;
+mod reply;
+mod routes;
+mod writes;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{ConnectInfo, Request, State};
+use axum::http::{HeaderMap, StatusCode, header, request};
+use axum::response::Response;
+use futures::{StreamExt, stream};
+
+use crate::connection::ResetSwitch;
+use crate::faults::{Effects, FaultKind};
+use crate::requests::RequestRecord;
+use crate::timestamp::{now_ms, parse_http_date};
+use crate::{Shared, TokenGrant};
+use call::Call;
+use reply::Reply;
+
+const BODY_LIMIT: usize = 1 << 20;
+
+/// Answers any request to the API.
+pub(crate) async fn serve(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(switch): ConnectInfo<ResetSwitch>,
+    request: Request,
+) -> Response {
+    let arrived_ms = now_ms();
+    let (parts, body) = request.into_parts();
+    let path = api_path(parts.uri.path()).to_owned();
+    let ticket = shared.requests().begin(record(&parts, arrived_ms), &path);
+    let answered = answer(&shared, &parts, &path, body, arrived_ms).await;
+    match answered {
+        Ok((reply, truncated)) => {
+            shared.requests().finish(ticket, reply.status.as_u16());
+            respond(reply, truncated)
+        }
+        Err(Reset) => {
+            switch.reset();
+            Response::new(Body::empty())
+        }
+    }
+}
+
+/// The connection is to be reset instead of an answer.
+struct Reset;
+
+async fn answer(
+    shared: &Shared,
+    parts: &request::Parts,
+    path: &str,
+    body: Body,
+    arrived_ms: i64,
+) -> Result<(Reply, bool), Reset> {
+    let Ok(body) = to_bytes(body, BODY_LIMIT).await else {
+        return Ok((Reply::error(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large"), false));
+    };
+    pause(shared, shared.latency).await;
+    let grant = match authenticate(shared, &parts.headers) {
+        Ok(grant) => grant,
+        Err(reply) => return Ok((reply, false)),
+    };
+    // "Accessing this endpoint does not count against your REST API rate limit."
+    // https://docs.github.com/rest/rate-limit/rate-limit
+    let free = path == "/rate_limit";
+    // Bound first: an `if let` would hold the lock over its block.
+    let refused = if free { None } else { shared.limits().refused(&grant.token, arrived_ms, now_ms()) };
+    if let Some(refusal) = refused {
+        return Ok((with_budget(shared, &grant, Reply::refused(&refusal)), false));
+    }
+    let called = parts.uri.path_and_query().map_or(path, |whole| whole.as_str());
+    let effects = shared.faults().on_request(parts.method.as_str(), path, called);
+    pause(shared, Duration::from_millis(effects.wait_ms)).await;
+    for (repository, numbers) in &effects.moves {
+        // A rule about an item that is gone by now moves nothing.
+        let _ = shared.world_mut().touch(repository, numbers);
+    }
+    if let Some(fault) = &effects.instead {
+        let reply = instead(shared, &grant, fault)?;
+        return Ok((with_budget(shared, &grant, reply), false));
+    }
+    let taken = if free { Ok(()) } else { shared.limits().take(&grant.token, now_ms()) };
+    if let Err(refusal) = taken {
+        return Ok((with_budget(shared, &grant, Reply::refused(&refusal)), false));
+    }
+    let reply = route(shared, parts, path, &grant, &body, &effects).with_etag(&grant.token);
+    if is_known(&reply, &parts.headers) {
+        if !free {
+            shared.limits().give_back(&grant.token);
+        }
+        return Ok((with_budget(shared, &grant, reply.not_modified()), false));
+    }
+    Ok((with_budget(shared, &grant, reply), effects.truncated))
+}
+
+fn route(
+    shared: &Shared,
+    parts: &request::Parts,
+    path: &str,
+    grant: &TokenGrant,
+    body: &Bytes,
+    effects: &Effects,
+) -> Reply {
+    let call = Call::new(shared, parts, path, grant, body, effects);
+    routes::dispatch(&call).unwrap_or_else(|reply| reply)
+}
+
+fn api_path(path: &str) -> &str {
+    path.strip_prefix("/api/v3").filter(|rest| rest.starts_with('/')).unwrap_or(path)
+}
+
+fn record(parts: &request::Parts, at_ms: i64) -> RequestRecord {
+    let headers = &parts.headers;
+    RequestRecord {
+        method: parts.method.to_string(),
+        path_and_query: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
+        status: 0,
+        at_ms,
+        authorization_digest: headers.get(header::AUTHORIZATION).map(|value| {
+            let mut digest = reply::sha256(&[value.as_bytes()]);
+            digest.truncate(16);
+            digest
+        }),
+        conditional: headers.contains_key(header::IF_NONE_MATCH)
+            || headers.contains_key(header::IF_MODIFIED_SINCE),
+    }
+}
+
+fn authenticate(shared: &Shared, headers: &HeaderMap) -> Result<TokenGrant, Reply> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if text(header::USER_AGENT).is_empty() {
+        return Err(Reply::no_user_agent());
+    }
+    let sent = text(header::AUTHORIZATION);
+    let Some((scheme, token)) = sent.split_once(' ') else {
+        return Err(Reply::error(StatusCode::UNAUTHORIZED, "Requires authentication"));
+    };
+    let known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token");
+    let world = shared.world();
+    if known && world.any_token {
+        let (token, login) = (token.to_owned(), "patchbay-demo".to_owned());
+        return Ok(TokenGrant { token, login, repositories: None });
+    }
+    let grant = world.tokens.iter().find(|grant| known && grant.token == token);
+    grant.cloned().ok_or_else(Reply::bad_credentials)
+}
+
+/// The answer that a fault puts in place of the real one.
+fn instead(shared: &Shared, grant: &TokenGrant, fault: &FaultKind) -> Result<Reply, Reset> {
+    match fault {
+        FaultKind::Reset => Err(Reset),
+        FaultKind::UnauthorizedOnce => Ok(Reply::bad_credentials()),
+        FaultKind::ServerError { status } => Ok(Reply::proxy_error(*status)),
+        limit => {
+            let refusal = shared.limits().refuse(&grant.token, limit, now_ms());
+            Ok(refusal.map_or_else(|| Reply::proxy_error(500), |refusal| Reply::refused(&refusal)))
+        }
+    }
+}
+
+fn with_budget(shared: &Shared, grant: &TokenGrant, reply: Reply) -> Reply {
+    reply.with_budget(shared.limits().budget(&grant.token, now_ms()))
+}
+
+/// Whether the client's condition says it has this answer.
+/// <https://docs.github.com/rest/using-the-rest-api/best-practices-for-using-the-rest-api>
+fn is_known(reply: &Reply, headers: &HeaderMap) -> bool {
+    if reply.status != StatusCode::OK {
+        return false;
+    }
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    // If-None-Match decides alone where both are sent (RFC 9110 section 13.2.2).
+    if let Some(tags) = text(header::IF_NONE_MATCH) {
+        let strong = |tag: &str| tag.trim().trim_start_matches("W/").to_owned();
+        let own = reply.etag.as_deref().map(strong).unwrap_or_default();
+        return tags.split(',').any(|tag| strong(tag) == own || tag.trim() == "*");
+    }
+    let since = text(header::IF_MODIFIED_SINCE).and_then(parse_http_date);
+    matches!((reply.last_modified, since), (Some(modified), Some(since)) if modified <= since)
+}
+
+async fn pause(shared: &Shared, time: Duration) {
+    if !time.is_zero() {
+        tokio::select! {
+            () = tokio::time::sleep(time) => {}
+            () = shared.stop.cancelled() => {}
+        }
+    }
+}
+
+fn respond(reply: Reply, truncated: bool) -> Response {
+    let mut response = reply.into_response();
+    if truncated {
+        let body = std::mem::take(response.body_mut());
+        *response.body_mut() =
+            Body::from_stream(stream::once(to_bytes(body, usize::MAX)).flat_map(|whole| {
+                let whole = whole.unwrap_or_default();
+                let half = whole.slice(..whole.len() / 2);
+                let broken = stream::once(async {
+                    // Let the first half leave before the connection breaks.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof))
+                });
+                stream::once(async move { Ok(half) }).chain(broken)
+            }));
+    }
+    response
+}
