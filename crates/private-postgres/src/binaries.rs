@@ -60,15 +60,11 @@ impl std::error::Error for NotFound {}
 /// back from a directory that somebody chose. Without either: `PATH`, the places of Debian and Red
 /// Hat (newest version first), Homebrew and Postgres.app.
 pub fn find_binaries(explicit: Option<&Path>) -> Result<Binaries, NotFound> {
-    let chosen = explicit.map(Path::to_path_buf).or_else(|| {
-        env::var_os("PATCHBAY_PG_BIN")
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    });
+    let chosen = explicit
+        .map(Path::to_path_buf)
+        .or_else(|| env::var_os("PATCHBAY_PG_BIN").filter(|value| !value.is_empty()).map(PathBuf::from));
     if let Some(dir) = chosen {
-        return inspect(&dir).map_err(|reason| NotFound {
-            rejected: vec![reason],
-        });
+        return inspect(&dir).map_err(|reason| NotFound { rejected: vec![reason] });
     }
     let mut candidates = on_path(env::var_os("PATH"));
     candidates.extend(well_known_places());
@@ -98,18 +94,10 @@ fn on_path(path: Option<OsString>) -> Vec<PathBuf> {
 fn well_known_places() -> Vec<PathBuf> {
     let mut places = newest_first("/usr/lib/postgresql", "", "bin");
     places.extend(newest_first("/usr", "pgsql-", "bin"));
-    for homebrew in [
-        "/opt/homebrew/opt",
-        "/usr/local/opt",
-        "/home/linuxbrew/.linuxbrew/opt",
-    ] {
+    for homebrew in ["/opt/homebrew/opt", "/usr/local/opt", "/home/linuxbrew/.linuxbrew/opt"] {
         places.extend(newest_first(homebrew, "postgresql@", "bin"));
     }
-    places.extend(newest_first(
-        "/Applications/Postgres.app/Contents/Versions",
-        "",
-        "bin",
-    ));
+    places.extend(newest_first("/Applications/Postgres.app/Contents/Versions", "", "bin"));
     places
 }
 
@@ -146,31 +134,19 @@ fn inspect(dir: &Path) -> Result<Binaries, String> {
     let said = String::from_utf8_lossy(&output.stdout);
     let Some(version) = version_in(&said).filter(|_| output.status.success()) else {
         let complaint = String::from_utf8_lossy(&output.stderr);
-        return Err(format!(
-            "{shown}/postgres does not run: {}",
-            complaint.trim()
-        ));
+        return Err(format!("{shown}/postgres does not run: {}", complaint.trim()));
     };
     let binaries = Binaries { dir, version };
     match binaries.major().parse::<u32>() {
         Ok(major) if major >= OLDEST_MAJOR => Ok(binaries),
-        _ => Err(format!(
-            "{shown} is PostgreSQL {}, which is too old",
-            binaries.version
-        )),
+        _ => Err(format!("{shown} is PostgreSQL {}, which is too old", binaries.version)),
     }
 }
 
 /// `postgres (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)` → `15.18`
 fn version_in(said: &str) -> Option<String> {
-    let version = said
-        .split_once("(PostgreSQL) ")?
-        .1
-        .split_whitespace()
-        .next()?;
-    version
-        .starts_with(|c: char| c.is_ascii_digit())
-        .then(|| version.to_owned())
+    let version = said.split_once("(PostgreSQL) ")?.1.split_whitespace().next()?;
+    version.starts_with(|c: char| c.is_ascii_digit()).then(|| version.to_owned())
 }
 
 #[cfg(test)]
@@ -217,12 +193,9 @@ mod tests {
     fn a_chosen_directory_without_the_programs_is_refused_with_the_remedies() {
         let temp = tempfile::tempdir().unwrap();
         let error = find_binaries(Some(temp.path())).unwrap_err().to_string();
-        for part in [
-            "has no `initdb`",
-            "apt-get install postgresql",
-            "PATCHBAY_PG_BIN",
-            "PATCHBAY_DATABASE_URL",
-        ] {
+        for part in
+            ["has no `initdb`", "apt-get install postgresql", "PATCHBAY_PG_BIN", "PATCHBAY_DATABASE_URL"]
+        {
             assert!(error.contains(part), "{part} is missing in: {error}");
         }
     }
@@ -231,11 +204,7 @@ mod tests {
     fn a_program_that_does_not_run_is_refused_with_its_complaint() {
         let temp = tempfile::tempdir().unwrap();
         let dir = fake_binaries(temp.path(), "broken", "16.1");
-        fs::write(
-            dir.join("postgres"),
-            "#!/bin/sh\necho 'no libicu' >&2; exit 127\n",
-        )
-        .unwrap();
+        fs::write(dir.join("postgres"), "#!/bin/sh\necho 'no libicu' >&2; exit 127\n").unwrap();
         let error = first_usable(&[dir]).unwrap_err().to_string();
         assert!(error.contains("does not run: no libicu"), "{error}");
     }
@@ -243,10 +212,7 @@ mod tests {
     #[test]
     fn a_beta_has_a_major_version_too() {
         let version = version_in("postgres (PostgreSQL) 19beta1\n").unwrap();
-        let binaries = Binaries {
-            dir: PathBuf::new(),
-            version,
-        };
+        let binaries = Binaries { dir: PathBuf::new(), version };
         assert_eq!(binaries.major(), "19");
     }
 }

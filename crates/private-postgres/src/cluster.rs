@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::binaries::Binaries;
 use crate::data_dir::DataDir;
@@ -19,6 +19,9 @@ use crate::supervised::{self, Launch, Supervised};
 
 /// Names the socket file; nothing listens on a TCP port.
 const PORT: u16 = 5432;
+
+/// What a part of a URL must not hold as it is.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
 /// Recovery after a crash can take a while; an empty cluster is ready in well under a second.
 const READY_TIMEOUT: Duration = Duration::from_secs(120);
@@ -66,13 +69,7 @@ impl Cluster {
     /// directory, when the programs have another major version than the cluster, and when the server
     /// does not start, with the end of its log.
     pub fn start(options: Options) -> Result<Cluster> {
-        let Options {
-            data_dir,
-            binaries,
-            durability,
-            max_connections,
-            extra,
-        } = options;
+        let Options { data_dir, binaries, durability, max_connections, extra } = options;
         check_version(&data_dir.join("cluster"), &binaries)?;
         let data_dir = DataDir::open(&data_dir)?;
         data_dir.run_as().check_can_enter(&binaries.dir)?;
@@ -95,11 +92,7 @@ impl Cluster {
             let scratch = temporary.then_some(socket_dir.as_path());
             let mut server = supervised::start(&launch, data_dir.run_as(), scratch)?;
             let Err(error) = wait_until_ready(&mut server, &socket_dir) else {
-                return Ok(Cluster {
-                    server,
-                    socket_dir,
-                    _data_dir: data_dir,
-                });
+                return Ok(Cluster { server, socket_dir, _data_dir: data_dir });
             };
             if !in_the_way(&error.to_string()) || started.elapsed() > LEFTOVER_TIMEOUT {
                 return Err(error);
@@ -121,7 +114,7 @@ impl Cluster {
     /// A connection URL that libpq and sqlx understand. Nobody is asked for a password: who can
     /// reach the socket is let in.
     pub fn url(&self, user: &str, database: &str) -> String {
-        let encode = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+        let encode = |text: &str| utf8_percent_encode(text, ENCODED).to_string();
         // The host in the query replaces `localhost`, which URL parsers want to see there.
         format!(
             "postgres://{}@localhost:{PORT}/{}?host={}",
@@ -161,14 +154,7 @@ fn initialise(data_dir: &DataDir, binaries: &Binaries, durability: Durability) -
     let fresh = data_dir.fresh_cluster()?;
     let mut command = Command::new(binaries.dir.join("initdb"));
     command
-        .args([
-            "-U",
-            "postgres",
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--data-checksums",
-        ])
+        .args(["-U", "postgres", "-E", "UTF8", "--locale=C", "--data-checksums"])
         .args(["--auth-local=trust", "--auth-host=reject"])
         .arg("-D")
         .arg(&fresh)
@@ -220,9 +206,7 @@ fn arguments(cluster: &Path, socket_dir: &Path, settings: &[(String, String)]) -
         format!("unix_socket_directories=\"{quoted}\""),
         "unix_socket_permissions=0770".to_owned(),
     ];
-    let settings = settings
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"));
+    let settings = settings.iter().map(|(name, value)| format!("{name}={value}"));
     for setting in reach.into_iter().chain(settings) {
         arguments.push("-c".into());
         arguments.push(setting.into());
@@ -244,10 +228,7 @@ fn wait_until_ready(server: &mut Supervised, socket_dir: &Path) -> Result<()> {
             return Ok(());
         }
         if let Some(status) = server.exit_status()? {
-            bail!(
-                "PostgreSQL did not start ({status}); its log ends with:\n{}",
-                server.log_tail()
-            );
+            bail!("PostgreSQL did not start ({status}); its log ends with:\n{}", server.log_tail());
         }
         if started.elapsed() > READY_TIMEOUT {
             bail!(

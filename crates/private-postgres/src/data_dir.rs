@@ -22,16 +22,10 @@ pub fn default_data_dir(name: &str) -> Result<PathBuf> {
     if run_as::is_root()? {
         return Ok(Path::new("/var/lib/patchbay").join(name));
     }
-    let absolute = |variable| {
-        env::var_os(variable)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute())
-    };
+    let absolute = |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_DATA_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
-        .context(
-            "neither XDG_DATA_HOME nor HOME is set, so there is no place for a data directory",
-        )?;
+        .context("neither XDG_DATA_HOME nor HOME is set, so there is no place for a data directory")?;
     Ok(base.join("patchbay").join(name))
 }
 
@@ -52,18 +46,11 @@ impl DataDir {
         create(&path, run_as)?;
         let path = fs::canonicalize(&path)?;
         if !path.join("lock").exists() && holds_something(&path)? {
-            bail!(
-                "{} holds something else: a private cluster needs a directory of its own",
-                path.display()
-            );
+            bail!("{} holds something else: a private cluster needs a directory of its own", path.display());
         }
         let lock = take_lock(&path)?;
         run_as.own(&path)?;
-        Ok(DataDir {
-            path,
-            run_as,
-            _lock: lock,
-        })
+        Ok(DataDir { path, run_as, _lock: lock })
     }
 
     pub(crate) fn run_as(&self) -> RunAs {
@@ -86,11 +73,7 @@ impl DataDir {
     /// A new, empty place for `initdb` to work in; what a killed one left behind is removed.
     pub(crate) fn fresh_cluster(&self) -> Result<PathBuf> {
         for entry in fs::read_dir(&self.path)?.flatten() {
-            if entry
-                .file_name()
-                .to_string_lossy()
-                .starts_with("initializing-")
-            {
+            if entry.file_name().to_string_lossy().starts_with("initializing-") {
                 // An orphaned initdb may still be writing there; it fails, and the next start tidies.
                 let _ = fs::remove_dir_all(entry.path());
             }
@@ -105,8 +88,7 @@ impl DataDir {
         let reachable = |path: &str| path.len() <= LONGEST_RUN_DIR && !path.contains(',');
         if near.to_str().is_some_and(reachable) {
             if near.exists() {
-                fs::remove_dir_all(&near)
-                    .with_context(|| format!("cannot clear {}", near.display()))?;
+                fs::remove_dir_all(&near).with_context(|| format!("cannot clear {}", near.display()))?;
             }
             self.create_private(&near)?;
             return Ok((near, false));
@@ -132,10 +114,7 @@ impl DataDir {
 
 /// Creates the directory closed to others, and its parents so that the server's user can pass.
 fn create(path: &Path, run_as: RunAs) -> Result<()> {
-    let missing: Vec<&Path> = path
-        .ancestors()
-        .take_while(|ancestor| !ancestor.exists())
-        .collect();
+    let missing: Vec<&Path> = path.ancestors().take_while(|ancestor| !ancestor.exists()).collect();
     for directory in missing.into_iter().rev() {
         let created = fs::create_dir(directory);
         if let Err(error) = created
@@ -153,9 +132,7 @@ fn create(path: &Path, run_as: RunAs) -> Result<()> {
 
 /// Whether somebody else's files are in `directory`; a mounted volume comes with `lost+found`.
 fn holds_something(directory: &Path) -> Result<bool> {
-    let names = fs::read_dir(directory)?
-        .flatten()
-        .map(|entry| entry.file_name());
+    let names = fs::read_dir(directory)?.flatten().map(|entry| entry.file_name());
     Ok(names.into_iter().any(|name| name != "lost+found"))
 }
 
@@ -173,11 +150,7 @@ fn take_lock(path: &Path) -> Result<File> {
         Err(TryLockError::WouldBlock) => {
             let mut holder = String::new();
             lock.read_to_string(&mut holder)?;
-            bail!(
-                "the data directory {} is already used by process {}",
-                path.display(),
-                holder.trim()
-            );
+            bail!("the data directory {} is already used by process {}", path.display(), holder.trim());
         }
         Err(TryLockError::Error(error)) => {
             return Err(error).with_context(|| format!("cannot lock {}", file.display()));

@@ -14,4 +14,5 @@ mod supervised;
 pub use binaries::{Binaries, NotFound, OLDEST_MAJOR, find_binaries};
 pub use cluster::{Cluster, Durability, Options};
 pub use data_dir::default_data_dir;
+pub use run_as::is_root;
 pub use supervised::{Launch, Supervised};

@@ -29,19 +29,14 @@ impl RunAs {
         if let Ok(metadata) = fs::metadata(cluster)
             && metadata.uid() != 0
         {
-            return Ok(RunAs::Other {
-                uid: metadata.uid(),
-                gid: metadata.gid(),
-            });
+            return Ok(RunAs::Other { uid: metadata.uid(), gid: metadata.gid() });
         }
         for user in ["postgres", "nobody"] {
             if let (Ok(uid), Ok(gid)) = (id(&["-u", user]), id(&["-g", user])) {
                 return Ok(RunAs::Other { uid, gid });
             }
         }
-        bail!(
-            "PostgreSQL does not run as root, and this machine has neither a user `postgres` nor `nobody`"
-        )
+        bail!("PostgreSQL does not run as root, and this machine has neither a user `postgres` nor `nobody`")
     }
 
     /// Makes `command` run as this user, with an almost empty environment, in `/`.
@@ -94,18 +89,14 @@ impl RunAs {
     }
 }
 
-pub(crate) fn is_root() -> Result<bool> {
+/// Whether this process may install packages and choose the user of a server.
+pub fn is_root() -> Result<bool> {
     Ok(id(&["-u"])? == 0)
 }
 
 /// Asks `id`, which knows every user directory the machine is configured for.
 fn id(arguments: &[&str]) -> Result<u32> {
-    let output = Command::new("id")
-        .args(arguments)
-        .output()
-        .context("cannot run `id`")?;
+    let output = Command::new("id").args(arguments).output().context("cannot run `id`")?;
     let said = String::from_utf8_lossy(&output.stdout);
-    said.trim()
-        .parse()
-        .with_context(|| format!("`id {}` did not print a number", arguments.join(" ")))
+    said.trim().parse().with_context(|| format!("`id {}` did not print a number", arguments.join(" ")))
 }

@@ -46,9 +46,7 @@ impl Supervised {
 
     /// `None` while the server runs.
     pub fn exit_status(&mut self) -> Result<Option<ExitStatus>> {
-        self.shell
-            .try_wait()
-            .context("cannot ask for the state of a child process")
+        self.shell.try_wait().context("cannot ask for the state of a child process")
     }
 
     /// The last lines the server wrote.
@@ -70,10 +68,7 @@ impl Supervised {
             }
             thread::sleep(Duration::from_millis(10));
         }
-        bail!(
-            "a server did not stop within {STOP_TIMEOUT:?}; its log ends with:\n{}",
-            self.log_tail()
-        );
+        bail!("a server did not stop within {STOP_TIMEOUT:?}; its log ends with:\n{}", self.log_tail());
     }
 }
 
@@ -101,15 +96,9 @@ pub(crate) fn start(launch: &Launch, run_as: RunAs, scratch: Option<&Path>) -> R
         .stderr(Stdio::null());
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     run_as.apply(&mut command);
-    let mut shell = command
-        .spawn()
-        .with_context(|| format!("cannot start {}", launch.program.display()))?;
+    let mut shell = command.spawn().with_context(|| format!("cannot start {}", launch.program.display()))?;
     let lifeline = shell.stdin.take();
-    Ok(Supervised {
-        shell,
-        lifeline,
-        log: launch.log.clone(),
-    })
+    Ok(Supervised { shell, lifeline, log: launch.log.clone() })
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -1,10 +1,6 @@
 //! The private cluster, with real servers.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "what the tests share may give up as they do"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what the tests share may give up as they do")]
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -26,8 +22,7 @@ fn temp_dir() -> TempDir {
 }
 
 fn binaries() -> Binaries {
-    find_binaries(None)
-        .unwrap_or_else(|hint| panic!("these tests need a PostgreSQL server: {hint}"))
+    find_binaries(None).unwrap_or_else(|hint| panic!("these tests need a PostgreSQL server: {hint}"))
 }
 
 fn options(data_dir: &Path) -> Options {
@@ -51,24 +46,10 @@ fn psql() -> Command {
 /// Runs one statement over the cluster's URL, as any client would, and returns what it printed.
 fn query(url: &str, statement: &str) -> String {
     let output = psql()
-        .args([
-            url,
-            "-X",
-            "-A",
-            "-t",
-            "-q",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-c",
-            statement,
-        ])
+        .args([url, "-X", "-A", "-t", "-q", "-v", "ON_ERROR_STOP=1", "-c", statement])
         .output()
         .expect("psql comes with most packages of the server");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
@@ -83,13 +64,7 @@ fn is_alive(process: u32) -> bool {
 
 fn signal(signal: &str, process: u32) -> bool {
     Command::new("/bin/sh")
-        .args([
-            "-c",
-            "kill \"$1\" \"$2\" 2>/dev/null",
-            "kill",
-            signal,
-            &process.to_string(),
-        ])
+        .args(["-c", "kill \"$1\" \"$2\" 2>/dev/null", "kill", signal, &process.to_string()])
         .status()
         .unwrap()
         .success()
@@ -98,31 +73,21 @@ fn signal(signal: &str, process: u32) -> bool {
 fn wait_until_gone(process: u32) {
     let started = Instant::now();
     while is_alive(process) {
-        assert!(
-            started.elapsed() < Duration::from_secs(10),
-            "process {process} is still there"
-        );
+        assert!(started.elapsed() < Duration::from_secs(10), "process {process} is still there");
         thread::sleep(Duration::from_millis(20));
     }
 }
 
 /// Another process that holds a cluster in `data_dir`, and its URL.
 fn holder(data_dir: &Path) -> (Child, String) {
-    let program = std::env::current_exe()
-        .unwrap()
-        .ancestors()
-        .nth(2)
-        .unwrap()
-        .join("examples/hold");
+    let program = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().join("examples/hold");
     let mut child = Command::new(program)
         .arg(data_dir)
         .stdout(Stdio::piped())
         .spawn()
         .expect("cargo builds examples along with tests");
     let mut url = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut url)
-        .unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
     assert!(!url.is_empty(), "the holder could not start its cluster");
     (child, url.trim().to_owned())
 }
@@ -133,21 +98,14 @@ fn data_survives_a_stop_and_a_start() {
     let data_dir = temp.path().join("a name, with 'quotes'");
     let cluster = Cluster::start(options(&data_dir)).unwrap();
     let url = cluster.url("postgres", "postgres");
-    query(
-        &url,
-        "create table kept (x int); insert into kept values (42)",
-    );
+    query(&url, "create table kept (x int); insert into kept values (42)");
     let process = server_process(&data_dir);
     cluster.stop().unwrap();
     assert!(!is_alive(process), "stop waits until the server is gone");
 
     let started = Instant::now();
     let cluster = Cluster::start(options(&data_dir)).unwrap();
-    assert!(
-        started.elapsed() < Duration::from_secs(5),
-        "took {:?}",
-        started.elapsed()
-    );
+    assert!(started.elapsed() < Duration::from_secs(5), "took {:?}", started.elapsed());
     assert_eq!(query(&url, "select x from kept"), "42");
     assert_eq!(query(&url, "show data_checksums"), "on");
     assert_eq!(query(&url, "show listen_addresses"), "");
@@ -160,10 +118,7 @@ fn data_survives_a_stop_and_a_start() {
 fn safe_durability_leaves_the_servers_own_settings() {
     let temp = temp_dir();
     let data_dir = temp.path().join("data");
-    let options = Options {
-        durability: Durability::Safe,
-        ..options(&data_dir)
-    };
+    let options = Options { durability: Durability::Safe, ..options(&data_dir) };
     let cluster = Cluster::start(options).unwrap();
     let url = cluster.url("postgres", "postgres");
     for setting in ["fsync", "synchronous_commit", "full_page_writes"] {
@@ -177,18 +132,10 @@ fn a_long_path_gets_a_short_socket_directory_that_is_removed_at_the_end() {
     let data_dir = temp.path().join("deep".repeat(30));
     let cluster = Cluster::start(options(&data_dir)).unwrap();
     let socket_dir = cluster.socket_dir().to_path_buf();
-    assert!(
-        socket_dir.as_os_str().len() < 80,
-        "{}",
-        socket_dir.display()
-    );
+    assert!(socket_dir.as_os_str().len() < 80, "{}", socket_dir.display());
     assert_eq!(query(&cluster.url("postgres", "postgres"), "select 1"), "1");
     cluster.stop().unwrap();
-    assert!(
-        !socket_dir.exists(),
-        "{} is left behind",
-        socket_dir.display()
-    );
+    assert!(!socket_dir.exists(), "{} is left behind", socket_dir.display());
 }
 
 #[test]
@@ -196,10 +143,7 @@ fn the_server_goes_when_its_owner_is_killed_and_the_next_start_finds_the_data() 
     let temp = temp_dir();
     let data_dir = temp.path().join("data");
     let (mut owner, url) = holder(&data_dir);
-    query(
-        &url,
-        "create table kept (x int); insert into kept values (42)",
-    );
+    query(&url, "create table kept (x int); insert into kept values (42)");
     let process = server_process(&data_dir);
     owner.kill().unwrap();
     owner.wait().unwrap();
@@ -229,39 +173,29 @@ fn a_second_process_is_told_who_uses_the_directory() {
     let data_dir = temp.path().join("data");
     let (mut owner, url) = holder(&data_dir);
     let error = Cluster::start(options(&data_dir)).unwrap_err().to_string();
-    assert!(
-        error.contains(&format!("already used by process {}", owner.id())),
-        "{error}"
-    );
+    assert!(error.contains(&format!("already used by process {}", owner.id())), "{error}");
     assert_eq!(query(&url, "select 1"), "1", "the first is not disturbed");
+    let process = server_process(&data_dir);
     owner.kill().unwrap();
     owner.wait().unwrap();
+    wait_until_gone(process);
 }
 
 #[test]
 fn a_killed_server_can_be_started_again() {
     let temp = temp_dir();
     let data_dir = temp.path().join("data");
-    let options = Options {
-        durability: Durability::Safe,
-        ..options(&data_dir)
-    };
+    let options = Options { durability: Durability::Safe, ..options(&data_dir) };
     let cluster = Cluster::start(options.clone()).unwrap();
     let url = cluster.url("postgres", "postgres");
-    query(
-        &url,
-        "create table kept (x int); insert into kept values (42)",
-    );
+    query(&url, "create table kept (x int); insert into kept values (42)");
     let process = server_process(&data_dir);
     assert!(signal("-KILL", process));
     wait_until_gone(process);
     drop(cluster);
 
     let cluster = Cluster::start(options).unwrap();
-    assert_eq!(
-        query(&cluster.url("postgres", "postgres"), "select x from kept"),
-        "42"
-    );
+    assert_eq!(query(&cluster.url("postgres", "postgres"), "select x from kept"), "42");
 }
 
 #[test]
@@ -295,10 +229,7 @@ fn a_cluster_of_another_major_version_is_refused_before_anything_is_touched() {
     fs::create_dir_all(data_dir.join("cluster")).unwrap();
     fs::write(data_dir.join("cluster/PG_VERSION"), "9\n").unwrap();
     let error = Cluster::start(options(&data_dir)).unwrap_err().to_string();
-    assert!(
-        error.contains("was made by PostgreSQL 9 and cannot be opened by"),
-        "{error}"
-    );
+    assert!(error.contains("was made by PostgreSQL 9 and cannot be opened by"), "{error}");
     assert!(!data_dir.join("lock").exists());
 }
 
@@ -306,9 +237,7 @@ fn a_cluster_of_another_major_version_is_refused_before_anything_is_touched() {
 fn a_directory_with_something_else_in_it_is_refused() {
     let temp = temp_dir();
     fs::write(temp.path().join("letter.txt"), "dear reader").unwrap();
-    let error = Cluster::start(options(temp.path()))
-        .unwrap_err()
-        .to_string();
+    let error = Cluster::start(options(temp.path())).unwrap_err().to_string();
     assert!(error.contains("holds something else"), "{error}");
 }
 
@@ -335,10 +264,7 @@ fn root_is_told_which_directory_the_servers_user_cannot_enter() {
         return;
     }
     let error = result.unwrap_err().to_string();
-    let cannot = format!(
-        "cannot enter {}",
-        fs::canonicalize(&closed).unwrap().display()
-    );
+    let cannot = format!("cannot enter {}", fs::canonicalize(&closed).unwrap().display());
     assert!(error.contains(&cannot), "{error}");
 }
 
@@ -355,9 +281,6 @@ fn the_server_never_runs_as_root() {
 }
 
 fn running_as_root() -> bool {
-    let output = Command::new("id")
-        .arg("-u")
-        .output()
-        .expect("every system has id");
+    let output = Command::new("id").arg("-u").output().expect("every system has id");
     output.stdout == b"0\n"
 }
