@@ -1,0 +1,161 @@
+//! The private servers and tools that tests are told about.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use private_postgres::{Cluster, Durability, Launch, Options, Supervised, default_data_dir, is_root};
+
+use super::{Node, mcp_client};
+use crate::provision::{postgres, redis};
+use crate::workspace::Workspace;
+
+/// Running servers of one test run, and installed clients. They stop when this is dropped, or this
+/// process is killed.
+#[derive(Debug)]
+pub(super) struct Services {
+    cluster: Cluster,
+    cluster_dir: PathBuf,
+    redis: Supervised,
+    redis_dir: PathBuf,
+    redis_port: u16,
+    /// Node.js itself.
+    pub(super) node: PathBuf,
+    /// The directory where Node.js finds the MCP client's packages.
+    pub(super) mcp_client: PathBuf,
+    /// Where `initdb` and `postgres` are.
+    pub(super) postgres_programs: PathBuf,
+}
+
+impl Services {
+    pub(super) fn start(workspace: &Workspace) -> Result<Services> {
+        let binaries = postgres::ensure(workspace)?;
+        let redis_program = redis::ensure(workspace)?;
+        let node = Node::ensure(workspace)?;
+        let mcp_client = mcp_client::install(workspace, &node)?;
+
+        let postgres_programs = binaries.dir.clone();
+        let cluster_dir = own_directory(&cluster_parent(workspace)?)?;
+        let cluster = Cluster::start(Options {
+            data_dir: cluster_dir.clone(),
+            binaries,
+            durability: Durability::Fast,
+            max_connections: 400,
+            extra: Vec::new(),
+        })?;
+        let redis_dir = own_directory(&workspace.target.join("test-redis"))?;
+        let (redis, redis_port) = start_redis(&redis_program, &redis_dir)?;
+        Ok(Services {
+            cluster,
+            cluster_dir,
+            redis,
+            redis_dir,
+            redis_port,
+            node: node.node,
+            mcp_client,
+            postgres_programs,
+        })
+    }
+
+    /// A superuser's.
+    pub(super) fn database_url(&self) -> String {
+        self.cluster.url("postgres", "postgres")
+    }
+
+    pub(super) fn redis_url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.redis_port)
+    }
+
+    /// Stops the servers and removes what they stored.
+    pub(super) fn stop(self) -> Result<()> {
+        self.redis.stop()?;
+        self.cluster.stop()?;
+        for directory in [self.cluster_dir, self.redis_dir] {
+            fs::remove_dir_all(&directory)
+                .with_context(|| format!("cannot remove {}", directory.display()))?;
+        }
+        Ok(())
+    }
+}
+
+/// As root the server runs as another user, who may not be able to enter the checkout.
+fn cluster_parent(workspace: &Workspace) -> Result<PathBuf> {
+    if is_root()? {
+        return default_data_dir("test");
+    }
+    Ok(workspace.target.join("test-postgres"))
+}
+
+/// A new directory below `parent` for this run; those of runs that were killed are removed.
+fn own_directory(parent: &Path) -> Result<PathBuf> {
+    for entry in parent.read_dir().into_iter().flatten().flatten() {
+        // A run that goes on holds the lock of its cluster.
+        let lock = File::open(entry.path().join("lock"));
+        let in_use = lock.is_ok_and(|file| file.try_lock().is_err());
+        let owner = entry.file_name().to_string_lossy().into_owned();
+        if !in_use && !Path::new("/proc").join(owner).exists() {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+    let directory = parent.join(process::id().to_string());
+    fs::create_dir_all(parent).with_context(|| format!("cannot create {}", parent.display()))?;
+    Ok(directory)
+}
+
+fn start_redis(program: &Path, directory: &Path) -> Result<(Supervised, u16)> {
+    fs::create_dir_all(directory)?;
+    // Somebody else may take the port between our look and the server's start.
+    for _ in 0..3 {
+        let port = free_port()?;
+        let arguments = [
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--dir",
+            &directory.to_string_lossy(),
+        ];
+        let mut server = Supervised::start(&Launch {
+            program: program.to_path_buf(),
+            arguments: arguments.map(Into::into).to_vec(),
+            log: directory.join("server.log"),
+        })?;
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(20) && server.exit_status()?.is_none() {
+            if answers(port) {
+                return Ok((server, port));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        let tail = server.log_tail();
+        if !tail.contains("Address already in use") {
+            bail!("{} did not start; its log ends with:\n{tail}", program.display());
+        }
+    }
+    bail!("found no free port for Redis")
+}
+
+fn free_port() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
+}
+
+fn answers(port: u16) -> bool {
+    let attempt = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.write_all(b"PING\r\n")?;
+        let mut answer = [0; 5];
+        stream.read_exact(&mut answer)?;
+        Ok(&answer == b"+PONG")
+    };
+    attempt().unwrap_or(false)
+}
