@@ -1,6 +1,7 @@
 //! Backfills and syncs: starting, watching and cancelling runs, and doing them slice by slice.
 
 mod engine;
+mod failure;
 
 use std::sync::Arc;
 

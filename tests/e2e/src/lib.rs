@@ -1,1 +1,26 @@
-//! End-to-end tests against the built binary.
+//! Drives the built binary from outside: a database of its own, processes of its own, real HTTP.
+//!
+//! `cargo xtask test` provides PostgreSQL, Node and the binaries and names them in the environment.
+
+mod api;
+mod database;
+mod process;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+pub use api::{Answer, Api};
+pub use database::Database;
+pub use process::{Patchbay, Started};
+
+/// A setting that `cargo xtask test` gives.
+pub fn setting(name: &str) -> anyhow::Result<String> {
+    std::env::var(name).with_context(|| format!("{name} is not set; run the tests with `cargo xtask test`"))
+}
+
+/// The folder of real data beside the repository, when it is there.
+pub fn real_data() -> Option<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    folder.join("github").is_dir().then_some(folder)
+}

@@ -226,9 +226,6 @@ pub trait SyncStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<PendingItem>, StoreError>;
 
-    /// How many items' details are not read yet.
-    async fn count_pending(&self, ctx: &Ctx, instance: InstanceId) -> Result<i64, StoreError>;
-
     /// Writes a page: objects, stream position, counts, progress, dead letters and, at the end of a slice, the
     /// continuation, all in one transaction. Rows that are as stored are not written. Safe to repeat.
     ///
@@ -240,13 +237,14 @@ pub trait SyncStore: Send + Sync {
         page: PageCommit,
     ) -> Result<CommitOutcome, StoreError>;
 
-    /// State `waiting` until `resume_at`, with the continuation enqueued in the same transaction.
+    /// Lets go of the run, with the continuation at `resume_at` enqueued in the same transaction: state `waiting`
+    /// with the reason, or `queued` without one. A reason that is a failure of the source counts as one more in a row.
     async fn suspend(
         &self,
         ctx: &Ctx,
         slice: &SliceKey,
         resume_at: DateTime<Utc>,
-        why: &RunError,
+        why: Option<&RunError>,
         requests: i64,
     ) -> Result<(), StoreError>;
 

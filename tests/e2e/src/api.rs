@@ -1,0 +1,144 @@
+//! The admin API and plain MCP calls, as a client sees them.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+/// A client of one server with one key.
+#[derive(Debug, Clone)]
+pub struct Api {
+    http: reqwest::Client,
+    base: String,
+    key: String,
+}
+
+/// A status and a JSON body (`null` when it is none).
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// HTTP status.
+    pub status: u16,
+    /// The `content-type` header.
+    pub content_type: String,
+    /// The body.
+    pub body: Value,
+}
+
+impl Api {
+    /// A client of `base` (scheme, host, port).
+    #[expect(clippy::disallowed_methods, reason = "the tests are the client, not the product")]
+    pub fn new(base: &str, key: &str) -> anyhow::Result<Self> {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
+        Ok(Self { http, base: base.to_owned(), key: key.to_owned() })
+    }
+
+    /// The same server with another key.
+    #[must_use]
+    pub fn with_key(&self, key: &str) -> Self {
+        Self { key: key.to_owned(), ..self.clone() }
+    }
+
+    /// One request. `path` begins with a slash.
+    pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Answer> {
+        let mut request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.key);
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        read(request).await
+    }
+
+    /// A POST with a body that need not be JSON.
+    pub async fn send_text(&self, path: &str, content_type: &str, body: &str) -> anyhow::Result<Answer> {
+        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.key);
+        read(request.header("content-type", content_type).body(body.to_owned())).await
+    }
+
+    /// A GET.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        self.send(Method::GET, path, None).await
+    }
+
+    /// A POST.
+    pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
+        self.send(Method::POST, path, Some(body)).await
+    }
+
+    /// Connects a GitHub instance; its id.
+    pub async fn connect_github(
+        &self,
+        base_url: &str,
+        token: &str,
+        settings: &Value,
+    ) -> anyhow::Result<String> {
+        let body = json!({"source": "github", "name": "test", "base_url": base_url,
+            "credentials": {"kind": "token", "token": token}, "settings": settings});
+        let answer = self.post("/api/v1/instances", &body).await?;
+        ensure!(answer.status == 201, "not created: {answer:?}");
+        Ok(answer.body["id"].as_str().context("no id")?.to_owned())
+    }
+
+    /// Starts a run (`backfill` or `sync`); its id.
+    pub async fn start(&self, instance: &str, what: &str) -> anyhow::Result<String> {
+        let answer = self.post(&format!("/api/v1/instances/{instance}/{what}"), &json!({})).await?;
+        ensure!(answer.status == 202, "not accepted: {answer:?}");
+        Ok(answer.body["run_id"].as_str().context("no run_id")?.to_owned())
+    }
+
+    /// The run as it stands.
+    pub async fn run(&self, run: &str) -> anyhow::Result<Value> {
+        let answer = self.get(&format!("/api/v1/runs/{run}")).await?;
+        ensure!(answer.status == 200, "no run: {answer:?}");
+        Ok(answer.body)
+    }
+
+    /// Waits until the condition holds for the run, at most two minutes.
+    pub async fn wait(&self, run: &str, what: &str, holds: impl Fn(&Value) -> bool) -> anyhow::Result<Value> {
+        let mut last = Value::Null;
+        for _ in 0..2400 {
+            last = self.run(run).await?;
+            if holds(&last) {
+                return Ok(last);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        bail!("the run was not {what} within two minutes: {last}");
+    }
+
+    /// Waits until the run has ended.
+    pub async fn ended(&self, run: &str) -> anyhow::Result<Value> {
+        let is_final = |run: &Value| {
+            matches!(run["state"].as_str(), Some("succeeded" | "partial" | "failed" | "cancelled"))
+        };
+        self.wait(run, "ended", is_final).await
+    }
+
+    /// A run to its end, which must be this state.
+    pub async fn run_to(&self, instance: &str, what: &str, state: &str) -> anyhow::Result<Value> {
+        let run = self.start(instance, what).await?;
+        let ended = self.ended(&run).await?;
+        ensure!(ended["state"] == state, "expected {state}: {ended}");
+        Ok(ended)
+    }
+
+    /// Calls a tool over plain HTTP (`POST /tools/invoke`) of the MCP server at `mcp_url`.
+    pub async fn invoke(&self, mcp_url: &str, tool: &str, arguments: &Value) -> anyhow::Result<Answer> {
+        let base = mcp_url.trim_end_matches("/mcp");
+        let body = json!({"name": tool, "arguments": arguments});
+        read(self.http.post(format!("{base}/tools/invoke")).bearer_auth(&self.key).json(&body)).await
+    }
+}
+
+async fn read(request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
+    let response = request.send().await?;
+    let status = response.status().as_u16();
+    let content_type = response
+        .headers()
+        .get("content-type")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
+    let body = serde_json::from_slice(&response.bytes().await?).unwrap_or(Value::Null);
+    Ok(Answer { status, content_type, body })
+}
