@@ -23,8 +23,12 @@ create table tenant_data_keys (
     kek_id text not null,
     wrapped bytea not null,
     created_at timestamptz not null default now(),
+    -- Since then it only opens what it has sealed.
+    retired_at timestamptz,
     primary key (tenant_id, id)
 );
+-- One to seal with: of several processes that make a tenant's first key at once, one wins.
+create unique index tenant_data_keys_current on tenant_data_keys (tenant_id) where retired_at is null;
 
 create table api_keys (
     tenant_id uuid not null references tenants (id) on delete cascade,
@@ -179,7 +183,8 @@ create table work_items (
 create index work_items_ref on work_items (tenant_id, instance_id, ref_key);
 create index work_items_project on work_items (tenant_id, project_key, status_norm, updated_at desc, id)
     where deleted_at is null;
-create index work_items_updated on work_items (tenant_id, updated_at desc, id);
+-- Both downwards, so that a keyset page reads just its rows.
+create index work_items_updated on work_items (tenant_id, updated_at desc, id desc);
 create index work_items_resolved on work_items (tenant_id, project_key, resolved_at)
     where resolved_at is not null and deleted_at is null;
 -- Read only by search_work_item_ids(): @@ is not leakproof.
@@ -217,6 +222,8 @@ create table work_item_details_pending (
     primary key (tenant_id, instance_id, work_item_id),
     foreign key (tenant_id, work_item_id) references work_items (tenant_id, id) on delete cascade
 );
+-- For the cascade: without it each deleted item would read all of the tenant's.
+create index work_item_details_pending_item on work_item_details_pending (tenant_id, work_item_id);
 
 create table comments (
     tenant_id uuid not null,
@@ -354,6 +361,8 @@ create table sync_runs (
     projects jsonb not null default '[]',
     done bigint not null default 0,
     estimate bigint,
+    -- Items whose details this run has found to be read and has not read yet.
+    estimate_pending bigint not null default 0,
     upserted bigint not null default 0,
     unchanged bigint not null default 0,
     tombstoned bigint not null default 0,
@@ -445,14 +454,15 @@ begin
 end
 $$;
 
--- A tenant sees its own row only; creating tenants and finding them by slug goes through functions.
+-- A tenant's context sees and makes its own row only; finding one by slug goes through find_tenant().
 alter table tenants enable row level security;
 alter table tenants force row level security;
 create policy tenant_isolation on tenants
     using (id = nullif(current_setting('app.current_tenant_id', true), '')::uuid)
     with check (id = nullif(current_setting('app.current_tenant_id', true), '')::uuid);
 grant select, insert on tenants to patchbay_app;
-grant select, insert on deployment_secrets to patchbay_app;
+-- Written by `patchbay migrate` only.
+grant select on deployment_secrets to patchbay_app;
 
 -- What SQL templates may read: views with the caller's rights, so that row-level security applies as the
 -- reader whoever owns them. The reader gets just the columns the views show.

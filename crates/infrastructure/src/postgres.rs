@@ -7,11 +7,21 @@ mod freshness;
 mod instances;
 mod jobs;
 mod runs;
+mod server;
 mod sync;
 mod templates;
 mod work_items;
 
-//pub use bootstrap::{SchemaState, migrate, schema_state};
+pub use access::PgAccess;
+pub use bootstrap::{
+    BootstrapError, Finding, Migrated, RolePasswords, SchemaState, check_server, migrate, schema_state,
+};
 pub use db::{Db, DbUrls, PoolSizes};
-//pub use jobs::{GraphileQueue, QueueSettings};
-//pub use sync::PgSync;
+pub(crate) use db::store_error;
+pub use instances::PgInstances;
+pub use jobs::{GraphileQueue, QueueSettings};
+pub use server::{create_database, reachable};
+pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
+pub use sync::PgSync;
+pub use templates::{MAX_BYTES, PgTemplateRunner, PgTemplates, RefusedTemplate};
+pub use work_items::PgWorkItems;

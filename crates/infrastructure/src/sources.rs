@@ -1,1 +1,13 @@
-//! Being written.
+//! Adapters to the trackers, one module each.
+
+mod github;
+mod sanitize;
+
+use application::ports::Sources;
+
+use crate::egress::EgressClient;
+
+/// Every source this build knows.
+pub fn registry(client: EgressClient) -> Sources {
+    Sources::default().with(github::GitHub::new(client))
+}

@@ -1,1 +1,119 @@
-//! Being written.
+//! The SQL templates that are built in, and the check every template passes before it can be run.
+
+mod gate;
+mod header;
+
+use domain::template::Template;
+use sha2::{Digest, Sha256};
+
+pub use gate::{FUNCTIONS, Finding, RELATIONS};
+
+/// The whitelist: what is not in this list is not a tool. Name, and text of `sql/templates/<name>.sql`.
+pub const BUILT_IN: &[(&str, &str)] = &[
+    ("cycle_time_percentiles", include_str!("../../../sql/templates/cycle_time_percentiles.sql")),
+    ("find_work_items", include_str!("../../../sql/templates/find_work_items.sql")),
+    ("get_project_metrics", include_str!("../../../sql/templates/get_project_metrics.sql")),
+    ("search_issues_by_project", include_str!("../../../sql/templates/search_issues_by_project.sql")),
+];
+
+/// Reads a template file and checks all that can be checked without a database: its name, its header, and that
+/// its statement is one harmless query. The result has no columns yet; the database knows those.
+///
+/// Every reason to refuse is reported, as far as reading got.
+pub fn check(name: &str, text: &str) -> Result<Template, Vec<Finding>> {
+    if !is_tool_name(name) || name.starts_with("sql_") {
+        let message = "needs a file name of 1 to 32 characters of a-z, 0-9 and _, the first a letter, and not beginning with sql_";
+        return Err(vec![Finding { message: message.into() }]);
+    }
+    let (header, text) = header::read(text)?;
+    let statement = gate::render(text, header.params.len())?;
+    let template = Template {
+        name: name.to_owned(),
+        title: header.title,
+        description: header.description,
+        tags: header.tags,
+        version: version(&statement),
+        params: header.params,
+        default_limit: header.default_limit,
+        max_limit: header.max_limit,
+        timeout_ms: header.timeout_ms,
+        columns: Vec::new(),
+        statement,
+    };
+    for param in &template.params {
+        let given = param.default.iter().map(|value| (param.name.clone(), value.clone())).collect();
+        let of_this = |error: &domain::FieldError| error.pointer == format!("/{}", param.name);
+        if param.default.is_some()
+            && template.bind(&given).is_err_and(|invalid| invalid.errors.iter().any(of_this))
+        {
+            let message = format!("has a default for `{}` that the parameter does not take", param.name);
+            return Err(vec![Finding { message }]);
+        }
+    }
+    Ok(template)
+}
+
+/// A short digest of the statement: changes when it does.
+fn version(statement: &str) -> String {
+    hex::encode(&Sha256::digest(statement.as_bytes())[..6])
+}
+
+fn is_tool_name(name: &str) -> bool {
+    name.len() <= 32
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEADER: &str = "/*\ntitle = 'T'\ndescription = 'D'\n*/\n";
+
+    fn rendered(statement: &str) -> Result<String, String> {
+        check("t", &format!("{HEADER}{statement}"))
+            .map(|template| template.statement)
+            .map_err(|findings| findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    }
+
+    #[test]
+    fn every_built_in_template_passes_the_check_and_they_stand_in_order() {
+        for (name, text) in BUILT_IN {
+            let checked = check(name, text);
+            assert!(checked.is_ok(), "{name}: {checked:?}");
+        }
+        assert!(BUILT_IN.is_sorted_by_key(|(name, _)| *name));
+    }
+
+    #[test]
+    fn what_is_run_is_rendered_anew_with_schemas() {
+        let text = "SELECT count(*) AS n /* hi */ FROM Work_Items w -- there\n WHERE w.tenant_id = $1";
+        let expected =
+            "SELECT pg_catalog.count(*) AS n FROM published.work_items w WHERE w.tenant_id = $1";
+        assert_eq!(rendered(text).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_function_in_the_notation_of_a_column_is_refused() {
+        let text = "select w.row_to_json from work_items w where w.tenant_id = $1";
+        assert!(rendered(text).unwrap_err().contains("row_to_json"));
+    }
+
+    #[test]
+    fn every_finding_is_reported() {
+        let text = "select pg_sleep(1) as a, xmin from pg_class for update";
+        let message = rendered(text).unwrap_err();
+        for part in ["pg_sleep", "xmin", "pg_class", "FOR UPDATE", "$1"] {
+            assert!(message.contains(part), "{part} is missing in: {message}");
+        }
+    }
+
+    #[test]
+    fn a_parameter_without_use_and_a_placeholder_without_parameter_are_named() {
+        let unused = "/*\ntitle = 'T'\ndescription = 'D'\n[[params]]\nname = 'a'\ntype = 'text'\ndescription = 'a'\n*/";
+        let unused = format!("{unused} select id from work_items where tenant_id = $1");
+        assert!(check("t", &unused).unwrap_err()[0].message.contains("never uses $2"));
+        let beyond = rendered("select id from work_items where tenant_id = $1 and title = $2");
+        assert!(beyond.unwrap_err().contains("only $1 to $1"));
+    }
+}

@@ -1,1 +1,126 @@
-//! Being written.
+//! Secrets at rest. The master key wraps one data key per tenant; the data key encrypts fields with AES-256-GCM,
+//! bound to the tenant and the place they belong to.
+
+mod data_keys;
+mod envelope;
+mod master_key;
+mod pepper;
+
+use application::Ctx;
+use application::ports::{Sealed, SecretRef, StoreError, Vault};
+use async_trait::async_trait;
+use domain::TenantId;
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::{ExposeSecret, SecretString};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use self::data_keys::DataKeys;
+use self::envelope::Header;
+pub use self::master_key::{MasterKey, MasterKeyError};
+pub(crate) use self::pepper::create as create_pepper;
+use crate::postgres::Db;
+
+/// Why a secret could not be encrypted or decrypted, or the vault not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultError {
+    /// The keys in the database were wrapped by another master key.
+    #[error(
+        "the master key does not open this database's keys: it has the id {given}, they were made with {stored}; \
+         set PATCHBAY_MASTER_KEY to the key this installation was set up with"
+    )]
+    WrongMasterKey {
+        /// The id of the given key.
+        given: String,
+        /// The id of the key that is needed.
+        stored: String,
+    },
+    /// A ciphertext does not open: it was changed, or belongs to another tenant or place.
+    #[error("the {0} does not open: it was changed, or moved here from another place")]
+    Sealed(&'static str),
+    /// The data key that a ciphertext names does not exist for this tenant.
+    #[error(
+        "the data key of a secret is missing: the tenant's keys were destroyed, or the secret is another's"
+    )]
+    NoDataKey,
+    /// The schema lacks the installation's secrets.
+    #[error("this database holds no keys yet: run `patchbay migrate`")]
+    NotPrepared,
+    /// The database failed.
+    #[error("the keys could not be read")]
+    Store(#[from] StoreError),
+}
+
+impl From<VaultError> for StoreError {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::Store(error) => error,
+            VaultError::WrongMasterKey { .. }
+            | VaultError::Sealed(_)
+            | VaultError::NoDataKey
+            | VaultError::NotPrepared => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+/// The vault over PostgreSQL: data keys stand, wrapped, beside the data.
+pub struct PgVault {
+    data_keys: DataKeys,
+    pepper: Zeroizing<[u8; 32]>,
+}
+
+impl PgVault {
+    /// Opens the installation's keys. Fails when the master key is not the one they were made with.
+    pub async fn open(db: Db, master: MasterKey) -> Result<Self, VaultError> {
+        let pepper = pepper::load(&db, &master).await?;
+        Ok(Self { data_keys: DataKeys::new(db, master), pepper })
+    }
+}
+
+impl std::fmt::Debug for PgVault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PgVault")
+    }
+}
+
+#[async_trait]
+impl Vault for PgVault {
+    async fn seal(&self, ctx: &Ctx, place: SecretRef, plaintext: &[u8]) -> Result<Sealed, StoreError> {
+        let key = self.data_keys.current(ctx).await?;
+        let header = Header::new(self.data_keys.kek_id(), key.id);
+        let bound = bound_to(ctx.tenant, place);
+        Ok(Sealed(envelope::seal(&key.secret, &header, &bound, plaintext)?))
+    }
+
+    async fn open(
+        &self,
+        ctx: &Ctx,
+        place: SecretRef,
+        sealed: &Sealed,
+    ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        let (header, body) = Header::split(&sealed.0)?;
+        let key = self.data_keys.find(ctx, header.data_key).await?;
+        Ok(envelope::open(&key.secret, &header, &bound_to(ctx.tenant, place), body, "secret")?)
+    }
+
+    fn key_mac(&self, secret: &SecretString) -> [u8; 32] {
+        hmac(&self.pepper, &[b"patchbay api key v1", secret.expose_secret().as_bytes()])
+    }
+}
+
+/// What a ciphertext is bound to, beside its header: `tenant|table|row|field`.
+fn bound_to(tenant: TenantId, place: SecretRef) -> String {
+    match place {
+        SecretRef::InstanceCredential(instance) => format!("{tenant}|credentials|{instance}|sealed"),
+    }
+}
+
+/// HMAC-SHA-256 over the parts, each followed by a zero byte.
+fn hmac(key: &[u8; 32], parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
+    for part in parts {
+        mac.update(part);
+        mac.update(&[0]);
+    }
+    mac.finalize().into_bytes().into()
+}

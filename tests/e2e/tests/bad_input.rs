@@ -109,7 +109,7 @@ async fn wrong_input_gets_a_clear_answer_and_leaves_nothing_behind() {
     for (what, change, code) in [
         ("wrong token", json!({"credentials": {"kind": "token", "token": "wrong"}}), "source_unauthorized"),
         ("unknown repository", json!({"settings": {"repositories": ["acme/none"]}}), "source_not_found"),
-        ("nobody there", json!({"base_url": "http://127.0.0.1:9"}), "source_unavailable"),
+        ("nobody there", json!({"base_url": "http://127.0.0.1:59999"}), "source_unavailable"),
         ("private address", json!({"base_url": "http://10.0.0.1"}), "egress_blocked"),
         ("metadata address", json!({"base_url": "http://169.254.169.254"}), "egress_blocked"),
     ] {

@@ -6,8 +6,9 @@ use std::time::Duration;
 use application::Ctx;
 use application::ports::StoreError;
 use domain::TenantId;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Executor, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgPool, Postgres, Transaction};
 
 /// One address per role of the database.
 #[derive(Debug, Clone)]
@@ -81,8 +82,9 @@ impl Db {
             app: pool(sizes.app)
                 .after_release(rollback)
                 .connect_lazy_with(named(&urls.app, "patchbay")),
-            // No hook: this pool writes nothing, and every use begins with its own context.
-            reader: pool(sizes.reader).connect_lazy_with(named(&urls.reader, "patchbay-templates")),
+            // No hook: what is left of a transaction is closed with its connection, see `TemplateConnection`.
+            reader: pool(sizes.reader)
+                .connect_lazy_with(named(&urls.reader, "patchbay-templates").options(READER_SETTINGS)),
             queue: pool(sizes.queue)
                 .after_release(rollback)
                 .connect_lazy_with(named(&urls.queue, "patchbay-queue")),
@@ -99,9 +101,23 @@ impl Db {
         begin(&self.app, "BEGIN READ ONLY", ctx.tenant).await
     }
 
-    /// The same as the role that may read the published views only.
-    pub(crate) async fn template_tx(&self, ctx: &Ctx) -> Result<Tx, StoreError> {
-        begin(&self.reader, "BEGIN READ ONLY", ctx.tenant).await
+    /// A connection of the role that may read the published views only, to begin a template's transaction on.
+    ///
+    /// `tested` asks the server first and passes over connections that broke while idle.
+    pub(crate) async fn template_connection(&self, tested: bool) -> Result<TemplateConnection, StoreError> {
+        for _ in 0..=self.reader_slots() {
+            let mut connection = self.reader.acquire().await.map_err(store_error)?;
+            if !tested || connection.ping().await.is_ok() {
+                return Ok(TemplateConnection { connection, finished: false });
+            }
+            connection.close_on_drop();
+        }
+        Err(StoreError::Unavailable("every connection of the template pool was broken".into()))
+    }
+
+    /// Most templates that run at once.
+    pub(crate) fn reader_slots(&self) -> u32 {
+        self.reader.options().get_max_connections()
     }
 
     /// A transaction without a tenant: it sees no tenant's rows, only what the functions of the schema give.
@@ -136,6 +152,63 @@ impl Db {
     }
 }
 
+/// What every connection of the templates' pool begins with; the role has the same bounds, but those can be
+/// changed by whoever administers roles.
+///
+/// Names resolve in `pg_catalog` only: statements carry their schemas. Custom plans, because a template's
+/// optional parameters fold away in them. A query whose caller went away ends when the server looks for the
+/// caller, half a second later at most.
+const READER_SETTINGS: [(&str, &str); 7] = [
+    ("search_path", "pg_catalog,pg_temp"),
+    ("default_transaction_read_only", "on"),
+    ("statement_timeout", TEMPLATE_TIMEOUT_TEXT),
+    ("lock_timeout", "500"),
+    ("idle_in_transaction_session_timeout", "10000"),
+    ("client_connection_check_interval", "500"),
+    ("plan_cache_mode", "force_custom_plan"),
+];
+
+/// How long a template's statement may take unless its header says otherwise, in milliseconds.
+pub(crate) const TEMPLATE_TIMEOUT_MS: u64 = 5_000;
+const TEMPLATE_TIMEOUT_TEXT: &str = "5000";
+
+/// A connection for one template. Unless it is [finished](Self::finish), it is closed when dropped, so that a
+/// statement does not go on for a caller who went away, and nothing of it meets the next user.
+#[derive(Debug)]
+pub(crate) struct TemplateConnection {
+    connection: PoolConnection<Postgres>,
+    finished: bool,
+}
+
+impl TemplateConnection {
+    /// Begins a read-only transaction that sees this tenant's rows only. Nothing can be committed through it.
+    pub(crate) async fn begin(
+        &mut self,
+        ctx: &Ctx,
+        timeout_ms: u64,
+    ) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
+        let mut statement = context("BEGIN READ ONLY", ctx.tenant);
+        if timeout_ms != TEMPLATE_TIMEOUT_MS {
+            statement.push_str(&format!("; SET LOCAL statement_timeout = {timeout_ms}"));
+        }
+        #[expect(clippy::disallowed_types, reason = "fixed text, a UUID and a number")]
+        self.connection.begin_with(AssertSqlSafe(statement)).await
+    }
+
+    /// Gives the connection back, with the transaction rolled back; nobody waits for that.
+    pub(crate) fn finish(mut self) {
+        self.finished = true;
+    }
+}
+
+impl Drop for TemplateConnection {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.connection.close_on_drop();
+        }
+    }
+}
+
 fn named(options: &PgConnectOptions, name: &str) -> PgConnectOptions {
     options.clone().application_name(name)
 }
@@ -158,18 +231,24 @@ fn rollback(
     _: sqlx::pool::PoolConnectionMetadata,
 ) -> futures::future::BoxFuture<'_, Result<bool, sqlx::Error>> {
     Box::pin(async move {
-        connection.execute("ROLLBACK").await?;
+        // BEGIN first: a ROLLBACK outside a transaction writes a warning into the server's log, for each request.
+        // In a failed transaction BEGIN is an error, and the connection is closed.
+        connection.execute("BEGIN; ROLLBACK").await?;
         Ok(true)
     })
 }
 
 async fn begin(pool: &PgPool, begin: &str, tenant: TenantId) -> Result<Tx, StoreError> {
-    // The context travels with BEGIN in one round trip. A UUID's text cannot carry SQL.
-    let statement = format!("{begin}; SET LOCAL app.current_tenant_id = '{tenant}'");
+    let statement = context(begin, tenant);
     #[expect(clippy::disallowed_types, reason = "fixed text and a UUID")]
     pool.begin_with(AssertSqlSafe(statement))
         .await
         .map_err(store_error)
+}
+
+/// `BEGIN` and the tenant, for one round trip. A UUID's text cannot carry SQL.
+fn context(begin: &str, tenant: TenantId) -> String {
+    format!("{begin}; SET LOCAL app.current_tenant_id = '{tenant}'")
 }
 
 /// What a driver error means to a caller. A unique violation is told apart by its constraint with

@@ -1,1 +1,201 @@
-//! Being written.
+//! Configured connections of a tenant.
+
+use application::Ctx;
+use application::ports::{InstanceStore, ListCursor, ListPage, Listing, Sealed, StoreError};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use domain::{Instance, InstanceId, InstanceStatus, SourceKind};
+use sqlx::QueryBuilder;
+use uuid::Uuid;
+
+use super::db::{Db, Tx, store_error, unique_violation};
+
+/// [`InstanceStore`] over PostgreSQL.
+#[derive(Debug, Clone)]
+pub struct PgInstances {
+    db: Db,
+}
+
+impl PgInstances {
+    /// Uses these connections.
+    pub fn new(db: Db) -> Self {
+        Self { db }
+    }
+}
+
+const COLUMNS: &str = "id, slug, source, name, base_url, settings, status, created_at, updated_at";
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    slug: String,
+    source: String,
+    name: String,
+    base_url: String,
+    settings: serde_json::Value,
+    status: String,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for Instance {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let unknown =
+            |what: &str| StoreError::Internal(format!("instance {} has an unknown {what}", row.id).into());
+        Ok(Self {
+            id: InstanceId::new(row.id),
+            slug: row.slug.parse().map_err(|_| unknown("slug"))?,
+            source: SourceKind::new(row.source),
+            name: row.name,
+            base_url: row.base_url.parse().map_err(|_| unknown("base URL"))?,
+            settings: row.settings,
+            status: InstanceStatus::parse(&row.status).ok_or_else(|| unknown("status"))?,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
+
+/// Reads an instance inside a transaction. `None` when it does not exist for this tenant.
+pub(super) async fn find_in(tx: &mut Tx, ctx: &Ctx, id: InstanceId) -> Result<Option<Instance>, StoreError> {
+    let row: Option<Row> = sqlx::query_as(
+        "select id, slug, source, name, base_url, settings, status, created_at, updated_at
+         from source_instances where tenant_id = $1 and id = $2",
+    )
+    .bind(ctx.tenant.as_uuid())
+    .bind(id.as_uuid())
+    .fetch_optional(&mut **tx)
+    .await
+    .map_err(store_error)?;
+    row.map(Instance::try_from).transpose()
+}
+
+async fn write_credential(tx: &mut Tx, ctx: &Ctx, id: InstanceId, sealed: &Sealed) -> Result<(), StoreError> {
+    sqlx::query(
+        "insert into credentials (tenant_id, instance_id, sealed) values ($1, $2, $3)
+         on conflict (tenant_id, instance_id) do update set sealed = excluded.sealed, updated_at = excluded.updated_at",
+    )
+    .bind(ctx.tenant.as_uuid())
+    .bind(id.as_uuid())
+    .bind(&sealed.0)
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+    .map_err(store_error)
+}
+
+#[async_trait]
+impl InstanceStore for PgInstances {
+    async fn insert(&self, ctx: &Ctx, instance: &Instance, credential: &Sealed) -> Result<(), StoreError> {
+        let mut tx = self.db.tenant_tx(ctx).await?;
+        let inserted = sqlx::query(
+            "insert into source_instances
+                 (tenant_id, id, slug, source, name, base_url, settings, status, created_at, updated_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        )
+        .bind(ctx.tenant.as_uuid())
+        .bind(instance.id.as_uuid())
+        .bind(instance.slug.as_str())
+        .bind(instance.source.as_str())
+        .bind(&instance.name)
+        .bind(instance.base_url.as_str())
+        .bind(&instance.settings)
+        .bind(instance.status.as_str())
+        .bind(instance.created_at)
+        .bind(instance.updated_at)
+        .execute(&mut *tx)
+        .await;
+        match inserted {
+            Err(error) if unique_violation(&error, "source_instances_tenant_id_slug_key") => {
+                return Err(StoreError::Conflict("an instance of that name"));
+            }
+            other => other.map_err(store_error)?,
+        };
+        write_credential(&mut tx, ctx, instance.id, credential).await?;
+        tx.commit().await.map_err(store_error)
+    }
+
+    async fn find(&self, ctx: &Ctx, id: InstanceId) -> Result<Option<Instance>, StoreError> {
+        let mut tx = self.db.tenant_read(ctx).await?;
+        find_in(&mut tx, ctx, id).await
+    }
+
+    async fn list(&self, ctx: &Ctx, page: &ListPage) -> Result<Listing<Instance>, StoreError> {
+        let mut query = QueryBuilder::new("select ");
+        query.push(COLUMNS).push(" from source_instances where tenant_id = ").push_bind(ctx.tenant.as_uuid());
+        if let Some(after) = &page.cursor {
+            // Ids are UUIDv7: their order is the order of creation.
+            query.push(" and id < ").push_bind(after.id);
+        }
+        query.push(" order by id desc limit ").push_bind(page.limit + 1);
+        let mut tx = self.db.tenant_read(ctx).await?;
+        let rows: Vec<Row> = query.build_query_as().fetch_all(&mut *tx).await.map_err(store_error)?;
+        let mut items = rows.into_iter().map(Instance::try_from).collect::<Result<Vec<_>, _>>()?;
+        let limit = usize::try_from(page.limit).unwrap_or(0);
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items
+            .last()
+            .filter(|_| more)
+            .map(|last| ListCursor { after: String::new(), id: last.id.as_uuid() });
+        Ok(Listing { items, next })
+    }
+
+    async fn update(
+        &self,
+        ctx: &Ctx,
+        instance: &Instance,
+        credential: Option<&Sealed>,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.db.tenant_tx(ctx).await?;
+        let updated = sqlx::query(
+            "update source_instances set name = $3, base_url = $4, settings = $5, status = $6, updated_at = $7
+             where tenant_id = $1 and id = $2",
+        )
+        .bind(ctx.tenant.as_uuid())
+        .bind(instance.id.as_uuid())
+        .bind(&instance.name)
+        .bind(instance.base_url.as_str())
+        .bind(&instance.settings)
+        .bind(instance.status.as_str())
+        .bind(instance.updated_at)
+        .execute(&mut *tx)
+        .await
+        .map_err(store_error)?;
+        if updated.rows_affected() == 0 {
+            return Ok(false);
+        }
+        if let Some(sealed) = credential {
+            write_credential(&mut tx, ctx, instance.id, sealed).await?;
+        }
+        tx.commit().await.map_err(store_error)?;
+        Ok(true)
+    }
+
+    async fn delete(&self, ctx: &Ctx, id: InstanceId) -> Result<bool, StoreError> {
+        let mut tx = self.db.tenant_tx(ctx).await?;
+        // Everything synced through it goes with it by foreign key.
+        let deleted = sqlx::query("delete from source_instances where tenant_id = $1 and id = $2")
+            .bind(ctx.tenant.as_uuid())
+            .bind(id.as_uuid())
+            .execute(&mut *tx)
+            .await
+            .map_err(store_error)?;
+        tx.commit().await.map_err(store_error)?;
+        Ok(deleted.rows_affected() > 0)
+    }
+
+    async fn credential(&self, ctx: &Ctx, id: InstanceId) -> Result<Option<Sealed>, StoreError> {
+        let mut tx = self.db.tenant_read(ctx).await?;
+        let sealed: Option<Vec<u8>> =
+            sqlx::query_scalar("select sealed from credentials where tenant_id = $1 and instance_id = $2")
+                .bind(ctx.tenant.as_uuid())
+                .bind(id.as_uuid())
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(store_error)?;
+        Ok(sealed.map(Sealed))
+    }
+}

@@ -1,1 +1,218 @@
-//! Being written.
+//! The job queue: `graphile_worker` behind our port.
+//!
+//! The queue's tables belong to a role of their own. The application enqueues through functions of that
+//! role, inside its own transactions, so a job exists exactly when what it is about does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use application::ports::{Job, JobHandler, JobOutcome, JobQueue, QueueStats, StoreError};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use domain::{InstanceId, RunId, TenantId};
+use graphile_worker::{
+    IntoTaskHandlerResult, JobRecovery, JobRecoveryResult, TaskHandler, WorkerContext, WorkerOptions,
+};
+use serde::{Deserialize, Serialize};
+use sqlx::Row;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::db::{Db, Tx, store_error};
+
+/// How the queue watches over its workers.
+#[derive(Debug, Clone, Copy)]
+pub struct QueueSettings {
+    /// How often a worker tells that it lives.
+    pub heartbeat: Duration,
+    /// After what silence its jobs go to others.
+    pub dead_after: Duration,
+    /// How often a worker looks for jobs; a notification wakes it earlier.
+    pub poll: Duration,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(10),
+            dead_after: Duration::from_secs(60),
+            // At the crate's default of 1 s a backlog drains at one job a second and slot.
+            poll: Duration::from_millis(100),
+        }
+    }
+}
+
+/// Attempts of a job whose slice could not be noted, with waits growing up to hours.
+const MAX_ATTEMPTS: i32 = 25;
+/// How often permanently failed jobs and empty queues are cleared away.
+const HOUSEKEEPING: Duration = Duration::from_secs(60 * 60);
+
+/// [`JobQueue`] on `graphile_worker`.
+#[derive(Debug, Clone)]
+pub struct GraphileQueue {
+    db: Db,
+    settings: QueueSettings,
+}
+
+impl GraphileQueue {
+    /// Uses these connections.
+    pub fn new(db: Db, settings: QueueSettings) -> Self {
+        Self { db, settings }
+    }
+}
+
+/// Enqueues the next slice of a run as part of a transaction; replaces one that is waiting.
+pub(super) async fn enqueue_slice(
+    tx: &mut Tx,
+    tenant: TenantId,
+    instance: InstanceId,
+    run: RunId,
+    run_at: Option<DateTime<Utc>>,
+) -> Result<(), StoreError> {
+    enqueue_in_tx(tx, &Job::SyncSlice { tenant, instance, run }, run_at).await
+}
+
+async fn enqueue_in_tx(tx: &mut Tx, job: &Job, run_at: Option<DateTime<Utc>>) -> Result<(), StoreError> {
+    let Job::SyncSlice { instance, run, .. } = job;
+    let payload = serde_json::to_value(Task(job.clone())).map_err(|error| StoreError::Internal(Box::new(error)))?;
+    sqlx::query("select public.enqueue_job($1, $2::json, $3, $4, $5, $6, $7)")
+        .bind(Task::IDENTIFIER)
+        .bind(payload.to_string())
+        // One job of an instance at a time.
+        .bind(format!("inst:{instance}"))
+        .bind(run_at)
+        .bind(MAX_ATTEMPTS)
+        .bind(key(*run))
+        .bind(0i32)
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+        .map_err(store_error)
+}
+
+/// Removes a waiting job of the run as part of a transaction.
+pub(super) async fn remove_in_tx(tx: &mut Tx, run: RunId) -> Result<(), StoreError> {
+    sqlx::query("select public.remove_job($1)").bind(key(run)).execute(&mut **tx).await.map(drop).map_err(store_error)
+}
+
+fn key(run: RunId) -> String {
+    format!("run:{run}")
+}
+
+/// A job as the crate stores it.
+#[derive(Serialize, Deserialize)]
+#[serde(transparent)]
+struct Task(Job);
+
+/// What a job needs, handed to it by the crate.
+#[derive(Clone)]
+struct Handling {
+    handler: Arc<dyn JobHandler>,
+    stop: CancellationToken,
+}
+
+impl std::fmt::Debug for Handling {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Handling")
+    }
+}
+
+impl TaskHandler for Task {
+    const IDENTIFIER: &'static str = "patchbay";
+
+    async fn run(self, ctx: WorkerContext) -> impl IntoTaskHandlerResult {
+        let Some(handling) = ctx.get_ext::<Handling>() else {
+            return Err("the worker was started without a handler".to_owned());
+        };
+        match handling.handler.handle(self.0, handling.stop.clone()).await {
+            JobOutcome::Done => Ok(()),
+            JobOutcome::Retry(why) => Err(why),
+        }
+    }
+}
+
+#[async_trait]
+impl JobQueue for GraphileQueue {
+    async fn enqueue(&self, job: &Job, run_at: Option<DateTime<Utc>>) -> Result<(), StoreError> {
+        let mut tx = self.db.system_tx().await?;
+        enqueue_in_tx(&mut tx, job, run_at).await?;
+        tx.commit().await.map_err(store_error)
+    }
+
+    async fn remove(&self, run: RunId) -> Result<(), StoreError> {
+        let mut tx = self.db.system_tx().await?;
+        remove_in_tx(&mut tx, run).await?;
+        tx.commit().await.map_err(store_error)
+    }
+
+    async fn run_worker(
+        &self,
+        handler: Arc<dyn JobHandler>,
+        concurrency: usize,
+        grace: Duration,
+        stop: CancellationToken,
+    ) -> Result<(), StoreError> {
+        let internal = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::Internal(error);
+        let worker = WorkerOptions::default()
+            .pg_pool(self.db.queue_pool().clone())
+            .schema("graphile_worker")
+            .concurrency(concurrency)
+            .poll_interval(self.settings.poll)
+            .heartbeat_interval(self.settings.heartbeat)
+            .sweep_interval(self.settings.dead_after / 2)
+            .sweep_threshold(self.settings.dead_after)
+            .recovery_delay(Duration::ZERO)
+            // Without this a recovered job gets its attempt back, and one that kills its process never ends.
+            .on(JobRecovery, |_| async { JobRecoveryResult::FailWithBackoff })
+            .listen_os_shutdown_signals(false)
+            .shutdown_signal(stop.clone().cancelled_owned())
+            .shutdown_grace_period(grace)
+            .add_extension(Handling { handler, stop: stop.clone() })
+            .define_job::<Task>()
+            .init()
+            .await
+            .map_err(|error| internal(Box::new(error)))?;
+        info!(concurrency, "Worker started");
+        let housekeeping = self.clone().housekeep();
+        tokio::select! {
+            result = worker.run() => result.map_err(|error| internal(Box::new(error))),
+            () = housekeeping => Ok(()),
+        }
+    }
+
+    async fn stats(&self) -> Result<QueueStats, StoreError> {
+        let row = sqlx::query(
+            "select count(*) filter (where locked_at is null and run_at <= now() and attempts < max_attempts) as ready,
+                 count(*) filter (where locked_at is null and run_at > now() and attempts < max_attempts) as scheduled,
+                 count(*) filter (where locked_at is not null) as running
+             from graphile_worker._private_jobs",
+        )
+        .fetch_one(self.db.queue_pool())
+        .await
+        .map_err(store_error)?;
+        Ok(QueueStats {
+            ready: row.try_get("ready").map_err(store_error)?,
+            scheduled: row.try_get("scheduled").map_err(store_error)?,
+            running: row.try_get("running").map_err(store_error)?,
+        })
+    }
+}
+
+impl GraphileQueue {
+    /// Clears away what the queue leaves behind, for ever. A slice that died after its commit leaves a job that
+    /// counts as permanently failed; the reason of a real failure stands in `sync_runs`.
+    async fn housekeep(self) {
+        loop {
+            tokio::time::sleep(HOUSEKEEPING).await;
+            let utils = graphile_worker::WorkerUtils::new(self.db.queue_pool().clone(), "graphile_worker".to_owned());
+            let tasks = [
+                graphile_worker::worker_utils::types::CleanupTask::DeletePermanentlyFailedJobs,
+                graphile_worker::worker_utils::types::CleanupTask::GcJobQueues,
+            ];
+            match utils.cleanup(&tasks).await {
+                Ok(()) => {}
+                Err(error) => warn!(%error, "The job queue could not be cleaned; trying again in an hour"),
+            }
+        }
+    }
+}

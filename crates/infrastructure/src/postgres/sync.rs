@@ -1,1 +1,134 @@
-//! Being written.
+//! Runs, the positions of their streams, and writing what they read.
+
+pub(super) use metrics::refresh as refresh_metrics;
+pub(super) use pages::hold;
+
+mod comments;
+mod details;
+mod items;
+mod metrics;
+mod pages;
+mod reference;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use application::Ctx;
+use application::ports::{
+    CommitOutcome, DeadLetter, Finish, Freshness, ListPage, Listing, NewRun, PageCommit, PendingItem, ProjectRef,
+    RunFilter, Slice, SliceKey, StoreError, SyncStore,
+};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use domain::{InstanceId, ProjectId, Run, RunError, RunId, TenantId};
+use moka::future::Cache;
+
+use super::db::Db;
+use super::{freshness, runs};
+
+/// [`SyncStore`] on PostgreSQL.
+pub struct PgSync {
+    db: Db,
+    recent: Cache<TenantId, Arc<Vec<Freshness>>>,
+}
+
+impl PgSync {
+    /// Uses these connections.
+    pub fn new(db: Db) -> Self {
+        let recent = Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(2)).build();
+        Self { db, recent }
+    }
+}
+
+impl std::fmt::Debug for PgSync {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PgSync")
+    }
+}
+
+#[async_trait]
+impl SyncStore for PgSync {
+    async fn start(&self, ctx: &Ctx, run: &NewRun) -> Result<(), StoreError> {
+        runs::start(&self.db, ctx, run).await
+    }
+
+    async fn active_run(&self, ctx: &Ctx, instance: InstanceId) -> Result<Option<RunId>, StoreError> {
+        runs::active_run(&self.db, ctx, instance).await
+    }
+
+    async fn find(&self, ctx: &Ctx, run: RunId) -> Result<Option<Run>, StoreError> {
+        runs::find(&self.db, ctx, run).await
+    }
+
+    async fn list(&self, ctx: &Ctx, filter: &RunFilter, page: &ListPage) -> Result<Listing<Run>, StoreError> {
+        runs::list(&self.db, ctx, filter, page).await
+    }
+
+    async fn request_cancel(&self, ctx: &Ctx, run: RunId) -> Result<Option<Run>, StoreError> {
+        runs::request_cancel(&self.db, ctx, run).await
+    }
+
+    async fn begin_slice(&self, ctx: &Ctx, run: RunId) -> Result<Option<Slice>, StoreError> {
+        runs::begin_slice(&self.db, ctx, run).await
+    }
+
+    async fn set_projects(&self, ctx: &Ctx, slice: &SliceKey, projects: &[ProjectRef]) -> Result<(), StoreError> {
+        runs::set_projects(&self.db, ctx, slice, projects).await
+    }
+
+    async fn pending_items(&self, ctx: &Ctx, instance: InstanceId, limit: usize) -> Result<Vec<PendingItem>, StoreError> {
+        items::pending(&self.db, ctx, instance, limit).await
+    }
+
+    async fn commit_page(&self, ctx: &Ctx, slice: &SliceKey, page: PageCommit) -> Result<CommitOutcome, StoreError> {
+        pages::commit(&self.db, ctx, slice, page).await
+    }
+
+    async fn suspend(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        resume_at: DateTime<Utc>,
+        why: Option<&RunError>,
+        requests: i64,
+    ) -> Result<(), StoreError> {
+        runs::suspend(&self.db, ctx, slice, resume_at, why, requests).await
+    }
+
+    async fn finish(&self, ctx: &Ctx, slice: &SliceKey, finish: &Finish) -> Result<(), StoreError> {
+        runs::finish(&self.db, ctx, slice, finish).await?;
+        self.recent.invalidate(&ctx.tenant).await;
+        Ok(())
+    }
+
+    async fn should_stop(&self, ctx: &Ctx, slice: &SliceKey) -> Result<bool, StoreError> {
+        runs::should_stop(&self.db, ctx, slice).await
+    }
+
+    async fn freshness(&self, ctx: &Ctx, instance: Option<InstanceId>) -> Result<Vec<Freshness>, StoreError> {
+        freshness::read(&self.db, ctx, instance).await
+    }
+
+    async fn cached_freshness(&self, ctx: &Ctx) -> Result<Arc<Vec<Freshness>>, StoreError> {
+        // try_get_with: many callers at once cause one query.
+        self.recent
+            .try_get_with(ctx.tenant, async { freshness::read(&self.db, ctx, None).await.map(Arc::new) })
+            .await
+            .map_err(|error| match &*error {
+                StoreError::Unavailable(_) => StoreError::Unavailable(Box::new(error)),
+                _ => StoreError::Internal(Box::new(error)),
+            })
+    }
+
+    async fn dead_letters(&self, ctx: &Ctx, run: RunId, page: &ListPage) -> Result<Listing<DeadLetter>, StoreError> {
+        runs::dead_letters(&self.db, ctx, run, page).await
+    }
+
+    async fn projects(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+    ) -> Result<Vec<(ProjectId, ProjectRef, String)>, StoreError> {
+        reference::projects(&self.db, ctx, instance).await
+    }
+}

@@ -1,0 +1,176 @@
+//! Projects, people, label definitions and milestones.
+
+use application::Ctx;
+use application::ports::{ProjectRef, StoreError};
+use domain::record::{LabelRecord, MilestoneRecord, ProjectRecord, UserRecord};
+use domain::{InstanceId, PageRecords, ProjectId};
+use sha2::{Digest, Sha256};
+use sqlx::Row;
+use uuid::Uuid;
+
+use super::pages::Target;
+use crate::postgres::db::{Db, Tx, store_error};
+
+pub(super) async fn write(tx: &mut Tx, to: &Target<'_>, records: &mut PageRecords) -> Result<(), StoreError> {
+    projects_in(tx, to, &records.projects).await?;
+    users(tx, to, &mut records.users).await?;
+    labels(tx, to, &mut records.labels).await?;
+    milestones(tx, to, &mut records.milestones).await
+}
+
+async fn projects_in(tx: &mut Tx, to: &Target<'_>, projects: &[ProjectRecord]) -> Result<(), StoreError> {
+    // One a page at most, as each project has a stream of its own.
+    for project in projects {
+        let mut hasher = Sha256::new();
+        hasher.update(format!("{}\0{}\0{}\0{}", project.key, project.name, project.url, project.archived));
+        sqlx::query(
+            "insert into projects as t (tenant_id, id, instance_id, source_id, key, name, url, archived, content_hash,
+                 synced_at)
+             select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
+             where not exists (select 1 from projects where tenant_id = $1 and instance_id = $3 and source_id = $4
+                 and content_hash = $9)
+             on conflict (tenant_id, instance_id, source_id) do update set key = excluded.key, name = excluded.name,
+                 url = excluded.url, archived = excluded.archived, content_hash = excluded.content_hash,
+                 synced_at = excluded.synced_at",
+        )
+        .bind(to.ctx.tenant.as_uuid())
+        .bind(Uuid::now_v7())
+        .bind(to.key.instance.as_uuid())
+        .bind(&project.source_id)
+        .bind(&project.key)
+        .bind(&project.name)
+        .bind(&project.url)
+        .bind(project.archived)
+        .bind(hasher.finalize().to_vec())
+        .bind(to.fetched_at)
+        .execute(&mut **tx)
+        .await
+        .map_err(store_error)?;
+    }
+    Ok(())
+}
+
+async fn users(tx: &mut Tx, to: &Target<'_>, users: &mut Vec<UserRecord>) -> Result<(), StoreError> {
+    if users.is_empty() {
+        return Ok(());
+    }
+    users.sort_by(|a, b| a.source_id.cmp(&b.source_id));
+    users.dedup_by(|later, first| later.source_id == first.source_id);
+    sqlx::query(
+        "insert into source_users as t (tenant_id, instance_id, synced_at, source_id, login, name, kind)
+         select $1, $2, $3, u.* from unnest($4::text[], $5::text[], $6::text[], $7::text[])
+             as u (source_id, login, name, kind)
+         where not exists (select 1 from source_users s where s.tenant_id = $1 and s.instance_id = $2
+             and s.source_id = u.source_id and s.login = u.login and s.kind = u.kind
+             and (u.name is null or s.name is not distinct from u.name))
+         on conflict (tenant_id, instance_id, source_id) do update set login = excluded.login,
+             name = coalesce(excluded.name, t.name), kind = excluded.kind, synced_at = excluded.synced_at",
+    )
+    .bind(to.ctx.tenant.as_uuid())
+    .bind(to.key.instance.as_uuid())
+    .bind(to.fetched_at)
+    .bind(users.iter().map(|u| u.source_id.as_str()).collect::<Vec<_>>())
+    .bind(users.iter().map(|u| u.login.as_str()).collect::<Vec<_>>())
+    .bind(users.iter().map(|u| u.name.as_deref()).collect::<Vec<_>>())
+    .bind(users.iter().map(|u| u.kind).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+    .map_err(store_error)
+}
+
+async fn labels(tx: &mut Tx, to: &Target<'_>, labels: &mut Vec<LabelRecord>) -> Result<(), StoreError> {
+    if labels.is_empty() {
+        return Ok(());
+    }
+    labels.sort_by(|a, b| a.source_id.cmp(&b.source_id));
+    labels.dedup_by(|later, first| later.source_id == first.source_id);
+    sqlx::query(
+        "insert into labels (tenant_id, instance_id, synced_at, project_source_id, source_id, name, color, description)
+         select $1, $2, $3, u.* from unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
+             as u (project_source_id, source_id, name, color, description)
+         where not exists (select 1 from labels s where s.tenant_id = $1 and s.instance_id = $2
+             and s.source_id = u.source_id and s.name = u.name and s.color is not distinct from u.color
+             and s.description is not distinct from u.description)
+         on conflict (tenant_id, instance_id, source_id) do update set project_source_id = excluded.project_source_id,
+             name = excluded.name, color = excluded.color, description = excluded.description,
+             synced_at = excluded.synced_at",
+    )
+    .bind(to.ctx.tenant.as_uuid())
+    .bind(to.key.instance.as_uuid())
+    .bind(to.fetched_at)
+    .bind(labels.iter().map(|l| l.project_source_id.as_str()).collect::<Vec<_>>())
+    .bind(labels.iter().map(|l| l.source_id.as_str()).collect::<Vec<_>>())
+    .bind(labels.iter().map(|l| l.name.as_str()).collect::<Vec<_>>())
+    .bind(labels.iter().map(|l| l.color.as_deref()).collect::<Vec<_>>())
+    .bind(labels.iter().map(|l| l.description.as_deref()).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+    .map_err(store_error)
+}
+
+async fn milestones(tx: &mut Tx, to: &Target<'_>, milestones: &mut Vec<MilestoneRecord>) -> Result<(), StoreError> {
+    if milestones.is_empty() {
+        return Ok(());
+    }
+    milestones.sort_by(|a, b| a.source_id.cmp(&b.source_id));
+    milestones.dedup_by(|later, first| later.source_id == first.source_id);
+    sqlx::query(
+        "insert into milestones (tenant_id, instance_id, synced_at, project_source_id, source_id, title, description,
+             state, due_on, url, created_at, updated_at, closed_at)
+         select $1, $2, $3, u.* from unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::date[],
+                 $10::text[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[])
+             as u (project_source_id, source_id, title, description, state, due_on, url, created_at, updated_at,
+                 closed_at)
+         where not exists (select 1 from milestones s where s.tenant_id = $1 and s.instance_id = $2
+             and s.source_id = u.source_id and s.title = u.title and s.state = u.state
+             and s.updated_at = u.updated_at and s.due_on is not distinct from u.due_on
+             and s.description is not distinct from u.description)
+         on conflict (tenant_id, instance_id, source_id) do update set project_source_id = excluded.project_source_id,
+             title = excluded.title, description = excluded.description, state = excluded.state,
+             due_on = excluded.due_on, url = excluded.url, created_at = excluded.created_at,
+             updated_at = excluded.updated_at, closed_at = excluded.closed_at, synced_at = excluded.synced_at",
+    )
+    .bind(to.ctx.tenant.as_uuid())
+    .bind(to.key.instance.as_uuid())
+    .bind(to.fetched_at)
+    .bind(milestones.iter().map(|m| m.project_source_id.as_str()).collect::<Vec<_>>())
+    .bind(milestones.iter().map(|m| m.source_id.as_str()).collect::<Vec<_>>())
+    .bind(milestones.iter().map(|m| m.title.as_str()).collect::<Vec<_>>())
+    .bind(milestones.iter().map(|m| m.description.as_deref()).collect::<Vec<_>>())
+    .bind(milestones.iter().map(|m| m.state.as_str()).collect::<Vec<_>>())
+    .bind(milestones.iter().map(|m| m.due_on).collect::<Vec<_>>())
+    .bind(milestones.iter().map(|m| m.url.as_str()).collect::<Vec<_>>())
+    .bind(milestones.iter().map(|m| m.created_at).collect::<Vec<_>>())
+    .bind(milestones.iter().map(|m| m.updated_at).collect::<Vec<_>>())
+    .bind(milestones.iter().map(|m| m.closed_at).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+    .map_err(store_error)
+}
+
+/// The projects of an instance, by key.
+pub(super) async fn projects(
+    db: &Db,
+    ctx: &Ctx,
+    instance: InstanceId,
+) -> Result<Vec<(ProjectId, ProjectRef, String)>, StoreError> {
+    let mut tx = db.tenant_read(ctx).await?;
+    sqlx::query(
+        "select id, source_id, key, name from projects where tenant_id = $1 and instance_id = $2 order by key limit 10000",
+    )
+    .bind(ctx.tenant.as_uuid())
+    .bind(instance.as_uuid())
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(store_error)?
+    .iter()
+    .map(|row| {
+        let project = ProjectRef { source_id: row.try_get("source_id")?, key: row.try_get("key")? };
+        Ok((ProjectId::new(row.try_get("id")?), project, row.try_get("name")?))
+    })
+    .collect::<Result<_, sqlx::Error>>()
+    .map_err(store_error)
+}

@@ -1,0 +1,194 @@
+//! Proving templates against the real schema before anybody can call them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use application::Ctx;
+use application::ports::{StoreError, TemplateCatalog};
+use domain::template::{Argument, Column, ParamType, Template};
+use domain::{Principal, RequestId, Scope, Scopes, TenantId};
+use sqlx::postgres::PgTypeInfo;
+use sqlx::{
+    AssertSqlSafe, Column as _, Executor, PgConnection, Postgres, Row, SqlSafeStr, Statement, Type, TypeInfo,
+};
+use uuid::Uuid;
+
+use super::rows::column_type;
+use super::{bind, limited};
+use crate::postgres::Db;
+use crate::postgres::db::store_error;
+use crate::templates::{BUILT_IN, check};
+
+/// The published templates, proved.
+#[derive(Debug)]
+pub struct PgTemplates {
+    templates: Vec<Arc<Template>>,
+}
+
+/// A template that stops start-up.
+#[derive(Debug, thiserror::Error)]
+pub enum RefusedTemplate {
+    /// The text does not pass the check.
+    #[error("the template `{name}` {findings}: correct sql/templates/{name}.sql")]
+    Text {
+        /// The template.
+        name: String,
+        /// Every reason, in one sentence.
+        findings: String,
+    },
+    /// The database does not take it.
+    #[error("the template `{name}` does not fit the database: {reason}; run `patchbay migrate`, or correct the template")]
+    Schema {
+        /// The template.
+        name: String,
+        /// Why.
+        reason: String,
+    },
+    /// The database cannot be asked.
+    #[error("the templates cannot be checked")]
+    Store(#[source] StoreError),
+}
+
+impl PgTemplates {
+    /// Checks every built-in template, prepares and explains it as the reader role, and learns its columns.
+    pub async fn load(db: &Db) -> Result<Self, RefusedTemplate> {
+        Self::load_these(db, BUILT_IN).await
+    }
+
+    /// The same for other texts: pairs of name and file content.
+    pub async fn load_these(db: &Db, files: &[(&str, &str)]) -> Result<Self, RefusedTemplate> {
+        let mut templates = Vec::with_capacity(files.len());
+        for (name, text) in files {
+            let template = check(name, text).map_err(|findings| RefusedTemplate::Text {
+                name: (*name).to_owned(),
+                findings: findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
+            })?;
+            templates.push(Arc::new(prove(db, template).await?));
+        }
+        templates.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(Self { templates })
+    }
+}
+
+impl TemplateCatalog for PgTemplates {
+    fn list(&self) -> &[Arc<Template>] {
+        &self.templates
+    }
+}
+
+/// Completes the template with what the database says of it.
+async fn prove(db: &Db, mut template: Template) -> Result<Template, RefusedTemplate> {
+    let nobody = nobody().map_err(RefusedTemplate::Store)?;
+    let mut connection = db.template_connection(true).await.map_err(RefusedTemplate::Store)?;
+    let result = match connection.begin(&nobody, template.timeout_ms).await {
+        Ok(mut tx) => ask(&mut tx, &nobody, &template).await,
+        Err(error) => Err(Refusal::Driver(error)),
+    };
+    connection.finish();
+    match result {
+        Ok(columns) => {
+            template.columns = columns;
+            Ok(template)
+        }
+        Err(Refusal::Reason(reason)) => Err(RefusedTemplate::Schema { name: template.name, reason }),
+        // Read by the operator at start-up only: it may say what the database said.
+        Err(Refusal::Driver(sqlx::Error::Database(database))) => {
+            Err(RefusedTemplate::Schema { name: template.name, reason: database.message().to_owned() })
+        }
+        Err(Refusal::Driver(error)) => Err(RefusedTemplate::Store(store_error(error))),
+    }
+}
+
+enum Refusal {
+    Reason(String),
+    Driver(sqlx::Error),
+}
+
+impl From<sqlx::Error> for Refusal {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+async fn ask(
+    connection: &mut PgConnection,
+    nobody: &Ctx,
+    template: &Template,
+) -> Result<Vec<Column>, Refusal> {
+    let statement = limited(&template.statement, template.params.len());
+    let columns = columns(connection, &statement, template).await?;
+    // Explaining checks the reader's rights on everything the statement touches; preparing does not.
+    let arguments: Vec<Argument> = template.params.iter().map(|param| sample(&param.kind)).collect();
+    let mut bound = bind(nobody, &arguments)?;
+    sqlx::Arguments::add(&mut bound, 1_i64).map_err(sqlx::Error::Encode)?;
+    #[expect(clippy::disallowed_types, reason = "a template's statement passed the gate")]
+    let explain = AssertSqlSafe(format!("EXPLAIN {statement}"));
+    let plan = sqlx::query_with(explain, bound).persistent(false).fetch_all(&mut *connection).await?;
+    let plan: Vec<String> = plan.iter().filter_map(|row| row.try_get(0).ok()).collect();
+    tracing::debug!(template.name = template.name, plan = plan.join("\n"), "The template fits the schema");
+    Ok(columns)
+}
+
+async fn columns(
+    connection: &mut PgConnection,
+    statement: &str,
+    template: &Template,
+) -> Result<Vec<Column>, Refusal> {
+    let types: Vec<PgTypeInfo> = std::iter::once(Uuid::type_info())
+        .chain(template.params.iter().map(|param| database_type(&param.kind)))
+        .chain(std::iter::once(<i64 as Type<Postgres>>::type_info()))
+        .collect();
+    #[expect(clippy::disallowed_types, reason = "a template's statement passed the gate")]
+    let statement = AssertSqlSafe(statement.to_owned()).into_sql_str();
+    let prepared = connection.prepare_with(statement, &types).await?;
+    let mut names = BTreeSet::new();
+    let mut columns = Vec::new();
+    for column in prepared.columns() {
+        let name = column.name().to_owned();
+        let Some(kind) = column_type(column.type_info()) else {
+            return Err(Refusal::Reason(format!(
+                "the column `{name}` has the type {}, which callers cannot be given: cast it to text, bigint, \
+                 double precision, boolean, date, timestamptz or text[]",
+                column.type_info().name()
+            )));
+        };
+        if name.starts_with('?') || !names.insert(name.clone()) {
+            return Err(Refusal::Reason(format!("a column is called `{name}`: give each a name of its own")));
+        }
+        columns.push(Column { name, kind });
+    }
+    Ok(columns)
+}
+
+fn database_type(kind: &ParamType) -> PgTypeInfo {
+    match kind {
+        ParamType::Text { .. } => <str as Type<Postgres>>::type_info(),
+        ParamType::Integer { .. } => <i64 as Type<Postgres>>::type_info(),
+        ParamType::Boolean => <bool as Type<Postgres>>::type_info(),
+        ParamType::Date => <chrono::NaiveDate as Type<Postgres>>::type_info(),
+        ParamType::Timestamp => <chrono::DateTime<chrono::Utc> as Type<Postgres>>::type_info(),
+    }
+}
+
+/// A value the parameter takes, so that nothing folds away.
+fn sample(kind: &ParamType) -> Argument {
+    match kind {
+        ParamType::Text { allowed, .. } => {
+            Argument::Text(Some(allowed.first().cloned().unwrap_or_else(|| "a".into())))
+        }
+        ParamType::Integer { min, .. } => Argument::Integer(Some(*min)),
+        ParamType::Boolean => Argument::Boolean(Some(true)),
+        ParamType::Date => Argument::Date(Some(chrono::NaiveDate::default())),
+        ParamType::Timestamp => Argument::Timestamp(Some(chrono::DateTime::default())),
+    }
+}
+
+/// A tenant that does not exist: proving shows nobody's rows.
+fn nobody() -> Result<Ctx, StoreError> {
+    Ok(Ctx {
+        tenant: TenantId::new(Uuid::nil()),
+        principal: Principal::System("templates"),
+        scopes: Scopes::new([Scope::McpSql]).map_err(|error| StoreError::Internal(error.into()))?,
+        request_id: RequestId::new(Uuid::nil()),
+    })
+}

@@ -1,0 +1,308 @@
+//! `patchbay demo`: simulated trackers, two tenants, a finished backfill, everything served.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use application::ports::{ListPage, Tenant};
+use application::{Ctx, Services};
+use domain::{
+    Credential, Instance, InstancePatch, KeyKind, NewInstance, RunState, Scope, Scopes, SourceKind,
+};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use infrastructure::postgres::PoolSizes;
+use infrastructure::vault::MasterKey;
+use private_postgres::{Durability, default_data_dir};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use simulator::{Simulator, SimulatorConfig, TokenGrant, generate};
+use tokio::task::JoinSet;
+use url::Url;
+
+use super::serve::{Serving, wire_options};
+use super::tenant::explain;
+use crate::cli::{DemoArgs, Part};
+use crate::database::Database;
+use crate::ready::{ReadyTenant, write_private};
+use crate::telemetry::Telemetry;
+use crate::wire::Wiring;
+
+/// A tenant of the demonstration and its simulated repositories: name, seed, number of issues and pull requests.
+struct Cast {
+    slug: &'static str,
+    repositories: &'static [(&'static str, u64, usize)],
+}
+
+const CAST: [Cast; 2] = [
+    Cast { slug: "acme", repositories: &[("acme/billing-service", 11, 240), ("acme/mobile-app", 12, 160)] },
+    Cast { slug: "globex", repositories: &[("globex/warehouse-api", 21, 200)] },
+];
+
+/// What a demonstration keeps for its next start.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    tenants: Vec<KeptTenant>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct KeptTenant {
+    slug: String,
+    id: String,
+    admin_key: String,
+    assistant_key: String,
+}
+
+pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<ExitCode> {
+    let telemetry = Telemetry::install(true)?;
+    let dir = match args.data_dir.clone() {
+        Some(dir) => dir,
+        None => default_data_dir("demo")?,
+    };
+    if args.fresh && dir.exists() {
+        forget(&dir)?;
+    }
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    println!("Patchbay demo. Its data is in {}; Ctrl-C stops it.", dir.display());
+
+    let master = master_key(&dir.join("master.key"))?;
+    let database = Database::private(dir.join("postgres"), args.pg_bin.as_deref(), Durability::Safe).await?;
+    database.migrate(&master).await?;
+    // The simulated trackers are on this machine.
+    args.listen.egress_allow.push("127.0.0.0/8".parse()?);
+    let db = database.connect(PoolSizes::default());
+    let wiring = Wiring::new(db.clone(), master, wire_options(&args.listen, "demo")).await?;
+    let tracker = start_tracker().await?;
+    let mut serving =
+        Serving::start(&wiring, &args.listen, &[Part::Admin, Part::McpSql, Part::Worker], &telemetry).await?;
+
+    let kept = dir.join("tenants.json");
+    let tenants = tenants(&wiring.services, &kept).await?;
+    tokio::select! {
+        synced = sync(&wiring.services, &tenants, &tracker) => synced?,
+        () = super::serve::asked_to_end() => {
+            println!("\nStopped before the backfill had ended; the next start goes on.");
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
+    serving.ready.tenants = tenants.iter().map(|(_, ready)| ready.clone()).collect();
+    if let Some(path) = &args.listen.ready_file {
+        serving.ready.write(path)?;
+    }
+    introduce(&serving, &tracker);
+    let outcome = serving.until_asked_to_end().await;
+    println!("\nStopping.");
+    tracker.stop().await;
+    db.close().await;
+    database.close().await?;
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+/// Removes an earlier demonstration, and nothing that is not one.
+fn forget(dir: &Path) -> anyhow::Result<()> {
+    let is_demo = dir.join("master.key").is_file() || std::fs::read_dir(dir)?.next().is_none();
+    if !is_demo {
+        bail!("{} does not look like a demonstration's folder; remove it yourself", dir.display());
+    }
+    std::fs::remove_dir_all(dir).with_context(|| format!("cannot remove {}", dir.display()))
+}
+
+/// The demonstration's own master key, made at its first start.
+fn master_key(path: &Path) -> anyhow::Result<MasterKey> {
+    if let Ok(text) = std::fs::read_to_string(path) {
+        return MasterKey::parse(text.trim()).with_context(|| format!("{} cannot be used", path.display()));
+    }
+    let key = MasterKey::generate();
+    write_private(path, key.reveal().expose_secret().as_bytes())?;
+    Ok(key)
+}
+
+async fn start_tracker() -> anyhow::Result<Simulator> {
+    let repositories = CAST
+        .iter()
+        .flat_map(|cast| cast.repositories)
+        .map(|(name, seed, items)| generate::repository(name, *seed, *items))
+        .collect();
+    let tokens = CAST
+        .iter()
+        .map(|cast| TokenGrant {
+            token: token_of(cast.slug),
+            login: format!("{}-sync", cast.slug),
+            repositories: Some(cast.repositories.iter().map(|(name, ..)| (*name).to_owned()).collect()),
+        })
+        .collect();
+    Simulator::start(SimulatorConfig { port: 0, repositories, tokens, latency: Duration::from_millis(2) })
+        .await
+}
+
+fn token_of(slug: &str) -> String {
+    format!("simulated-token-of-{slug}")
+}
+
+/// The two tenants and their keys: those of an earlier start, or new ones.
+async fn tenants(services: &Services, kept: &PathBuf) -> anyhow::Result<Vec<(Ctx, ReadyTenant)>> {
+    let earlier: Vec<KeptTenant> = match std::fs::read_to_string(kept) {
+        Ok(text) => serde_json::from_str::<Kept>(&text).map(|kept| kept.tenants).unwrap_or_default(),
+        Err(_) => Vec::new(),
+    };
+    let mut all = Vec::new();
+    for cast in &CAST {
+        let tenant = tenant(services, cast.slug).await?;
+        let ctx = services.access.operator(tenant.id, Scope::Admin).map_err(explain)?;
+        let ready = match earlier.iter().find(|kept| kept.id == tenant.id.to_string()) {
+            Some(kept) => ReadyTenant {
+                slug: kept.slug.clone(),
+                id: kept.id.clone(),
+                admin_key: kept.admin_key.clone(),
+                assistant_key: kept.assistant_key.clone(),
+            },
+            None => ReadyTenant {
+                slug: cast.slug.to_owned(),
+                id: tenant.id.to_string(),
+                admin_key: reveal(new_key(services, &ctx, "demo admin", KeyKind::Admin, Scope::Admin).await?),
+                assistant_key: reveal(
+                    new_key(services, &ctx, "demo assistant", KeyKind::Assistant, Scope::McpSql).await?,
+                ),
+            },
+        };
+        all.push((ctx, ready));
+    }
+    let kept_tenants = all
+        .iter()
+        .map(|(_, ready)| KeptTenant {
+            slug: ready.slug.clone(),
+            id: ready.id.clone(),
+            admin_key: ready.admin_key.clone(),
+            assistant_key: ready.assistant_key.clone(),
+        })
+        .collect();
+    write_private(kept, &serde_json::to_vec_pretty(&Kept { tenants: kept_tenants })?)?;
+    Ok(all)
+}
+
+async fn tenant(services: &Services, slug: &str) -> anyhow::Result<Tenant> {
+    let slug = slug.parse()?;
+    match services.access.get_tenant(&slug).await {
+        Ok(tenant) => Ok(tenant),
+        Err(application::Error::NotFound { .. }) => {
+            services.access.create_tenant(slug).await.map_err(explain)
+        }
+        Err(error) => Err(explain(error)),
+    }
+}
+
+async fn new_key(
+    services: &Services,
+    ctx: &Ctx,
+    name: &str,
+    kind: KeyKind,
+    scope: Scope,
+) -> anyhow::Result<SecretString> {
+    let created =
+        services.access.create_key(ctx, name, kind, Scopes::new([scope])?, None).await.map_err(explain)?;
+    Ok(created.key)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the secret ends here")]
+fn reveal(key: SecretString) -> String {
+    key.expose_secret().to_owned()
+}
+
+/// Connects each tenant to its simulated repositories and reads them, with a bar each.
+async fn sync(
+    services: &Services,
+    tenants: &[(Ctx, ReadyTenant)],
+    tracker: &Simulator,
+) -> anyhow::Result<()> {
+    let bars = MultiProgress::new();
+    let mut reading = JoinSet::new();
+    for (cast, (ctx, _)) in CAST.iter().zip(tenants) {
+        let instance = connect(services, ctx, cast, &tracker.url()).await?;
+        let bar = bars.add(ProgressBar::new(0));
+        bar.set_style(
+            ProgressStyle::with_template("{prefix:>10} [{bar:30}] {pos}/{len} {msg}")?.progress_chars("=> "),
+        );
+        bar.set_prefix(cast.slug);
+        reading.spawn(read(services.clone(), ctx.clone(), instance, bar));
+    }
+    while let Some(done) = reading.join_next().await {
+        done??;
+    }
+    Ok(())
+}
+
+async fn connect(services: &Services, ctx: &Ctx, cast: &Cast, url: &str) -> anyhow::Result<Instance> {
+    let base_url: Url = url.parse()?;
+    let credentials = Credential::Token { token: token_of(cast.slug).into() };
+    let known = services.instances.list(ctx, &ListPage { limit: 1, cursor: None }).await.map_err(explain)?;
+    if let Some(instance) = known.items.into_iter().next() {
+        // The simulated tracker has another port each time.
+        let patch =
+            InstancePatch { base_url: Some(base_url), credentials: Some(credentials), ..Default::default() };
+        return services.instances.update(ctx, instance.id, patch).await.map_err(explain);
+    }
+    let names: Vec<&str> = cast.repositories.iter().map(|(name, ..)| *name).collect();
+    let new = NewInstance {
+        source: SourceKind::new("github"),
+        name: format!("{} on GitHub", cast.slug),
+        base_url: Some(base_url),
+        credentials,
+        settings: json!({"repositories": names}),
+    };
+    services.instances.create(ctx, new).await.map_err(explain)
+}
+
+async fn read(services: Services, ctx: Ctx, instance: Instance, bar: ProgressBar) -> anyhow::Result<()> {
+    let run = match services.sync.start_sync(&ctx, instance.id).await {
+        Ok(run) | Err(application::Error::RunActive { run }) => run,
+        Err(error) => return Err(explain(error)),
+    };
+    loop {
+        let now = services.sync.get_run(&ctx, run).await.map_err(explain)?;
+        bar.set_length(u64::try_from(now.estimate.unwrap_or(now.done)).unwrap_or(0));
+        bar.set_position(u64::try_from(now.done).unwrap_or(0));
+        bar.set_message(now.stream.as_ref().map(ToString::to_string).unwrap_or_default());
+        if now.state.is_final() {
+            bar.finish_with_message(format!("{} items", now.counts.upserted + now.counts.unchanged));
+            return match now.state {
+                RunState::Succeeded | RunState::Partial => Ok(()),
+                _ => bail!(
+                    "the sync of {} ended as {}: {}",
+                    instance.name,
+                    now.state.as_str(),
+                    now.error.map_or_else(String::new, |error| error.hint)
+                ),
+            };
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Says what is there and how to use it.
+fn introduce(serving: &Serving, tracker: &Simulator) {
+    let ready = &serving.ready;
+    let admin = ready.admin_url.as_deref().unwrap_or_default();
+    let mcp = ready.mcp_sql_url.as_deref().unwrap_or_default();
+    println!(
+        "\nEverything is up.\n  admin API   {admin}/api/v1   (browse it at {admin}/docs)\n  MCP (SQL)   {mcp}"
+    );
+    println!("  simulated GitHub   {}", tracker.url());
+    for (tenant, cast) in ready.tenants.iter().zip(&CAST) {
+        let repositories: Vec<&str> = cast.repositories.iter().map(|(name, ..)| *name).collect();
+        println!("\nTenant {} ({})", tenant.slug, repositories.join(", "));
+        println!("  admin key       {}\n  assistant key   {}", tenant.admin_key, tenant.assistant_key);
+    }
+    let Some(first) = ready.tenants.first() else { return };
+    let entry = json!({"mcpServers": {"patchbay-sql": {
+        "type": "http", "url": mcp, "headers": {"Authorization": format!("Bearer {}", first.assistant_key)}
+    }}});
+    println!("\nFor your MCP client:\n{entry:#}");
+    println!(
+        "\nThen ask: \"Which pull requests of acme/billing-service are still open, and how long do ours take to be done?\""
+    );
+    println!(
+        "Or without a client:\n  curl -s {admin}/api/v1/work-items?limit=3 -H 'Authorization: Bearer {}'",
+        first.admin_key
+    );
+}

@@ -1,0 +1,172 @@
+//! `patchbay serve`
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use application::ports::JobHandler;
+use infrastructure::postgres::PoolSizes;
+use interfaces::mcp::McpConfig;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use super::tenant::prepare;
+use crate::cli::{ListenArgs, Part, ServeArgs};
+use crate::config;
+use crate::database::Database;
+use crate::ready::Ready;
+use crate::telemetry::Telemetry;
+use crate::wire::{WireOptions, Wiring};
+
+pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
+    let telemetry = Telemetry::install(false)?;
+    let master = config::master_key(&args.database)?;
+    let database = Database::open(&args.database, &master).await?;
+    if args.migrate {
+        for warning in database.migrate(&master).await? {
+            tracing::warn!("{warning}");
+        }
+    }
+    let workers = u32::from(args.listen.worker_concurrency);
+    let db = database.connect(PoolSizes { app: 16 + 2 * workers, reader: 20, queue: 4 });
+    prepare(&database, &db, &master).await?;
+    let wiring = Wiring::new(db.clone(), master, wire_options(&args.listen, "live")).await?;
+    let serving = Serving::start(&wiring, &args.listen, &args.only, &telemetry).await?;
+    if let Some(path) = &args.listen.ready_file {
+        serving.ready.write(path)?;
+    }
+    info!(
+        admin_url = serving.ready.admin_url,
+        mcp_sql_url = serving.ready.mcp_sql_url,
+        parts = ?args.only,
+        "Patchbay is ready"
+    );
+    let outcome = serving.until_asked_to_end().await;
+    db.close().await;
+    database.close().await?;
+    outcome.map(|()| ExitCode::SUCCESS)
+}
+
+pub(crate) fn wire_options(listen: &ListenArgs, key_env: &'static str) -> WireOptions {
+    WireOptions {
+        egress_allow: listen.egress_allow.clone(),
+        job_dead_after: Duration::from_secs(u64::from(listen.job_dead_after_s)),
+        key_env,
+    }
+}
+
+/// Running servers and workers.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    pub(crate) ready: Ready,
+    stop: CancellationToken,
+    grace: Duration,
+    tasks: JoinSet<anyhow::Result<()>>,
+}
+
+impl Serving {
+    /// Binds the addresses and starts the parts. Once this returns, everything answers.
+    pub(crate) async fn start(
+        wiring: &Wiring,
+        listen: &ListenArgs,
+        parts: &[Part],
+        telemetry: &Telemetry,
+    ) -> anyhow::Result<Self> {
+        let stop = CancellationToken::new();
+        let grace = Duration::from_secs(u64::from(listen.shutdown_grace_s));
+        let mut serving = Self { ready: Ready::default(), stop: stop.clone(), grace, tasks: JoinSet::new() };
+        // Bind all before serving any: a taken port stops the start, not half of it.
+        let admin = match parts.contains(&Part::Admin) {
+            true => Some(bind(listen.admin_addr, "the admin API", "--admin-addr").await?),
+            false => None,
+        };
+        let mcp_sql = match parts.contains(&Part::McpSql) {
+            true => {
+                Some(bind(listen.mcp_sql_addr, "the MCP server of SQL templates", "--mcp-sql-addr").await?)
+            }
+            false => None,
+        };
+        if let Some((listener, address)) = admin {
+            serving.ready.admin_url = Some(format!("http://{address}"));
+            let router = interfaces::admin::router(wiring.services.clone(), telemetry.metrics.clone());
+            serving.spawn_server(listener, router);
+        }
+        if let Some((listener, address)) = mcp_sql {
+            serving.ready.mcp_sql_url = Some(format!("http://{address}/mcp"));
+            let config = McpConfig::new(address, listen.public_url.as_ref(), stop.child_token());
+            let router = interfaces::mcp::sql::router(wiring.services.clone(), config);
+            serving.spawn_server(listener, router);
+        }
+        if parts.contains(&Part::Worker) {
+            let (queue, stop) = (wiring.queue.clone(), stop.clone());
+            let handler: Arc<dyn JobHandler> = wiring.engine.clone();
+            let concurrency = usize::from(listen.worker_concurrency);
+            serving.tasks.spawn(async move {
+                queue.run_worker(handler, concurrency, grace, stop).await.context("the worker stopped")
+            });
+        }
+        Ok(serving)
+    }
+
+    fn spawn_server(&mut self, listener: TcpListener, router: axum::Router) {
+        let (stop, grace) = (self.stop.clone(), self.grace);
+        self.tasks.spawn(async move {
+            interfaces::server::serve(listener, router, stop, grace).await.context("a server stopped")
+        });
+    }
+
+    /// Serves until SIGINT or SIGTERM, or until a part fails; then lets running work finish.
+    pub(crate) async fn until_asked_to_end(mut self) -> anyhow::Result<()> {
+        let failed = tokio::select! {
+            () = asked_to_end() => None,
+            Some(ended) = self.tasks.join_next() => Some(ended),
+        };
+        info!(grace_s = self.grace.as_secs(), "Stopping");
+        self.stop.cancel();
+        let rest = async {
+            let mut outcome = Ok(());
+            while let Some(ended) = self.tasks.join_next().await {
+                if let Err(error) = ended.map_err(anyhow::Error::from).and_then(|ended| ended) {
+                    outcome = Err(error);
+                }
+            }
+            outcome
+        };
+        let outcome =
+            tokio::time::timeout(self.grace + Duration::from_secs(5), rest).await.unwrap_or_else(|_| {
+                Err(anyhow::anyhow!("some work did not end in time; it goes on at the next start"))
+            });
+        match failed {
+            Some(ended) => ended?.and(Err(anyhow::anyhow!("a part of the platform ended by itself"))),
+            None => outcome,
+        }
+    }
+}
+
+async fn bind(address: SocketAddr, what: &str, flag: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("{what} cannot listen on {address}; choose another address with {flag}, or port 0 for any free one")
+    })?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+/// SIGINT or SIGTERM.
+pub(crate) async fn asked_to_end() {
+    let terminate = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminate => {}
+    }
+}

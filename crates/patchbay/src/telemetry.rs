@@ -1,0 +1,78 @@
+//! Logs, traces and metrics.
+
+use std::io::IsTerminal;
+
+use anyhow::Context;
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry::trace::TracerProvider;
+use opentelemetry_otlp::SpanExporter;
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer};
+
+/// What holds without `RUST_LOG`. rmcp logs every disconnect as an error; sqlx logs notices of the pool's own rollbacks.
+const DEFAULT_FILTER: &str =
+    "info,rmcp=warn,rmcp::service=off,sqlx=warn,sqlx::postgres::notice=off,graphile_worker=warn";
+
+/// Keeps the exporters alive; flushes traces when dropped.
+pub(crate) struct Telemetry {
+    pub(crate) metrics: PrometheusHandle,
+    traces: Option<SdkTracerProvider>,
+}
+
+impl std::fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Telemetry")
+    }
+}
+
+impl Telemetry {
+    /// Installs them for the process. Traces are sent when `OTEL_EXPORTER_OTLP_ENDPOINT` is set. `quiet` keeps the
+    /// log to warnings, for commands whose output is for a person.
+    pub(crate) fn install(quiet: bool) -> anyhow::Result<Self> {
+        let fallback =
+            if quiet { "warn,rmcp::service=off,sqlx::postgres::notice=off" } else { DEFAULT_FILTER };
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(fallback));
+        let plain = quiet && std::io::stderr().is_terminal();
+        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+        let log = if plain { log.compact().boxed() } else { log.json().flatten_event(true).boxed() };
+        let traces = match std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT") {
+            Some(_) => Some(tracer()?),
+            None => None,
+        };
+        let spans = traces
+            .as_ref()
+            .map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer("patchbay")));
+        tracing_subscriber::registry().with(log.with_filter(filter)).with(spans).init();
+        let metrics = PrometheusBuilder::new()
+            .set_buckets_for_metric(
+                Matcher::Suffix("_seconds".into()),
+                &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0],
+            )?
+            .install_recorder()
+            .context("the metrics recorder could not be installed")?;
+        Ok(Self { metrics, traces })
+    }
+}
+
+impl Drop for Telemetry {
+    fn drop(&mut self) {
+        if let Some(traces) = self.traces.take() {
+            // At the end of the process there is nobody left to tell.
+            let _ = traces.shutdown();
+        }
+    }
+}
+
+fn tracer() -> anyhow::Result<SdkTracerProvider> {
+    let exporter = SpanExporter::builder()
+        .with_http()
+        .build()
+        .context("OTEL_EXPORTER_OTLP_ENDPOINT is set but traces cannot be sent")?;
+    Ok(SdkTracerProvider::builder()
+        .with_batch_exporter(exporter)
+        .with_resource(Resource::builder().with_service_name("patchbay").build())
+        .build())
+}

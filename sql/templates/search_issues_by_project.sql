@@ -1,0 +1,55 @@
+/*
+title = "Search issues of a project"
+description = """
+Lists issues, tasks and pull requests of one project, newest update first, with normalized and original status. \
+Use it for questions such as "what is in progress in owner/repo". To search by words use find_work_items."""
+tags = ["issues", "search"]
+default_limit = 50
+max_limit = 500
+timeout_ms = 5000
+
+[[params]]
+name = "project"
+type = "text"
+required = true
+description = "Project key as the tracker shows it, such as owner/repo or ENG."
+
+[[params]]
+name = "status"
+type = "text"
+enum = ["todo", "in_progress", "done", "cancelled", "unknown"]
+description = "Normalized status."
+
+[[params]]
+name = "type"
+type = "text"
+enum = ["epic", "story", "task", "subtask", "bug", "feature", "pull_request", "milestone", "other"]
+description = "Normalized type."
+
+[[params]]
+name = "assignee"
+type = "text"
+description = "Name or login of the first assignee, exactly."
+
+[[params]]
+name = "label"
+type = "text"
+description = "A label the item carries, exactly."
+
+[[params]]
+name = "updated_since"
+type = "timestamp"
+description = "Only items updated at or after this moment."
+*/
+select w.source_key, w.title, w.status, w.status_original, w.type, w.priority, w.assignee, w.updated_at, w.url
+from work_items w
+where w.tenant_id = $1
+  and w.project_key = $2::text
+  and ($3::text is null or w.status = $3::text)
+  and ($4::text is null or w.type = $4::text)
+  and ($5::text is null or w.assignee = $5::text)
+  and ($6::text is null or exists (
+        select 1 from work_item_labels l
+        where l.tenant_id = $1 and l.work_item_id = w.id and l.label = $6::text))
+  and ($7::timestamptz is null or w.updated_at >= $7::timestamptz)
+order by w.updated_at desc, w.id
