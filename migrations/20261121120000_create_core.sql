@@ -96,6 +96,8 @@ create table source_users (
     login text not null,
     name text,
     kind text not null check (kind in ('person', 'bot', 'group')),
+    -- When the login was in use for sure: old objects may mention a user by an earlier one.
+    as_of timestamptz not null,
     synced_at timestamptz not null,
     primary key (tenant_id, instance_id, source_id),
     foreign key (tenant_id, instance_id) references source_instances (tenant_id, id) on delete cascade

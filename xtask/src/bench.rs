@@ -1,24 +1,91 @@
 //! `cargo xtask bench`: each benchmark is a ratio against a limit measured in the same run.
 
-use anyhow::{Result, bail};
+use std::fs;
 
+use anyhow::{Context, Result};
+use clap::ValueEnum;
+use private_postgres::{Cluster, Durability, Options, default_data_dir, is_root};
+
+use crate::process::Interrupt;
+use crate::provision::postgres;
 use crate::workspace::Workspace;
 
-/// The benchmarks there are.
-const KNOWN: &[&str] = &["sql-mcp", "sync", "start"];
-
 /// Run the benchmarks; each prints a ratio against a limit measured in the same run.
+///
+/// Builds everything optimised and starts a private PostgreSQL, whose data is kept for the next time. Results are
+/// shown, and kept in `out/bench`. See `docs/benchmarks.md`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only these, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
-    only: Vec<String>,
+    only: Vec<Benchmark>,
+    /// How often everything is measured; medians are shown
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Seconds that count in each cell under load
+    #[arg(long, default_value_t = 5)]
+    secs: u64,
+    /// Make the database anew
+    #[arg(long)]
+    fresh: bool,
 }
 
-pub(crate) fn run(_workspace: &Workspace, args: &Args) -> Result<()> {
-    let known = KNOWN.join(", ");
-    match args.only.iter().find(|name| !KNOWN.contains(&name.as_str())) {
-        Some(unknown) => bail!("no benchmark named {unknown}; known: {known}"),
-        None => bail!("no benchmark is written yet; planned: {known}"),
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Benchmark {
+    /// A SQL template over MCP, beside pgbench
+    SqlMcp,
+    /// A backfill of 20,000 issues, beside curl, COPY and one INSERT
+    Sync,
+    /// Memory at rest, and the time until it answers
+    Start,
+}
+
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    let binaries = postgres::ensure(workspace)?;
+    let interrupt = Interrupt::listen()?;
+    let packages = ["-p", "patchbay", "-p", "patchbay-simulator", "-p", "patchbay-bench"];
+    interrupt.run(workspace.cargo(&["build", "--release"]).args(packages))?;
+
+    // As root the server runs as another user, who may not be able to enter the checkout.
+    let data_dir = if is_root()? { default_data_dir("bench")? } else { workspace.target.join("bench-postgres") };
+    if args.fresh && data_dir.exists() {
+        fs::remove_dir_all(&data_dir).with_context(|| format!("cannot remove {}", data_dir.display()))?;
     }
+    let programs = binaries.dir.clone();
+    let cluster = Cluster::start(Options {
+        data_dir: data_dir.clone(),
+        binaries,
+        durability: Durability::Safe,
+        max_connections: 200,
+        // Safe as in production; only sizes are set.
+        extra: [("shared_buffers", "512MB"), ("max_wal_size", "4GB"), ("checkpoint_timeout", "30min")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
+    })?;
+    let pid_file = data_dir.join("cluster/postmaster.pid");
+    let pid_file = fs::read_to_string(&pid_file).with_context(|| format!("cannot read {}", pid_file.display()))?;
+    let pid = pid_file.lines().next().context("the server's file does not name its process")?;
+
+    let mut bench = workspace.command(workspace.binary("release", "patchbay-bench"));
+    bench
+        .args(["--server", &cluster.url("ROLE", "DATABASE"), "--server-pid", pid])
+        .args(["--rounds", &args.rounds.to_string(), "--secs", &args.secs.to_string()])
+        .arg("--postgres-programs")
+        .arg(programs)
+        .arg("--patchbay")
+        .arg(workspace.binary("release", "patchbay"))
+        .arg("--simulator")
+        .arg(workspace.binary("release", "patchbay-simulator"))
+        .arg("--out")
+        .arg(workspace.root.join("out/bench"));
+    let only: Vec<String> = args
+        .only
+        .iter()
+        .filter_map(|benchmark| Some(benchmark.to_possible_value()?.get_name().to_owned()))
+        .collect();
+    if !only.is_empty() {
+        bench.arg("--only").arg(only.join(","));
+    }
+    let measured = interrupt.run(&mut bench);
+    measured.and(cluster.stop())
 }

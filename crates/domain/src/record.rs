@@ -96,6 +96,9 @@ pub struct UserRecord {
     pub name: Option<String>,
     /// `person`, `bot` or `group`.
     pub kind: &'static str,
+    /// When this was so: the time of the object that mentions them, which may be old and hold a login they had then.
+    /// `None` for what the source says of them now.
+    pub as_of: Option<DateTime<Utc>>,
 }
 
 /// A label definition.

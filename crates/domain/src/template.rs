@@ -133,6 +133,8 @@ pub struct Template {
     pub default_limit: i64,
     /// Most rows a caller may ask for.
     pub max_limit: i64,
+    /// How long its statement may take, in milliseconds.
+    pub timeout_ms: u64,
     /// Its columns, from the database.
     pub columns: Vec<Column>,
     /// The statement that is run: re-rendered from the parsed text, never the text as written.
@@ -307,6 +309,7 @@ mod tests {
             ],
             default_limit: 50,
             max_limit: 500,
+            timeout_ms: 5_000,
             columns: Vec::new(),
             statement: String::new(),
             version: String::new(),

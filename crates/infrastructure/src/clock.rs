@@ -10,10 +10,7 @@ use uuid::Uuid;
 pub struct SystemClock;
 
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the clock for everybody"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock for everybody")]
     fn now(&self) -> DateTime<Utc> {
         Utc::now()
     }

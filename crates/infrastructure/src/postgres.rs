@@ -16,8 +16,8 @@ pub use access::PgAccess;
 pub use bootstrap::{
     BootstrapError, Finding, Migrated, RolePasswords, SchemaState, check_server, migrate, schema_state,
 };
-pub use db::{Db, DbUrls, PoolSizes};
 pub(crate) use db::store_error;
+pub use db::{Db, DbUrls, PoolSizes};
 pub use instances::PgInstances;
 pub use jobs::{GraphileQueue, QueueSettings};
 pub use server::{create_database, reachable};

@@ -88,8 +88,7 @@ mod tests {
     #[test]
     fn what_is_run_is_rendered_anew_with_schemas() {
         let text = "SELECT count(*) AS n /* hi */ FROM Work_Items w -- there\n WHERE w.tenant_id = $1";
-        let expected =
-            "SELECT pg_catalog.count(*) AS n FROM published.work_items w WHERE w.tenant_id = $1";
+        let expected = "SELECT pg_catalog.count(*) AS n FROM published.work_items w WHERE w.tenant_id = $1";
         assert_eq!(rendered(text).unwrap(), expected);
     }
 

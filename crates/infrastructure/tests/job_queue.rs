@@ -134,10 +134,12 @@ async fn the_application_role_can_neither_see_nor_forge_jobs() {
     queue.enqueue(&job(an_instance()), None).await.unwrap();
     for role in ["patchbay_app", "patchbay_reader"] {
         let mut connection = test.connect(role).await;
-        let seen = sqlx::query("select * from graphile_worker._private_jobs").fetch_all(&mut connection).await;
+        let seen =
+            sqlx::query("select * from graphile_worker._private_jobs").fetch_all(&mut connection).await;
         assert!(seen.map_or(true, |rows| rows.is_empty()), "{role} sees jobs");
-        let forged =
-            sqlx::query("select graphile_worker.add_job('patchbay', '{}'::json)").execute(&mut connection).await;
+        let forged = sqlx::query("select graphile_worker.add_job('patchbay', '{}'::json)")
+            .execute(&mut connection)
+            .await;
         assert!(forged.is_err(), "{role} forged a job");
     }
 }

@@ -2,6 +2,7 @@
 //! themselves checked, on a database where each rule is broken once.
 #![allow(
     clippy::panic,
+    clippy::unwrap_used,
     clippy::disallowed_types,
     clippy::disallowed_methods,
     reason = "statements of the tests' own making"

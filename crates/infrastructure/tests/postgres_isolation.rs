@@ -1,6 +1,7 @@
 //! Row-level security as the application's and the reader's role: what a tenant sees, may write, and can find out.
 #![allow(
     clippy::panic,
+    clippy::unwrap_used,
     clippy::disallowed_types,
     clippy::disallowed_methods,
     reason = "statements of the tests' own making"

@@ -5,14 +5,16 @@ mod support;
 
 use application::Ctx;
 use application::ports::{
-    Finish, InstanceStore, ListPage, NewRun, PageCommit, ProjectRef, RunFilter, SecretRef, SliceKey, StoreError,
-    StreamCommit, SyncStore, Vault,
+    Finish, InstanceStore, ListPage, NewRun, PageCommit, ProjectRef, RunFilter, SecretRef, SliceKey,
+    StoreError, StreamCommit, SyncStore, Vault,
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::record::{CommentRecord, GoneRecord, ItemRecord, TransitionRecord, Unmapped, UserRecord, UserRef};
+use domain::record::{
+    CommentRecord, GoneRecord, ItemRecord, TransitionRecord, Unmapped, UserRecord, UserRef,
+};
 use domain::{
-    Cursor, Instance, InstanceId, InstanceStatus, PageRecords, PriorityNorm, RunId, RunKind, RunState, Slug, SourceKind,
-    StatusNorm, StreamName, TypeNorm,
+    Cursor, Instance, InstanceId, InstanceStatus, PageRecords, PriorityNorm, RunId, RunKind, RunState, Slug,
+    SourceKind, StatusNorm, StreamName, TypeNorm,
 };
 use patchbay_infrastructure::postgres::{PgInstances, PgSync};
 use serde_json::json;
@@ -85,7 +87,8 @@ impl Fixture {
             created_at: at(0),
             updated_at: at(0),
         };
-        let sealed = self.test.vault().await.seal(ctx, SecretRef::InstanceCredential(id), b"{}").await.unwrap();
+        let sealed =
+            self.test.vault().await.seal(ctx, SecretRef::InstanceCredential(id), b"{}").await.unwrap();
         PgInstances::new(self.test.db.clone()).insert(ctx, &instance, &sealed).await.unwrap();
         id
     }
@@ -141,7 +144,8 @@ async fn a_page_is_written_once_and_rows_that_are_as_stored_are_not_written_agai
     let ctx = fixture.test.ctx("alpha").await;
     let instance = fixture.instance(&ctx).await;
     let key = fixture.slice(&ctx, instance).await;
-    let first = fixture.sync.commit_page(&ctx, &key, items(vec![item(1, 1, "a"), item(2, 2, "b")])).await.unwrap();
+    let first =
+        fixture.sync.commit_page(&ctx, &key, items(vec![item(1, 1, "a"), item(2, 2, "b")])).await.unwrap();
     assert_eq!((first.counts.upserted, first.counts.unchanged), (2, 0));
     assert_eq!(fixture.count("select count(*) from work_item_labels").await, 4);
     assert_eq!(fixture.count("select count(*) from raw_objects").await, 2);
@@ -149,7 +153,8 @@ async fn a_page_is_written_once_and_rows_that_are_as_stored_are_not_written_agai
 
     let versions = "select sum(xmin::text::bigint)::bigint from work_items";
     let before = fixture.count(versions).await;
-    let second = fixture.sync.commit_page(&ctx, &key, items(vec![item(2, 2, "b"), item(1, 1, "a")])).await.unwrap();
+    let second =
+        fixture.sync.commit_page(&ctx, &key, items(vec![item(2, 2, "b"), item(1, 1, "a")])).await.unwrap();
     assert_eq!((second.counts.upserted, second.counts.unchanged), (0, 2));
     assert_eq!(fixture.count(versions).await, before, "a row that did not change was written");
 
@@ -245,7 +250,11 @@ async fn the_position_moves_with_the_page_and_the_watermark_when_the_pass_is_com
     let mut last = items(vec![item(1, 1, "a")]);
     last.end_slice = true;
     fixture.sync.commit_page(&ctx, &key, last).await.unwrap();
-    assert_eq!(fixture.count("select count(*) from graphile_worker._private_jobs").await, 1, "one continuation");
+    assert_eq!(
+        fixture.count("select count(*) from graphile_worker._private_jobs").await,
+        1,
+        "one continuation"
+    );
 
     let slice = fixture.sync.begin_slice(&ctx, key.run).await.unwrap().unwrap();
     assert_eq!(slice.projects, projects);
@@ -279,7 +288,13 @@ async fn details_take_the_item_off_the_list_and_a_gone_item_becomes_a_tombstone(
     assert_eq!(pending.len(), 2);
     let user = UserRef { source_id: "7".into(), name: "ada".into() };
     let records = PageRecords {
-        users: vec![UserRecord { source_id: "7".into(), login: "ada".into(), name: None, kind: "person" }],
+        users: vec![UserRecord {
+            source_id: "7".into(),
+            login: "ada".into(),
+            name: None,
+            kind: "person",
+            as_of: None,
+        }],
         transitions: vec![TransitionRecord {
             item_ref_key: "1#1".into(),
             source_id: "e1".into(),

@@ -1,5 +1,7 @@
 //! The built-in templates on real rows, and the bounds of running them (security requirement 20).
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::disallowed_methods, reason = "helpers of tests")]
+
 mod support;
 mod template_data;
 
@@ -95,7 +97,9 @@ async fn words_find_items_of_the_own_tenant_only() {
     let (alpha, beta) = (test.ctx("alpha").await, test.ctx("beta").await);
     fill(&test, &alpha, 10, "login redirect").await;
     fill(&test, &beta, 10, "login export").await;
-    let found = run(&test, &alpha, "find_work_items", json!({"query": "login", "project": "core/web"})).await.unwrap();
+    let found = run(&test, &alpha, "find_work_items", json!({"query": "login", "project": "core/web"}))
+        .await
+        .unwrap();
     assert_eq!(found.rows.len(), 5);
     let none = run(&test, &alpha, "find_work_items", json!({"query": "export"})).await.unwrap();
     assert!(none.rows.is_empty());
@@ -106,7 +110,8 @@ async fn metrics_come_a_row_a_day_oldest_first() {
     let test = TestDb::new().await;
     let alpha = test.ctx("alpha").await;
     fill(&test, &alpha, 1, "x").await;
-    let found = run(&test, &alpha, "get_project_metrics", json!({"project": "core/web", "days": 7})).await.unwrap();
+    let found =
+        run(&test, &alpha, "get_project_metrics", json!({"project": "core/web", "days": 7})).await.unwrap();
     assert_eq!(found.rows.len(), 7);
     assert!(texts(&found.rows, "day").is_sorted());
     assert_eq!(found.rows[6]["open_at_end"], 40);
@@ -175,7 +180,10 @@ async fn a_statement_that_takes_too_long_is_stopped() {
     let begun = Instant::now();
     let result = runner.run(&alpha, &raw(SLOW, &["x"], 300), &[], 10).await;
     assert!(matches!(result, Err(StoreError::Timeout { limit_ms: 300 })), "{result:?}");
-    println!("a limit of 300 ms was overrun by {:?}", begun.elapsed().saturating_sub(Duration::from_millis(300)));
+    println!(
+        "a limit of 300 ms was overrun by {:?}",
+        begun.elapsed().saturating_sub(Duration::from_millis(300))
+    );
     // The next user of the connection is not bound by that limit.
     let fine = runner.run(&alpha, &raw("select 'ok'::text as x", &["x"], 5_000), &[], 1).await.unwrap();
     assert_eq!(fine.rows[0]["x"], "ok");
@@ -214,7 +222,9 @@ async fn one_tenant_leaves_connections_to_the_others() {
     };
     let (first, second, third) =
         tokio::join!(runner.run(&alpha, &slow, &[], 1), runner.run(&alpha, &slow, &[], 1), waiting);
-    assert!(matches!(first, Err(StoreError::Timeout { .. })) && matches!(second, Err(StoreError::Timeout { .. })));
+    assert!(
+        matches!(first, Err(StoreError::Timeout { .. })) && matches!(second, Err(StoreError::Timeout { .. }))
+    );
     assert!(matches!(third, Err(StoreError::Unavailable(_))), "{third:?}");
 }
 

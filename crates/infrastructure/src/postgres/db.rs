@@ -1,5 +1,10 @@
 //! Connections. The pools are private to this file: the only way to tenant data is a transaction opened
 //! with a [`Ctx`].
+#![expect(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "the one place of pools; the only text put together is fixed words, a UUID and a number"
+)]
 
 use std::time::Duration;
 
@@ -56,11 +61,7 @@ pub struct PoolSizes {
 
 impl Default for PoolSizes {
     fn default() -> Self {
-        Self {
-            app: 16,
-            reader: 16,
-            queue: 4,
-        }
+        Self { app: 16, reader: 16, queue: 4 }
     }
 }
 
@@ -79,9 +80,7 @@ impl Db {
     /// Makes the pools. Connections are opened when needed, so this does not fail when the database is away.
     pub fn connect(urls: &DbUrls, sizes: PoolSizes) -> Self {
         Self {
-            app: pool(sizes.app)
-                .after_release(rollback)
-                .connect_lazy_with(named(&urls.app, "patchbay")),
+            app: pool(sizes.app).after_release(rollback).connect_lazy_with(named(&urls.app, "patchbay")),
             // No hook: what is left of a transaction is closed with its connection, see `TemplateConnection`.
             reader: pool(sizes.reader)
                 .connect_lazy_with(named(&urls.reader, "patchbay-templates").options(READER_SETTINGS)),
@@ -132,11 +131,7 @@ impl Db {
 
     /// Answers when the database does.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.app
-            .execute("select 1")
-            .await
-            .map(drop)
-            .map_err(store_error)
+        self.app.execute("select 1").await.map(drop).map_err(store_error)
     }
 
     /// Open and idle connections: app, then reader.
@@ -191,7 +186,6 @@ impl TemplateConnection {
         if timeout_ms != TEMPLATE_TIMEOUT_MS {
             statement.push_str(&format!("; SET LOCAL statement_timeout = {timeout_ms}"));
         }
-        #[expect(clippy::disallowed_types, reason = "fixed text, a UUID and a number")]
         self.connection.begin_with(AssertSqlSafe(statement)).await
     }
 
@@ -240,10 +234,7 @@ fn rollback(
 
 async fn begin(pool: &PgPool, begin: &str, tenant: TenantId) -> Result<Tx, StoreError> {
     let statement = context(begin, tenant);
-    #[expect(clippy::disallowed_types, reason = "fixed text and a UUID")]
-    pool.begin_with(AssertSqlSafe(statement))
-        .await
-        .map_err(store_error)
+    pool.begin_with(AssertSqlSafe(statement)).await.map_err(store_error)
 }
 
 /// `BEGIN` and the tenant, for one round trip. A UUID's text cannot carry SQL.
@@ -255,16 +246,13 @@ fn context(begin: &str, tenant: TenantId) -> String {
 /// [`unique_violation`] before this is used.
 pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
     match &error {
-        sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::Io(_)
-        | sqlx::Error::Tls(_) => StoreError::Unavailable(Box::new(error)),
+        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
+            StoreError::Unavailable(Box::new(error))
+        }
         // 53: insufficient resources; 57P: shutting down or starting; 08: connection lost; 40: serialization, deadlock.
         sqlx::Error::Database(database)
             if database.code().is_some_and(|code| {
-                ["53", "57P", "08", "40"]
-                    .iter()
-                    .any(|class| code.starts_with(class))
+                ["53", "57P", "08", "40"].iter().any(|class| code.starts_with(class))
             }) =>
         {
             StoreError::Unavailable(Box::new(error))
@@ -275,7 +263,7 @@ pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
 
 /// Whether the error says that this unique constraint or index was violated.
 pub(crate) fn unique_violation(error: &sqlx::Error, constraint: &str) -> bool {
-    error.as_database_error().is_some_and(|database| {
-        database.is_unique_violation() && database.constraint() == Some(constraint)
-    })
+    error
+        .as_database_error()
+        .is_some_and(|database| database.is_unique_violation() && database.constraint() == Some(constraint))
 }

@@ -8,7 +8,11 @@ use sqlx::postgres::PgRow;
 
 use super::db::{Db, store_error};
 
-pub(super) async fn read(db: &Db, ctx: &Ctx, instance: Option<InstanceId>) -> Result<Vec<Freshness>, StoreError> {
+pub(super) async fn read(
+    db: &Db,
+    ctx: &Ctx,
+    instance: Option<InstanceId>,
+) -> Result<Vec<Freshness>, StoreError> {
     let mut tx = db.tenant_read(ctx).await?;
     sqlx::query(
         "select i.id, i.slug, i.source, i.synced_at, i.backfilled_at,
@@ -38,12 +42,13 @@ pub(super) async fn read(db: &Db, ctx: &Ctx, instance: Option<InstanceId>) -> Re
 fn freshness(row: &PgRow) -> Result<Freshness, sqlx::Error> {
     let slug: &str = row.try_get("slug")?;
     let slug = slug.parse::<Slug>().map_err(|error| sqlx::Error::Decode(error.into()))?;
-    let active_run = match (row.try_get::<Option<_>, _>("run_id")?, row.try_get("run_kind")?, row.try_get("run_state")?) {
-        (Some(id), Some(kind), Some(state)) => {
-            RunKind::parse(kind).zip(RunState::parse(state)).map(|(kind, state)| (RunId::new(id), kind, state))
-        }
-        _ => None,
-    };
+    let active_run =
+        match (row.try_get::<Option<_>, _>("run_id")?, row.try_get("run_kind")?, row.try_get("run_state")?) {
+            (Some(id), Some(kind), Some(state)) => RunKind::parse(kind)
+                .zip(RunState::parse(state))
+                .map(|(kind, state)| (RunId::new(id), kind, state)),
+            _ => None,
+        };
     let last_error = match (row.try_get("error_code")?, row.try_get("error_hint")?) {
         (Some(code), Some(hint)) => Some(RunError { code, hint }),
         _ => None,

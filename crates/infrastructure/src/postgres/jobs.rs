@@ -74,7 +74,8 @@ pub(super) async fn enqueue_slice(
 
 async fn enqueue_in_tx(tx: &mut Tx, job: &Job, run_at: Option<DateTime<Utc>>) -> Result<(), StoreError> {
     let Job::SyncSlice { instance, run, .. } = job;
-    let payload = serde_json::to_value(Task(job.clone())).map_err(|error| StoreError::Internal(Box::new(error)))?;
+    let payload =
+        serde_json::to_value(Task(job.clone())).map_err(|error| StoreError::Internal(Box::new(error)))?;
     sqlx::query("select public.enqueue_job($1, $2::json, $3, $4, $5, $6, $7)")
         .bind(Task::IDENTIFIER)
         .bind(payload.to_string())
@@ -92,7 +93,12 @@ async fn enqueue_in_tx(tx: &mut Tx, job: &Job, run_at: Option<DateTime<Utc>>) ->
 
 /// Removes a waiting job of the run as part of a transaction.
 pub(super) async fn remove_in_tx(tx: &mut Tx, run: RunId) -> Result<(), StoreError> {
-    sqlx::query("select public.remove_job($1)").bind(key(run)).execute(&mut **tx).await.map(drop).map_err(store_error)
+    sqlx::query("select public.remove_job($1)")
+        .bind(key(run))
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+        .map_err(store_error)
 }
 
 fn key(run: RunId) -> String {
@@ -204,7 +210,8 @@ impl GraphileQueue {
     async fn housekeep(self) {
         loop {
             tokio::time::sleep(HOUSEKEEPING).await;
-            let utils = graphile_worker::WorkerUtils::new(self.db.queue_pool().clone(), "graphile_worker".to_owned());
+            let utils =
+                graphile_worker::WorkerUtils::new(self.db.queue_pool().clone(), "graphile_worker".to_owned());
             let tasks = [
                 graphile_worker::worker_utils::types::CleanupTask::DeletePermanentlyFailedJobs,
                 graphile_worker::worker_utils::types::CleanupTask::GcJobQueues,

@@ -2,8 +2,8 @@
 
 use application::Ctx;
 use application::ports::{
-    DeadLetter, Finish, ListCursor, ListPage, Listing, NewRun, ProjectRef, RunFilter, Sealed, Slice, SliceKey,
-    StoreError, StreamState,
+    DeadLetter, Finish, ListCursor, ListPage, Listing, NewRun, ProjectRef, RunFilter, Sealed, Slice,
+    SliceKey, StoreError, StreamState,
 };
 use chrono::{DateTime, Utc};
 use domain::{
@@ -76,7 +76,11 @@ pub(super) async fn start(db: &Db, ctx: &Ctx, run: &NewRun) -> Result<(), StoreE
     tx.commit().await.map_err(store_error)
 }
 
-pub(super) async fn active_run(db: &Db, ctx: &Ctx, instance: InstanceId) -> Result<Option<RunId>, StoreError> {
+pub(super) async fn active_run(
+    db: &Db,
+    ctx: &Ctx,
+    instance: InstanceId,
+) -> Result<Option<RunId>, StoreError> {
     let mut tx = db.tenant_read(ctx).await?;
     let row = sqlx::query(
         "select id from sync_runs
@@ -166,6 +170,10 @@ pub(super) async fn request_cancel(db: &Db, ctx: &Ctx, id: RunId) -> Result<Opti
         jobs::remove_in_tx(&mut tx, id).await?;
     }
     let run = find_in(&mut tx, ctx, id).await?;
+    if let Some(run) = run.as_ref().filter(|run| run.state == RunState::Running) {
+        // Whoever works at it ends it within a page. Should nobody do so any more, this job does.
+        jobs::enqueue_slice(&mut tx, ctx.tenant, run.instance_id, id, None).await?;
+    }
     tx.commit().await.map_err(store_error)?;
     Ok(run)
 }
@@ -246,7 +254,9 @@ fn projects_from(value: &Value) -> Vec<ProjectRef> {
         .as_array()
         .into_iter()
         .flatten()
-        .filter_map(|project| Some(ProjectRef { source_id: text(project, "source_id")?, key: text(project, "key")? }))
+        .filter_map(|project| {
+            Some(ProjectRef { source_id: text(project, "source_id")?, key: text(project, "key")? })
+        })
         .collect()
 }
 
@@ -349,7 +359,12 @@ pub(super) async fn finish(db: &Db, ctx: &Ctx, key: &SliceKey, finish: &Finish) 
     tx.commit().await.map_err(store_error)
 }
 
-async fn set_status(tx: &mut Tx, ctx: &Ctx, instance: InstanceId, status: InstanceStatus) -> Result<(), StoreError> {
+async fn set_status(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    instance: InstanceId,
+    status: InstanceStatus,
+) -> Result<(), StoreError> {
     sqlx::query("update source_instances set status = $3 where tenant_id = $1 and id = $2")
         .bind(ctx.tenant.as_uuid())
         .bind(instance.as_uuid())

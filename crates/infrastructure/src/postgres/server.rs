@@ -17,7 +17,9 @@ pub async fn reachable(options: &PgConnectOptions, patience: Duration) -> bool {
 /// Creates the database unless it is there. `name` is a plain identifier of ours.
 pub async fn create_database(server: &PgConnectOptions, name: &'static str) -> Result<(), sqlx::Error> {
     let mut connection = PgConnection::connect_with(&server.clone().database("postgres")).await?;
-    let known = sqlx::query("select 1 from pg_database where datname = $1").bind(name).fetch_optional(&mut connection);
+    let known = sqlx::query("select 1 from pg_database where datname = $1")
+        .bind(name)
+        .fetch_optional(&mut connection);
     if known.await?.is_none() {
         let mut create = sqlx::QueryBuilder::new("create database ");
         create.push(name);

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use application::Ctx;
 use application::ports::{
-    CommitOutcome, DeadLetter, Finish, Freshness, ListPage, Listing, NewRun, PageCommit, PendingItem, ProjectRef,
-    RunFilter, Slice, SliceKey, StoreError, SyncStore,
+    CommitOutcome, DeadLetter, Finish, Freshness, ListPage, Listing, NewRun, PageCommit, PendingItem,
+    ProjectRef, RunFilter, Slice, SliceKey, StoreError, SyncStore,
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -72,15 +72,30 @@ impl SyncStore for PgSync {
         runs::begin_slice(&self.db, ctx, run).await
     }
 
-    async fn set_projects(&self, ctx: &Ctx, slice: &SliceKey, projects: &[ProjectRef]) -> Result<(), StoreError> {
+    async fn set_projects(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        projects: &[ProjectRef],
+    ) -> Result<(), StoreError> {
         runs::set_projects(&self.db, ctx, slice, projects).await
     }
 
-    async fn pending_items(&self, ctx: &Ctx, instance: InstanceId, limit: usize) -> Result<Vec<PendingItem>, StoreError> {
+    async fn pending_items(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+        limit: usize,
+    ) -> Result<Vec<PendingItem>, StoreError> {
         items::pending(&self.db, ctx, instance, limit).await
     }
 
-    async fn commit_page(&self, ctx: &Ctx, slice: &SliceKey, page: PageCommit) -> Result<CommitOutcome, StoreError> {
+    async fn commit_page(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        page: PageCommit,
+    ) -> Result<CommitOutcome, StoreError> {
         pages::commit(&self.db, ctx, slice, page).await
     }
 
@@ -120,7 +135,12 @@ impl SyncStore for PgSync {
             })
     }
 
-    async fn dead_letters(&self, ctx: &Ctx, run: RunId, page: &ListPage) -> Result<Listing<DeadLetter>, StoreError> {
+    async fn dead_letters(
+        &self,
+        ctx: &Ctx,
+        run: RunId,
+        page: &ListPage,
+    ) -> Result<Listing<DeadLetter>, StoreError> {
         runs::dead_letters(&self.db, ctx, run, page).await
     }
 

@@ -12,8 +12,8 @@ use application::ports::{RowSet, StoreError, TemplateRunner};
 use async_trait::async_trait;
 use domain::template::{Argument, Template};
 use futures::TryStreamExt;
+use sqlx::Arguments;
 use sqlx::postgres::PgArguments;
-use sqlx::{Arguments, AssertSqlSafe};
 
 use super::Db;
 use super::db::{TemplateConnection, store_error};
@@ -121,8 +121,8 @@ async fn fetch(
     // One more than asked for tells whether there is more.
     bound.add(limit.saturating_add(1)).map_err(sqlx::Error::Encode)?;
     let mut tx = connection.begin(ctx, template.timeout_ms).await?;
-    #[expect(clippy::disallowed_types, reason = "a template's statement passed the gate; values are bound")]
-    let statement = AssertSqlSafe(limited(&template.statement, arguments.len()));
+    #[expect(clippy::disallowed_methods, reason = "a template's statement passed the gate; values are bound")]
+    let statement = sqlx::AssertSqlSafe(limited(&template.statement, arguments.len()));
     let mut stream = sqlx::query_with(statement, bound).fetch(&mut *tx);
     let mut reader = RowReader::new(&template.columns, usize::try_from(limit).unwrap_or(0), max_bytes);
     while let Some(row) = stream.try_next().await? {
@@ -151,9 +151,9 @@ fn bind(ctx: &Ctx, arguments: &[Argument]) -> Result<PgArguments, sqlx::Error> {
 }
 
 /// The statement inside one that PostgreSQL only takes when the inner one is a plain query, and that ends after
-/// as many rows as the last parameter says.
+/// as many rows as the last parameter says. On lines of its own, so that no comment swallows what follows.
 fn limited(statement: &str, arguments: usize) -> String {
-    format!("SELECT * FROM ({statement}) AS q LIMIT ${}", arguments + 2)
+    format!("SELECT * FROM (\n{statement}\n) AS q LIMIT ${}", arguments + 2)
 }
 
 /// Whether the connection ended rather than the statement failed.

@@ -13,9 +13,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::ControlFlow;
 
-use sqlparser::ast::{
-    Ident, Query, Select, SelectItem, Statement, TableAlias, TableFactor, Visit, Visitor,
-};
+use sqlparser::ast::{Ident, Query, Select, SelectItem, Statement, TableAlias, TableFactor, Visit, Visitor};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
@@ -170,7 +168,10 @@ impl Gate {
         let mut names = Names(BTreeSet::new());
         let _ = query.visit(&mut names);
         for name in names.0 {
-            if known::is_function(&name) || name.starts_with("pg_") || known::NOT_A_NAME.contains(&name.as_str()) {
+            if known::is_function(&name)
+                || name.starts_with("pg_")
+                || known::NOT_A_NAME.contains(&name.as_str())
+            {
                 self.refuse(format!("may not give the name `{name}`, which means something to PostgreSQL"));
             }
             self.columns.insert(name);

@@ -93,7 +93,9 @@ pub(super) fn read(text: &str) -> Result<(Header, &str), Vec<Finding>> {
     let mut params: Vec<Param> = Vec::with_capacity(raw.params.len());
     for param in raw.params {
         let name = param.name.clone();
-        if params.iter().any(|known| known.name == name) || ["limit", "tenant_id", "properties"].contains(&&*name) {
+        if params.iter().any(|known| known.name == name)
+            || ["limit", "tenant_id", "properties"].contains(&&*name)
+        {
             refuse(format!("may not have a parameter called `{name}` here"));
         }
         match param.read() {

@@ -12,9 +12,18 @@
 //! `test.db` connects as the roles the product uses; `test.admin()` is the superuser, who sees everything and
 //! proves nothing about row-level security; `test.connect("patchbay_app")` is a bare connection of a role.
 //! The schema is made once in a template database named after its sources, and cloned.
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "each test file uses its own part"
+)]
 #![allow(clippy::panic, reason = "a test that cannot get its database fails, and says why")]
-#![allow(clippy::disallowed_types, clippy::disallowed_methods, reason = "statements of the tests' own making")]
+#![allow(
+    clippy::disallowed_types,
+    clippy::disallowed_methods,
+    reason = "statements of the tests' own making"
+)]
 
 use std::path::{Path, PathBuf};
 

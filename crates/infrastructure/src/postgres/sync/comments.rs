@@ -9,7 +9,11 @@ use super::pages::Target;
 use crate::postgres::db::{Tx, store_error};
 
 /// Writes new and changed comments; returns how many those were.
-pub(super) async fn write(tx: &mut Tx, to: &Target<'_>, comments: &mut Vec<CommentRecord>) -> Result<i64, StoreError> {
+pub(super) async fn write(
+    tx: &mut Tx,
+    to: &Target<'_>,
+    comments: &mut Vec<CommentRecord>,
+) -> Result<i64, StoreError> {
     if comments.is_empty() {
         return Ok(0);
     }

@@ -8,7 +8,11 @@ use super::pages::Target;
 use crate::postgres::db::{Tx, store_error};
 
 /// Writes them and takes the items off the list of those to be read. Returns how many transitions were new or changed.
-pub(super) async fn write(tx: &mut Tx, to: &Target<'_>, records: &mut PageRecords) -> Result<i64, StoreError> {
+pub(super) async fn write(
+    tx: &mut Tx,
+    to: &Target<'_>,
+    records: &mut PageRecords,
+) -> Result<i64, StoreError> {
     let written = transitions(tx, to, &mut records.transitions).await?;
     changes(tx, to, &mut records.changes).await?;
     links(tx, to, &mut records.links).await?;

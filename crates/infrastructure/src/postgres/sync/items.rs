@@ -27,7 +27,11 @@ pub(super) struct Written {
     pub(super) pending: i64,
 }
 
-pub(super) async fn write(tx: &mut Tx, to: &Target<'_>, items: &mut Vec<ItemRecord>) -> Result<Written, StoreError> {
+pub(super) async fn write(
+    tx: &mut Tx,
+    to: &Target<'_>,
+    items: &mut Vec<ItemRecord>,
+) -> Result<Written, StoreError> {
     if items.is_empty() {
         return Ok(Written::default());
     }
@@ -87,7 +91,11 @@ fn hash(item: &ItemRecord) -> Vec<u8> {
 type Changed<'a> = [(&'a ItemRecord, &'a Vec<u8>)];
 
 /// Writes the changed ones; returns the ids by the source's id. An older version than the stored one is left out.
-async fn upsert(tx: &mut Tx, to: &Target<'_>, changed: &Changed<'_>) -> Result<HashMap<String, Uuid>, StoreError> {
+async fn upsert(
+    tx: &mut Tx,
+    to: &Target<'_>,
+    changed: &Changed<'_>,
+) -> Result<HashMap<String, Uuid>, StoreError> {
     fn column<'a, T>(changed: &'a Changed<'a>, of: impl Fn(&'a ItemRecord) -> T) -> Vec<T> {
         changed.iter().map(|(item, _)| of(item)).collect()
     }
@@ -267,8 +275,11 @@ async fn pend(
     changed: &Changed<'_>,
     ids: &HashMap<String, Uuid>,
 ) -> Result<i64, StoreError> {
-    let owners: Vec<Uuid> =
-        changed.iter().filter(|(item, _)| item.has_details).filter_map(|(item, _)| ids.get(&item.source_id).copied()).collect();
+    let owners: Vec<Uuid> = changed
+        .iter()
+        .filter(|(item, _)| item.has_details)
+        .filter_map(|(item, _)| ids.get(&item.source_id).copied())
+        .collect();
     if owners.is_empty() {
         return Ok(0);
     }
@@ -334,7 +345,10 @@ pub(super) async fn pending(
         Ok(PendingItem {
             ref_key: row.try_get("ref_key")?,
             source_key: row.try_get("source_key")?,
-            project: ProjectRef { source_id: row.try_get("project_source_id")?, key: row.try_get("project_key")? },
+            project: ProjectRef {
+                source_id: row.try_get("project_source_id")?,
+                key: row.try_get("project_key")?,
+            },
             is_pull_request: row.try_get::<&str, _>("type_norm")? == domain::TypeNorm::PullRequest.as_str(),
         })
     })

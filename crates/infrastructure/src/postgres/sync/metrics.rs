@@ -7,7 +7,11 @@ use domain::InstanceId;
 use crate::postgres::db::{Tx, store_error};
 
 /// Days are UTC. Writes only days whose figures changed, and removes those that no longer have any.
-pub(in crate::postgres) async fn refresh(tx: &mut Tx, ctx: &Ctx, instance: InstanceId) -> Result<(), StoreError> {
+pub(in crate::postgres) async fn refresh(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    instance: InstanceId,
+) -> Result<(), StoreError> {
     sqlx::query(
         "with facts as (
              select project_key, (created_at at time zone 'UTC')::date as day, 1 as created, 0 as completed,

@@ -112,6 +112,11 @@ pub(super) async fn commit(
         jobs::enqueue_slice(&mut tx, ctx.tenant, key.instance, key.run, None).await?;
     }
     tx.commit().await.map_err(store_error)?;
+    for (outcome, items) in
+        [("upserted", counts.upserted), ("unchanged", counts.unchanged), ("failed", counts.failed)]
+    {
+        metrics::counter!("sync_items_total", "outcome" => outcome).increment(items.unsigned_abs());
+    }
     Ok(CommitOutcome { counts, cancel_requested })
 }
 

@@ -50,6 +50,8 @@ async fn projects_in(tx: &mut Tx, to: &Target<'_>, projects: &[ProjectRecord]) -
     Ok(())
 }
 
+/// A mention says what a user was called then. It counts when it is later than what is stored; one that says the same
+/// is noted only now and then, so that reading a list again writes nothing.
 async fn users(tx: &mut Tx, to: &Target<'_>, users: &mut Vec<UserRecord>) -> Result<(), StoreError> {
     if users.is_empty() {
         return Ok(());
@@ -57,14 +59,18 @@ async fn users(tx: &mut Tx, to: &Target<'_>, users: &mut Vec<UserRecord>) -> Res
     users.sort_by(|a, b| a.source_id.cmp(&b.source_id));
     users.dedup_by(|later, first| later.source_id == first.source_id);
     sqlx::query(
-        "insert into source_users as t (tenant_id, instance_id, synced_at, source_id, login, name, kind)
-         select $1, $2, $3, u.* from unnest($4::text[], $5::text[], $6::text[], $7::text[])
-             as u (source_id, login, name, kind)
+        "insert into source_users as t (tenant_id, instance_id, synced_at, source_id, login, name, kind, as_of)
+         select $1, $2, $3, u.source_id, u.login, u.name, u.kind, coalesce(u.as_of, $3)
+         from unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
+             as u (source_id, login, name, kind, as_of)
          where not exists (select 1 from source_users s where s.tenant_id = $1 and s.instance_id = $2
-             and s.source_id = u.source_id and s.login = u.login and s.kind = u.kind
-             and (u.name is null or s.name is not distinct from u.name))
+             and s.source_id = u.source_id
+             and (s.as_of >= u.as_of
+                 or s.login = u.login and s.kind = u.kind and (u.name is null or s.name is not distinct from u.name)
+                     and (u.as_of is null or s.as_of > u.as_of - interval '90 days')))
          on conflict (tenant_id, instance_id, source_id) do update set login = excluded.login,
-             name = coalesce(excluded.name, t.name), kind = excluded.kind, synced_at = excluded.synced_at",
+             name = coalesce(excluded.name, t.name), kind = excluded.kind, synced_at = excluded.synced_at,
+             as_of = excluded.as_of",
     )
     .bind(to.ctx.tenant.as_uuid())
     .bind(to.key.instance.as_uuid())
@@ -73,6 +79,7 @@ async fn users(tx: &mut Tx, to: &Target<'_>, users: &mut Vec<UserRecord>) -> Res
     .bind(users.iter().map(|u| u.login.as_str()).collect::<Vec<_>>())
     .bind(users.iter().map(|u| u.name.as_deref()).collect::<Vec<_>>())
     .bind(users.iter().map(|u| u.kind).collect::<Vec<_>>())
+    .bind(users.iter().map(|u| u.as_of).collect::<Vec<_>>())
     .execute(&mut **tx)
     .await
     .map(drop)
@@ -110,7 +117,11 @@ async fn labels(tx: &mut Tx, to: &Target<'_>, labels: &mut Vec<LabelRecord>) -> 
     .map_err(store_error)
 }
 
-async fn milestones(tx: &mut Tx, to: &Target<'_>, milestones: &mut Vec<MilestoneRecord>) -> Result<(), StoreError> {
+async fn milestones(
+    tx: &mut Tx,
+    to: &Target<'_>,
+    milestones: &mut Vec<MilestoneRecord>,
+) -> Result<(), StoreError> {
     if milestones.is_empty() {
         return Ok(());
     }

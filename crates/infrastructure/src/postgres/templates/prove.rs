@@ -8,9 +8,7 @@ use application::ports::{StoreError, TemplateCatalog};
 use domain::template::{Argument, Column, ParamType, Template};
 use domain::{Principal, RequestId, Scope, Scopes, TenantId};
 use sqlx::postgres::PgTypeInfo;
-use sqlx::{
-    AssertSqlSafe, Column as _, Executor, PgConnection, Postgres, Row, SqlSafeStr, Statement, Type, TypeInfo,
-};
+use sqlx::{Column as _, Executor, PgConnection, Postgres, Row, SqlSafeStr, Statement, Type, TypeInfo};
 use uuid::Uuid;
 
 use super::rows::column_type;
@@ -37,7 +35,9 @@ pub enum RefusedTemplate {
         findings: String,
     },
     /// The database does not take it.
-    #[error("the template `{name}` does not fit the database: {reason}; run `patchbay migrate`, or correct the template")]
+    #[error(
+        "the template `{name}` does not fit the database: {reason}; run `patchbay migrate`, or correct the template"
+    )]
     Schema {
         /// The template.
         name: String,
@@ -121,8 +121,8 @@ async fn ask(
     let arguments: Vec<Argument> = template.params.iter().map(|param| sample(&param.kind)).collect();
     let mut bound = bind(nobody, &arguments)?;
     sqlx::Arguments::add(&mut bound, 1_i64).map_err(sqlx::Error::Encode)?;
-    #[expect(clippy::disallowed_types, reason = "a template's statement passed the gate")]
-    let explain = AssertSqlSafe(format!("EXPLAIN {statement}"));
+    #[expect(clippy::disallowed_methods, reason = "a template's statement passed the gate")]
+    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {statement}"));
     let plan = sqlx::query_with(explain, bound).persistent(false).fetch_all(&mut *connection).await?;
     let plan: Vec<String> = plan.iter().filter_map(|row| row.try_get(0).ok()).collect();
     tracing::debug!(template.name = template.name, plan = plan.join("\n"), "The template fits the schema");
@@ -138,8 +138,8 @@ async fn columns(
         .chain(template.params.iter().map(|param| database_type(&param.kind)))
         .chain(std::iter::once(<i64 as Type<Postgres>>::type_info()))
         .collect();
-    #[expect(clippy::disallowed_types, reason = "a template's statement passed the gate")]
-    let statement = AssertSqlSafe(statement.to_owned()).into_sql_str();
+    #[expect(clippy::disallowed_methods, reason = "a template's statement passed the gate")]
+    let statement = sqlx::AssertSqlSafe(statement.to_owned()).into_sql_str();
     let prepared = connection.prepare_with(statement, &types).await?;
     let mut names = BTreeSet::new();
     let mut columns = Vec::new();

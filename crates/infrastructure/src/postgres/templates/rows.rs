@@ -33,7 +33,13 @@ pub(super) struct RowReader<'a> {
 
 impl<'a> RowReader<'a> {
     pub(super) fn new(columns: &'a [Column], limit: usize, max_bytes: usize) -> Self {
-        Self { columns, limit, bytes_left: max_bytes, rows: Vec::with_capacity(limit.min(64)), truncated: false }
+        Self {
+            columns,
+            limit,
+            bytes_left: max_bytes,
+            rows: Vec::with_capacity(limit.min(64)),
+            truncated: false,
+        }
     }
 
     /// Takes a row; false when no more are wanted.
@@ -138,7 +144,9 @@ fn encoded_len(value: &Value) -> usize {
     match value {
         Value::Null | Value::Bool(true) => 4,
         Value::Bool(false) => 5,
-        Value::Number(number) => number.as_i64().map_or(18, |n| n.unsigned_abs().max(1).ilog10() as usize + 2),
+        Value::Number(number) => {
+            number.as_i64().map_or(18, |n| n.unsigned_abs().max(1).ilog10() as usize + 2)
+        }
         Value::String(text) => {
             2 + text.len() + text.bytes().filter(|b| matches!(b, b'"' | b'\\' | b'\n' | b'\t')).count()
         }

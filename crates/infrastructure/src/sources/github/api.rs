@@ -118,7 +118,16 @@ impl<'a> Api<'a> {
             headers.insert(header::IF_NONE_MATCH, etag);
         }
         self.connection.count_request();
-        self.client.get(url, headers).await.map_err(|error| errors::from_egress(&error))
+        let result = self.client.get(url, headers).await;
+        let outcome = match &result {
+            Ok(response) if response.status.is_success() => "ok",
+            Ok(response) if response.status == StatusCode::NOT_MODIFIED => "not_modified",
+            Ok(response) if response.status.is_server_error() => "failed",
+            Ok(_) => "refused",
+            Err(_) => "unreachable",
+        };
+        metrics::counter!("source_requests_total", "source" => "github", "outcome" => outcome).increment(1);
+        result.map_err(|error| errors::from_egress(&error))
     }
 
     /// One GET that must succeed. A redirect, as a renamed repository gives, is followed once.

@@ -1,6 +1,7 @@
 //! GitHub's objects in Patchbay's words.
 
 use application::ports::ProjectRef;
+use chrono::DateTime;
 use domain::record::{
     CommentRecord, ItemRecord, LabelRecord, MilestoneRecord, ProjectRecord, PullRequestRecord, ReviewRecord,
 };
@@ -27,6 +28,7 @@ pub(super) fn item(
     has_details: bool,
     people: &mut People,
 ) -> ItemRecord {
+    people.mentioned_at(Some(issue.updated_at));
     let labels: Vec<String> = issue.labels.iter().map(|label| label.0.to_string()).collect();
     let (type_norm, type_original) = kind(issue, &labels);
     let (status_norm, status_original) = status(issue);
@@ -186,6 +188,14 @@ fn trailing_number_in(url: &str, full_name: &str) -> Option<u64> {
         .then_some(number)
 }
 
+/// The number of the issue or pull request whose page this is, or a part of: `…/pull/4#discussion_r6`.
+fn page_number(url: &str) -> Option<u64> {
+    let page = url.split(['#', '?']).next()?;
+    let mut parts = page.rsplit('/');
+    let number = parts.next()?.parse().ok()?;
+    matches!(parts.next()?, "pull" | "issues").then_some(number)
+}
+
 /// `Err` when it does not say which item it belongs to.
 pub(super) fn comment(
     project: &ProjectRef,
@@ -200,8 +210,11 @@ pub(super) fn comment(
     let number = url
         .as_ref()
         .and_then(|url| trailing_number(url.as_ref()))
+        // Archives and proxies leave the field out at times; the comment's page stands below its item's.
+        .or_else(|| page_number(comment.html_url.as_ref()))
         .ok_or_else(|| format!("`{field}` does not end in a number"))?;
     let line = comment.line.or(comment.original_line);
+    people.mentioned_at(Some(comment.updated_at));
     Ok(CommentRecord {
         source_id: comment.id.to_string(),
         kind,
@@ -244,6 +257,7 @@ pub(super) fn milestone(
     milestone: &Milestone<'_>,
     people: &mut People,
 ) -> MilestoneRecord {
+    people.mentioned_at(Some(milestone.updated_at));
     people.meet(milestone.creator.as_ref());
     MilestoneRecord {
         project_source_id: project.source_id.clone(),
@@ -260,6 +274,7 @@ pub(super) fn milestone(
 }
 
 pub(super) fn pull_request(item_ref_key: &str, pull: &Pull<'_>, people: &mut People) -> PullRequestRecord {
+    people.mentioned_at(Some(pull.merged_at.unwrap_or(DateTime::UNIX_EPOCH)));
     for reviewer in pull.requested_reviewers.iter().flatten() {
         people.meet(Some(reviewer));
     }
@@ -287,6 +302,7 @@ pub(super) fn pull_request(item_ref_key: &str, pull: &Pull<'_>, people: &mut Peo
 }
 
 pub(super) fn review(item_ref_key: &str, review: &Review<'_>, people: &mut People) -> ReviewRecord {
+    people.mentioned_at(Some(review.submitted_at.unwrap_or(DateTime::UNIX_EPOCH)));
     ReviewRecord {
         item_ref_key: item_ref_key.to_owned(),
         source_id: review.id.to_string(),

@@ -53,6 +53,7 @@ impl<'a> Timeline<'a> {
             return Ok(());
         }
         let event: Event<'_> = serde_json::from_str(raw).map_err(|error| error.to_string())?;
+        people.mentioned_at(Some(event.created_at));
         if self.link(name, &event) {
             return Ok(());
         }

@@ -2,9 +2,9 @@
 
 use sqlparser::ast::{
     Array, ArrayElemTypeDef, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DataType, DateTimeField,
-    ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator, FunctionArgumentClause,
-    FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, TimezoneInfo, UnaryOperator, Value,
-    WindowSpec, WindowType,
+    ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
+    TimezoneInfo, UnaryOperator, Value, WindowSpec, WindowType,
 };
 
 use super::Gate;
@@ -119,7 +119,9 @@ impl Gate {
             let name = self.name(ident);
             let table = is_relation(&name) && i + 1 < idents.len();
             if NOT_A_NAME.contains(&name.as_str()) || !(table || self.columns.contains(&name)) {
-                self.refuse(format!("may not use `{name}`: it is no column of a published view and no alias"));
+                self.refuse(format!(
+                    "may not use `{name}`: it is no column of a published view and no alias"
+                ));
             }
         }
     }
@@ -183,7 +185,9 @@ impl Gate {
             | DataType::BigInt(None)
             | DataType::Numeric(ExactNumberInfo::None)
             | DataType::Interval { fields: None, precision: None }
-            | DataType::Timestamp(None, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone | TimezoneInfo::None) => true,
+            | DataType::Timestamp(None, TimezoneInfo::Tz | TimezoneInfo::WithTimeZone | TimezoneInfo::None) => {
+                true
+            }
             DataType::Array(ArrayElemTypeDef::SquareBracket(element, None)) => **element == DataType::Text,
             _ => false,
         };
@@ -229,7 +233,12 @@ impl Gate {
         self.exprs(filter.as_deref_mut());
         match over {
             None => {}
-            Some(WindowType::WindowSpec(WindowSpec { window_name, partition_by, order_by, window_frame })) => {
+            Some(WindowType::WindowSpec(WindowSpec {
+                window_name,
+                partition_by,
+                order_by,
+                window_frame,
+            })) => {
                 self.needs(window_name.is_none() && window_frame.is_none(), "window names or frames");
                 self.exprs(partition_by);
                 self.order(order_by);

@@ -1,9 +1,9 @@
 //! Queries and where their rows come from.
 
 use sqlparser::ast::{
-    Distinct, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName, ObjectNamePart,
-    Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Query, Select, SelectFlavor,
-    SelectItem, SetExpr, SetOperator, SetQuantifier, TableAlias, TableFactor, TableWithJoins,
+    Distinct, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName,
+    ObjectNamePart, Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Query, Select,
+    SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, TableAlias, TableFactor, TableWithJoins,
 };
 
 use super::Gate;
@@ -30,7 +30,10 @@ impl Gate {
         self.needs(fetch.is_none(), "FETCH: say LIMIT");
         self.needs(locks.is_empty(), "FOR UPDATE or FOR SHARE");
         self.needs(
-            for_clause.is_none() && settings.is_none() && format_clause.is_none() && pipe_operators.is_empty(),
+            for_clause.is_none()
+                && settings.is_none()
+                && format_clause.is_none()
+                && pipe_operators.is_empty(),
             "clauses that PostgreSQL does not have",
         );
         let visible = self.ctes.len();
@@ -78,7 +81,10 @@ impl Gate {
             SetExpr::SetOperation { left, op, set_quantifier, right } => self.nested(|gate| {
                 gate.needs(!matches!(op, SetOperator::Minus), "MINUS");
                 gate.needs(
-                    matches!(set_quantifier, SetQuantifier::All | SetQuantifier::Distinct | SetQuantifier::None),
+                    matches!(
+                        set_quantifier,
+                        SetQuantifier::All | SetQuantifier::Distinct | SetQuantifier::None
+                    ),
                     "BY NAME",
                 );
                 gate.body(left);

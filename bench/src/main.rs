@@ -1,0 +1,118 @@
+//! Benchmarks of the built binary, each beside the limit of the machine in the same rounds.
+//!
+//! `cargo xtask bench` builds everything, starts a private PostgreSQL and runs this; `docs/benchmarks.md`
+//! tells what is measured and what came out. Nothing here is asserted: a benchmark reports.
+
+mod http;
+mod installation;
+mod load;
+mod pgbench;
+mod processes;
+mod report;
+mod server;
+mod sql_mcp;
+mod start;
+mod sync;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+
+use crate::installation::Binaries;
+use crate::report::Report;
+use crate::server::Server;
+
+/// Measures Patchbay on a PostgreSQL server that nobody else uses; run it by `cargo xtask bench`.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Address of the server, with ROLE and DATABASE where the two belong
+    #[arg(long)]
+    server: String,
+    /// The server's own process
+    #[arg(long)]
+    server_pid: u32,
+    /// Where psql and pgbench are, when they are not on the path
+    #[arg(long)]
+    postgres_programs: Option<PathBuf>,
+    /// The binary under test
+    #[arg(long)]
+    patchbay: PathBuf,
+    /// The simulated trackers
+    #[arg(long)]
+    simulator: PathBuf,
+    /// Where results go, a JSON line for each cell
+    #[arg(long)]
+    out: PathBuf,
+    /// Only these benchmarks
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Benchmark>,
+    /// How often everything is measured; medians are shown
+    #[arg(long, default_value_t = 3)]
+    rounds: u32,
+    /// Seconds that count in each cell under load
+    #[arg(long, default_value_t = 5)]
+    secs: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Benchmark {
+    /// A SQL template over MCP, beside pgbench
+    SqlMcp,
+    /// A backfill of 20,000 issues, beside curl, COPY and one INSERT
+    Sync,
+    /// Memory at rest, and the time until it answers
+    Start,
+}
+
+/// What every benchmark needs.
+#[derive(Debug)]
+struct Bench {
+    server: Server,
+    binaries: Binaries,
+    out: PathBuf,
+    rounds: u32,
+    secs: u64,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let options = Options::parse();
+    std::fs::create_dir_all(&options.out)
+        .with_context(|| format!("cannot create {}", options.out.display()))?;
+    let bench = Bench {
+        server: Server::new(options.server, options.server_pid, options.postgres_programs)?,
+        binaries: Binaries { patchbay: options.patchbay, simulator: options.simulator },
+        out: options.out,
+        rounds: options.rounds.max(1),
+        secs: options.secs.max(1),
+    };
+    println!("{}; {}", processes::machine(), bench.server.version()?);
+    for benchmark in Benchmark::value_variants() {
+        if !options.only.is_empty() && !options.only.contains(benchmark) {
+            continue;
+        }
+        match benchmark {
+            Benchmark::SqlMcp => sql_mcp::run(&bench)?,
+            Benchmark::Sync => sync::run(&bench)?,
+            Benchmark::Start => start::run(&bench)?,
+        }
+    }
+    Ok(())
+}
+
+impl Bench {
+    fn report(&self, name: &str) -> Result<Report> {
+        Report::create(&self.out.join(format!("{name}.jsonl")))
+    }
+}

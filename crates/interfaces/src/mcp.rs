@@ -1,0 +1,41 @@
+//! The MCP servers: streamable HTTP without sessions at `/mcp`, and plain `POST /tools/invoke` for scripts.
+
+mod outcome;
+pub mod sql;
+mod transport;
+
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+pub use outcome::{MAX_CALL, describe_metrics};
+
+/// Where an MCP server stands, as its callers see it.
+#[derive(Debug, Clone)]
+pub struct McpConfig {
+    /// The address users type, such as `https://patchbay.example.org`; its host is accepted beside loopback.
+    pub public_url: Option<Url>,
+    /// Origins of web pages that may call, with scheme and port: `https://console.example.org:443`. Requests
+    /// without `Origin`, which is what programs send, always may.
+    pub allowed_origins: Vec<String>,
+    /// Ends open streams; to be fired after requests had their time to finish.
+    pub shutdown: CancellationToken,
+}
+
+impl McpConfig {
+    /// Hosts a request may name.
+    fn hosts(&self) -> Vec<String> {
+        let mut hosts: Vec<String> = ["localhost", "127.0.0.1", "[::1]"].map(String::from).to_vec();
+        if let Some(host) = self.public_url.as_ref().and_then(Url::host_str) {
+            hosts.push(host.to_owned());
+        }
+        hosts
+    }
+
+    /// Origins a request may name, its own included.
+    fn origins(&self) -> Vec<String> {
+        let own = self.public_url.as_ref().and_then(|url| {
+            Some(format!("{}://{}:{}", url.scheme(), url.host_str()?, url.port_or_known_default()?))
+        });
+        self.allowed_origins.iter().cloned().chain(own).collect()
+    }
+}

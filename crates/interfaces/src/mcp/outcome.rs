@@ -1,0 +1,156 @@
+//! What became of a tool call, whichever way it came in; with its deadline, its span and its counts.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use application::{Ctx, Error};
+use domain::Invalid;
+use futures::FutureExt;
+use http::StatusCode;
+use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use rmcp::ErrorData;
+use rmcp::model::{CallToolResult, ContentBlock};
+use serde_json::Value;
+use tracing::Instrument;
+
+use crate::problem::{ErrorBody, Problem};
+
+/// How long a tool call may take.
+pub const MAX_CALL: Duration = Duration::from_secs(30);
+
+const CALLS: &str = "mcp_tool_calls_total";
+const DURATION: &str = "mcp_tool_duration_seconds";
+
+/// Tells the metrics recorder what the names mean.
+pub fn describe_metrics() {
+    describe_counter!(CALLS, "Tool calls by tool and status: ok, tool_error, unknown_tool, internal");
+    describe_histogram!(DURATION, Unit::Seconds, "Time a tool call took, by tool");
+}
+
+/// What a tool says.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// Fits the tool's output schema.
+    pub(super) content: Value,
+    /// One line for a reader; never the content again.
+    pub(super) line: String,
+}
+
+/// Why a tool says nothing.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// There is no such tool for this caller.
+    UnknownTool(String),
+    /// The tool was asked wrongly, or could not do it.
+    Tool(Box<ToolError>),
+    /// A fault of ours.
+    Internal,
+}
+
+/// A failure the caller can read about, and the status that plain HTTP gives it.
+#[derive(Debug)]
+pub(super) struct ToolError {
+    pub(super) status: StatusCode,
+    pub(super) body: ErrorBody,
+}
+
+impl Failure {
+    pub(super) fn invalid(pointer: impl Into<String>, message: impl Into<String>) -> Self {
+        Error::from(Invalid::one(pointer, message)).into()
+    }
+}
+
+impl From<Error> for Failure {
+    /// Logs an internal fault with its chain.
+    fn from(error: Error) -> Self {
+        let problem = Problem::from(error);
+        let (status, code) = (problem.status(), problem.code());
+        let told = problem.body();
+        let mut body = ErrorBody::new(code, told.detail);
+        body.hint = told.hint;
+        body.retry_after_ms = told.retry_after_ms;
+        body.upstream_status = told.upstream_status;
+        if let Some(first) = told.errors.into_iter().next() {
+            body.field = Some(first.pointer);
+            body.allowed = first.allowed;
+        }
+        Self::Tool(Box::new(ToolError { status, body }))
+    }
+}
+
+/// Runs a call: within its deadline, counted, in a span, and with a panic caught.
+///
+/// `tool` must be a name from the list of tools, so that callers cannot make up metrics.
+pub(super) async fn run(
+    ctx: &Ctx,
+    tool: &str,
+    traceparent: Option<&str>,
+    call: impl Future<Output = Result<Answer, Failure>>,
+) -> Result<Answer, Failure> {
+    let begun = Instant::now();
+    let span = tracing::info_span!(
+        "mcp.tools.call",
+        gen_ai.tool.name = tool,
+        request.id = %ctx.request_id,
+        traceparent,
+        status = tracing::field::Empty,
+    );
+    let guarded = AssertUnwindSafe(call).catch_unwind();
+    let outcome = match tokio::time::timeout(MAX_CALL, guarded).instrument(span.clone()).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => {
+            tracing::error!(gen_ai.tool.name = tool, request.id = %ctx.request_id, "A tool panicked");
+            Err(Failure::Internal)
+        }
+        Err(_) => Err(timed_out()),
+    };
+    let status = match &outcome {
+        Ok(_) => "ok",
+        Err(Failure::UnknownTool(_)) => "unknown_tool",
+        Err(Failure::Tool(error)) if error.status == StatusCode::INTERNAL_SERVER_ERROR => "internal",
+        Err(Failure::Tool(_)) => "tool_error",
+        Err(Failure::Internal) => "internal",
+    };
+    span.record("status", status);
+    counter!(CALLS, "tool" => tool.to_owned(), "status" => status).increment(1);
+    histogram!(DURATION, "tool" => tool.to_owned()).record(begun.elapsed().as_secs_f64());
+    outcome
+}
+
+fn timed_out() -> Failure {
+    let message = format!("the tool took longer than {} s and was stopped", MAX_CALL.as_secs());
+    let body = ErrorBody::new("timeout", message).with_hint("ask for less at once, or try again");
+    Failure::Tool(Box::new(ToolError { status: StatusCode::GATEWAY_TIMEOUT, body }))
+}
+
+/// As an MCP result: content with one line beside it, or an error the assistant can act on. Only what is no tool
+/// and what is our fault is an error of the protocol.
+pub(super) fn to_result(outcome: Result<Answer, Failure>) -> Result<CallToolResult, ErrorData> {
+    match outcome {
+        Ok(Answer { content, line }) => {
+            let mut result = CallToolResult::success(vec![ContentBlock::text(line)]);
+            result.structured_content = Some(content);
+            Ok(result)
+        }
+        Err(Failure::Tool(error)) => {
+            let body = error.body;
+            let line = match &body.hint {
+                Some(hint) => format!("{}: {}. Hint: {hint}", body.code, body.message),
+                None => format!("{}: {}", body.code, body.message),
+            };
+            let mut result = CallToolResult::error(vec![ContentBlock::text(line)]);
+            result.structured_content = serde_json::to_value(body).ok();
+            Ok(result)
+        }
+        Err(Failure::UnknownTool(name)) => Err(ErrorData::invalid_params(unknown_tool(&name), None)),
+        Err(Failure::Internal) => {
+            Err(ErrorData::internal_error("the tool failed through a fault of the service", None))
+        }
+    }
+}
+
+/// The same words whether the tool does not exist or is not this caller's.
+pub(super) fn unknown_tool(name: &str) -> String {
+    let name: String = name.chars().filter(|c| !c.is_control()).take(64).collect();
+    format!("Unknown tool: {name}")
+}

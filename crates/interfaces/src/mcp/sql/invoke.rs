@@ -1,0 +1,49 @@
+//! `POST /tools/invoke`: the same tools for scripts that speak no MCP.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use validator::Validate;
+
+use super::super::outcome::{Failure, unknown_tool};
+use super::tools::SqlTools;
+use crate::auth::Caller;
+use crate::extract::Json;
+use crate::problem::Problem;
+
+#[derive(Debug, Deserialize, Validate)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InvokeBody {
+    #[validate(length(min = 1, max = 128))]
+    name: String,
+    #[serde(default)]
+    arguments: Map<String, Value>,
+}
+
+/// Answers with the tool's structured content, or with its error object under the fitting status.
+pub(super) async fn invoke(
+    State(tools): State<Arc<SqlTools>>,
+    Caller { ctx, .. }: Caller,
+    Json(body): Json<InvokeBody>,
+) -> Response {
+    match tools.call(&ctx, &body.name, body.arguments, None).await {
+        Ok(answer) => Json(answer.content).into_response(),
+        Err(Failure::Tool(error)) => (error.status, Json(error.body)).into_response(),
+        Err(Failure::UnknownTool(name)) => {
+            Problem::new(StatusCode::NOT_FOUND, "unknown_tool", unknown_tool(&name))
+                .with_hint("tools/list at /mcp names the tools; sql_list_templates searches them")
+                .into_response()
+        }
+        Err(Failure::Internal) => Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the tool failed through a fault of the service",
+        )
+        .with_hint("try again; if it stays, give the operator the request id")
+        .into_response(),
+    }
+}

@@ -1,0 +1,193 @@
+//! The tools as they are listed: names, words, and schemas without unions, references or open objects, because some
+//! model vendors refuse those.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use domain::template::Template;
+use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use serde_json::{Value, json};
+
+pub(super) const LIST_TEMPLATES: &str = "sql_list_templates";
+pub(super) const RUN_TEMPLATE: &str = "sql_run_template";
+pub(super) const GET_FRESHNESS: &str = "sql_get_freshness";
+
+/// The fixed tools.
+pub(super) const FIXED: [&str; 3] = [GET_FRESHNESS, LIST_TEMPLATES, RUN_TEMPLATE];
+
+/// The words under `state` of freshness.
+pub(super) const FRESHNESS_STATES: [&str; 4] = ["current", "backfilling", "failing", "never_synced"];
+
+/// All tools for these templates, by name.
+pub(super) fn tools(templates: &[Arc<Template>]) -> Vec<Tool> {
+    let mut tools: Vec<Tool> = templates.iter().map(|template| template_tool(template)).collect();
+    tools.extend([get_freshness(), list_templates(), run_template()]);
+    tools.sort_by(|a, b| a.name.cmp(&b.name));
+    tools
+}
+
+fn tool(name: &str, title: &str, description: &str, input: Value, output: Value) -> Tool {
+    let annotations =
+        ToolAnnotations::new().read_only(true).destructive(false).idempotent(true).open_world(false);
+    Tool::new_with_raw(
+        name.to_owned(),
+        Some(Cow::Owned(description.to_owned())),
+        Arc::new(into_object(input)),
+    )
+    .with_title(title)
+    .with_raw_output_schema(Arc::new(into_object(output)))
+    .with_annotations(annotations)
+}
+
+fn into_object(value: Value) -> JsonObject {
+    match value {
+        Value::Object(object) => object,
+        // Every schema here is written as an object.
+        _ => JsonObject::new(),
+    }
+}
+
+/// An object of exactly these properties, all of them required but those in `optional`.
+fn exactly(properties: Value, optional: &[&str]) -> Value {
+    let properties = into_object(properties);
+    let required: Vec<&String> =
+        properties.keys().filter(|name| !optional.contains(&name.as_str())).collect();
+    json!({"type": "object", "required": required, "properties": properties, "additionalProperties": false})
+}
+
+fn template_tool(template: &Template) -> Tool {
+    let columns: JsonObject =
+        template.columns.iter().map(|column| (column.name.clone(), column.kind.json_schema())).collect();
+    let output = exactly(
+        json!({
+            "rows": {"type": "array", "items": exactly(Value::Object(columns), &[])},
+            "row_count": {"type": "integer"},
+            "truncated": {"type": "boolean"},
+            "freshness": freshness(),
+            "template_version": {"type": "string"},
+        }),
+        &[],
+    );
+    let input = Value::Object(template.input_schema());
+    tool(&template.name, &template.title, &template.description, input, output)
+}
+
+fn freshness() -> Value {
+    let entry = exactly(
+        json!({
+            "instance": {"type": "string"},
+            "source": {"type": "string"},
+            "state": {"type": "string", "enum": FRESHNESS_STATES},
+            "synced_at": {"type": ["string", "null"], "format": "date-time"},
+            "lag_s": {"type": ["integer", "null"]},
+        }),
+        &[],
+    );
+    json!({"type": "array", "items": entry})
+}
+
+fn get_freshness() -> Tool {
+    let entry = exactly(
+        json!({
+            "instance": {"type": "string"},
+            "instance_id": {"type": "string"},
+            "source": {"type": "string"},
+            "state": {"type": "string", "enum": FRESHNESS_STATES},
+            "synced_at": {"type": ["string", "null"], "format": "date-time"},
+            "lag_s": {"type": ["integer", "null"]},
+            "backfilled_at": {"type": ["string", "null"], "format": "date-time"},
+            "last_error": {"type": ["string", "null"]},
+            "items": {"type": "integer"},
+            "dead_letters": {"type": "integer"},
+        }),
+        &[],
+    );
+    tool(
+        GET_FRESHNESS,
+        "Freshness of the data",
+        "Says for each connected tracker up to when its changes are here, and whether a sync is failing.",
+        exactly(
+            json!({"instance": {"type": "string", "maxLength": 63, "description": "Only this instance, by its short name."}}),
+            &["instance"],
+        ),
+        exactly(json!({"instances": {"type": "array", "items": entry}}), &[]),
+    )
+}
+
+fn list_templates() -> Tool {
+    let column = exactly(json!({"name": {"type": "string"}, "type": {"type": "string"}}), &[]);
+    let parameter = exactly(
+        json!({
+            "name": {"type": "string"},
+            "type": {"type": "string"},
+            "required": {"type": "boolean"},
+            "description": {"type": "string"},
+            "allowed": {"type": "array", "items": {"type": "string"}},
+            "default": {"type": "string"},
+            "minimum": {"type": "integer"},
+            "maximum": {"type": "integer"},
+        }),
+        &["allowed", "default", "minimum", "maximum"],
+    );
+    let template = exactly(
+        json!({
+            "name": {"type": "string"},
+            "title": {"type": "string"},
+            "description": {"type": "string"},
+            "tags": {"type": "array", "items": {"type": "string"}},
+            "parameters": {"type": "array", "items": parameter},
+            "columns": {"type": "array", "items": column},
+            "version": {"type": "string"},
+        }),
+        &[],
+    );
+    tool(
+        LIST_TEMPLATES,
+        "Find query templates",
+        "Lists the ready-made queries with their parameters and columns. Run one by its own tool or with sql_run_template.",
+        exactly(
+            json!({
+                "query": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Words of the name, title or description."},
+                "tag": {"type": "string", "minLength": 1, "maxLength": 50},
+                "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+                "cursor": {"type": "string", "maxLength": 100, "description": "next_cursor of the answer before."},
+            }),
+            &["query", "tag", "limit", "cursor"],
+        ),
+        exactly(
+            json!({"templates": {"type": "array", "items": template}, "next_cursor": {"type": ["string", "null"]}}),
+            &[],
+        ),
+    )
+}
+
+fn run_template() -> Tool {
+    let column = exactly(json!({"name": {"type": "string"}, "type": {"type": "string"}}), &[]);
+    tool(
+        RUN_TEMPLATE,
+        "Run a query template",
+        "Runs a template by name, with rows as arrays or CSV: shorter than the template's own tool for many rows.",
+        exactly(
+            json!({
+                "name": {"type": "string", "minLength": 1, "maxLength": 32, "description": "As sql_list_templates names it."},
+                "arguments": {"type": "object", "description": "Its parameters, as sql_list_templates lists them."},
+                "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "Most rows; each template has its own bound."},
+                "format": {"type": "string", "enum": ["rows", "csv"], "default": "rows"},
+            }),
+            &["arguments", "limit", "format"],
+        ),
+        exactly(
+            json!({
+                "columns": {"type": "array", "items": column},
+                "rows": {"type": "array", "items": {"type": "array", "items": {}}},
+                "csv": {"type": "string"},
+                "row_count": {"type": "integer"},
+                "truncated": {"type": "boolean"},
+                "elapsed_ms": {"type": "integer"},
+                "template_version": {"type": "string"},
+                "freshness": freshness(),
+            }),
+            &["rows", "csv"],
+        ),
+    )
+}

@@ -1,0 +1,154 @@
+//! What each tool does, however it was called.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use application::{Ctx, Error, Services};
+use chrono::{DateTime, Utc};
+use domain::Invalid;
+use domain::template::Template;
+use http::StatusCode;
+use rmcp::model::Tool;
+use serde_json::{Map, Value, json};
+
+use super::super::outcome::{self, Answer, Failure, ToolError};
+use super::schemas::{self, FIXED, GET_FRESHNESS, LIST_TEMPLATES, RUN_TEMPLATE};
+use super::{answers, arguments};
+use crate::problem::ErrorBody;
+
+type Arguments = Map<String, Value>;
+
+/// The tools of the SQL server.
+#[derive(Debug)]
+pub(super) struct SqlTools {
+    services: Services,
+}
+
+impl SqlTools {
+    pub(super) fn new(services: Services) -> Self {
+        Self { services }
+    }
+
+    /// The tools of this caller, by name.
+    pub(super) fn list(&self, ctx: &Ctx) -> Result<Vec<Tool>, Error> {
+        Ok(schemas::tools(self.services.templates.list(ctx)?))
+    }
+
+    /// Calls a tool.
+    pub(super) async fn call(
+        &self,
+        ctx: &Ctx,
+        name: &str,
+        arguments: Arguments,
+        traceparent: Option<&str>,
+    ) -> Result<Answer, Failure> {
+        let known = FIXED.contains(&name) || self.services.templates.get(ctx, name).is_ok();
+        let counted_as = if known { name } else { "unknown" };
+        outcome::run(ctx, counted_as, traceparent, async {
+            match name {
+                LIST_TEMPLATES => self.list_templates(ctx, &arguments),
+                RUN_TEMPLATE => self.run_template(ctx, arguments).await,
+                GET_FRESHNESS => self.get_freshness(ctx, &arguments).await,
+                template if known => {
+                    let answer = self.services.templates.run(ctx, template, &arguments).await?;
+                    Ok(answers::of_tool(answer, now()))
+                }
+                _ => Err(Failure::UnknownTool(name.to_owned())),
+            }
+        })
+        .await
+    }
+
+    fn list_templates(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
+        arguments::only(given, &["query", "tag", "limit", "cursor"])?;
+        let query = arguments::text(given, "query", 200)?.map(str::to_lowercase);
+        let tag = arguments::text(given, "tag", 50)?;
+        let limit = arguments::count(given, "limit", 100)?.unwrap_or(20);
+        let after = arguments::text(given, "cursor", 100)?;
+        let matches = |template: &&Arc<Template>| {
+            let Template { name, title, description, tags, .. } = &***template;
+            let text = format!("{name} {title} {description}").to_lowercase();
+            query.as_deref().is_none_or(|query| query.split_whitespace().all(|word| text.contains(word)))
+                && tag.is_none_or(|tag| tags.iter().any(|own| own == tag))
+                && after.is_none_or(|after| name.as_str() > after)
+        };
+        let mut found: Vec<&Arc<Template>> =
+            self.services.templates.list(ctx)?.iter().filter(matches).collect();
+        let more = found.len() > limit;
+        found.truncate(limit);
+        let next = more.then(|| found.last().map(|template| template.name.clone())).flatten();
+        let line = format!("{} templates{}", found.len(), if more { "; there are more" } else { "" });
+        let templates: Vec<Value> = found.into_iter().map(|template| answers::template(template)).collect();
+        Ok(Answer { content: json!({"templates": templates, "next_cursor": next}), line })
+    }
+
+    async fn run_template(&self, ctx: &Ctx, mut given: Arguments) -> Result<Answer, Failure> {
+        arguments::only(&given, &["name", "arguments", "limit", "format"])?;
+        let csv = arguments::word(&given, "format", &["rows", "csv"])? == Some("csv");
+        let Some(name) = arguments::text(&given, "name", 128)?.map(str::to_owned) else {
+            return Err(Failure::invalid("/name", "is required"));
+        };
+        self.services.templates.get(ctx, &name).map_err(|error| self.no_such_template(ctx, error))?;
+        let mut inner = match given.remove("arguments") {
+            None | Some(Value::Null) => Map::new(),
+            Some(Value::Object(inner)) => inner,
+            Some(_) => return Err(Failure::invalid("/arguments", "must be an object")),
+        };
+        if let Some(limit) = given.remove("limit").filter(|limit| !limit.is_null()) {
+            if inner.contains_key("limit") {
+                return Err(Failure::invalid("/limit", "stands here and in arguments: say it once"));
+            }
+            inner.insert("limit".into(), limit);
+        }
+        let begun = Instant::now();
+        let answer = self.services.templates.run(ctx, &name, &inner).await.map_err(|error| match error {
+            Error::Invalid(invalid) => Failure::from(Error::from(within_arguments(invalid))),
+            error => error.into(),
+        })?;
+        let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(answers::of_run(answer, csv, elapsed_ms, now()))
+    }
+
+    fn no_such_template(&self, ctx: &Ctx, error: Error) -> Failure {
+        let Error::NotFound { .. } = error else { return error.into() };
+        let names = self.services.templates.list(ctx).unwrap_or_default().iter();
+        let mut body = ErrorBody::new("not_found", "there is no template of that name")
+            .with_hint("sql_list_templates lists them");
+        body.field = Some("/name".into());
+        body.allowed = names.map(|template| template.name.clone()).collect();
+        Failure::Tool(Box::new(ToolError { status: StatusCode::NOT_FOUND, body }))
+    }
+
+    async fn get_freshness(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
+        arguments::only(given, &["instance"])?;
+        let wanted = arguments::text(given, "instance", 63)?;
+        let freshness = self.services.templates.freshness(ctx).await?;
+        let chosen: Vec<_> =
+            freshness.iter().filter(|of| wanted.is_none_or(|wanted| of.slug.as_str() == wanted)).collect();
+        if wanted.is_some() && chosen.is_empty() {
+            let slugs = freshness.iter().map(|of| of.slug.to_string());
+            let invalid =
+                Invalid::not_one_of("/instance", "is not the short name of a connected instance", slugs);
+            return Err(Error::from(invalid).into());
+        }
+        let now = now();
+        let line = format!("Freshness of {} instances", chosen.len());
+        let instances: Vec<Value> = chosen.into_iter().map(|of| answers::instance(of, now)).collect();
+        Ok(Answer { content: json!({"instances": instances}), line })
+    }
+}
+
+/// Points at the parameters where `sql_run_template` has them.
+fn within_arguments(mut invalid: Invalid) -> Invalid {
+    for error in &mut invalid.errors {
+        if error.pointer != "/limit" {
+            error.pointer.insert_str(0, "/arguments");
+        }
+    }
+    invalid
+}
+
+fn now() -> DateTime<Utc> {
+    #[expect(clippy::disallowed_methods, reason = "tells readers how old data is; nothing is decided by it")]
+    Utc::now()
+}

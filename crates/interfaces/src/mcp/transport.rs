@@ -1,0 +1,82 @@
+//! The transport around a server's handler, and what clients get that are not quite as the protocol wants them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use http::header::{ACCEPT, CONTENT_TYPE, ORIGIN};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use rmcp::ServerHandler;
+use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
+use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+
+use super::McpConfig;
+use crate::problem::Problem;
+use crate::request::MAX_BODY;
+
+/// The largest message. Below the bound that every request has, so that rmcp, which knows how to say so, meets a
+/// message without a declared length first.
+const MAX_MESSAGE: usize = MAX_BODY - 128 * 1024;
+
+/// A router with the handler at `/mcp`. Stateless: every request stands for itself and may meet another replica.
+pub(super) fn router<H>(handler: H, config: &McpConfig) -> Router
+where
+    H: ServerHandler + Clone + Send + Sync + 'static,
+{
+    let settings = StreamableHttpServerConfig::default()
+        .with_legacy_session_mode(false)
+        .with_json_response(true)
+        .with_allowed_hosts(config.hosts())
+        .with_allowed_origins(config.origins())
+        .enforce_origin_validation()
+        .with_max_request_body_bytes(MAX_MESSAGE)
+        .with_cancellation_token(config.shutdown.clone());
+    let sessions = Arc::new(NeverSessionManager::default());
+    let service = StreamableHttpService::new(move || Ok(handler.clone()), sessions, settings);
+    Router::new().route_service("/mcp", service).route_layer(middleware::from_fn(smooth))
+}
+
+/// Accepts clients that say less than they should, and answers broken JSON in the protocol's own words.
+async fn smooth(mut request: Request, next: Next) -> Response {
+    if request.headers().get_all(ORIGIN).iter().nth(1).is_some() {
+        return Problem::new(
+            StatusCode::FORBIDDEN,
+            "forbidden_origin",
+            "there is more than one Origin header",
+        )
+        .into_response();
+    }
+    let post = request.method() == Method::POST;
+    if post && takes_json(request.headers()) {
+        let both = HeaderValue::from_static("application/json, text/event-stream");
+        request.headers_mut().insert(ACCEPT, both);
+    }
+    let json = request
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"application/json"));
+    let response = next.run(request).await;
+    if post && json && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+        // The type was right, so it was the content that could not be read.
+        let body = concat!(
+            r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"#,
+            r#""the body is not a JSON-RPC message: send one object with jsonrpc, id, method and params"}}"#
+        );
+        return (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, "application/json")], body).into_response();
+    }
+    response
+}
+
+/// Whether JSON is welcome: it is named, any type is, or nothing is said.
+fn takes_json(headers: &HeaderMap) -> bool {
+    let mut accepted = headers.get_all(ACCEPT).iter().peekable();
+    accepted.peek().is_none()
+        || accepted.filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(|entry| {
+            let mut parts = entry.split(';').map(str::trim);
+            let kind = parts.next().unwrap_or_default();
+            let refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+            !refused && matches!(kind, "*/*" | "application/*" | "application/json")
+        })
+}

@@ -1,0 +1,189 @@
+//! What every request gets: an id, a span, counters, a deadline, and limits on its body and number.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::{Body, HttpBody};
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use domain::RequestId;
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderName, X_CONTENT_TYPE_OPTIONS};
+use http::{HeaderValue, StatusCode};
+use http_body_util::Limited;
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::DeadlineBody;
+use tracing::Instrument;
+
+use crate::metrics;
+use crate::problem::Problem;
+
+/// The largest body accepted.
+pub const MAX_BODY: usize = 1024 * 1024;
+
+const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+tokio::task_local! {
+    static CURRENT: RequestId;
+}
+
+/// The id of the request this task serves.
+pub fn current_id() -> Option<RequestId> {
+    CURRENT.try_with(|id| *id).ok()
+}
+
+/// A new id. Ids that callers send are not taken over: logs are found by ids only we make.
+pub fn new_id() -> RequestId {
+    RequestId::new(uuid::Uuid::now_v7())
+}
+
+/// Bounds on what one server takes on.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Requests served at once; more are turned away with 503.
+    pub concurrency: usize,
+    /// How long a handler may take until its answer begins.
+    pub deadline: Duration,
+    /// How long a body may take to arrive.
+    pub body_deadline: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { concurrency: 512, deadline: Duration::from_secs(30), body_deadline: Duration::from_secs(15) }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Gate {
+    server: &'static str,
+    limits: Limits,
+    slots: Arc<Semaphore>,
+}
+
+/// Wraps a complete router. `server` names it in logs and metrics: `admin`, `mcp_sql`.
+pub fn guard(router: Router, server: &'static str, limits: Limits) -> Router {
+    let gate = Gate { server, limits, slots: Arc::new(Semaphore::new(limits.concurrency)) };
+    router.layer(CatchPanicLayer::custom(after_panic)).layer(middleware::from_fn_with_state(gate, enter))
+}
+
+async fn enter(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let begun = Instant::now();
+    let id = new_id();
+    let method = metrics::method_label(request.method());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("unmatched", MatchedPath::as_str);
+    let span = tracing::info_span!(
+        "http.request",
+        server = gate.server,
+        request.id = %id,
+        http.method = method,
+        http.route = route,
+    );
+    let mut response = CURRENT.scope(id, admit(&gate, request, next)).instrument(span.clone()).await;
+    let status = response.status().as_u16();
+    let took = begun.elapsed();
+    metrics::record(gate.server, method, route, status, took);
+    span.in_scope(|| {
+        tracing::info!(
+            http.status = status,
+            duration_ms = took.as_secs_f64() * 1000.0,
+            "{method} {route}: {status}"
+        );
+    });
+    let headers = response.headers_mut();
+    if let Ok(value) = HeaderValue::try_from(id.to_string()) {
+        headers.insert(X_REQUEST_ID, value);
+    }
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+async fn admit(gate: &Gate, request: Request, next: Next) -> Response {
+    let Ok(_slot) = gate.slots.try_acquire() else {
+        return Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            "too many requests are being served",
+        )
+        .with_hint("try again shortly, with fewer requests at once")
+        .with_retry_after(Duration::from_secs(1))
+        .into_response();
+    };
+    if declared_length(&request).is_some_and(|length| length > MAX_BODY as u64) {
+        return too_large().into_response();
+    }
+    let request = if request.body().is_end_stream() {
+        request
+    } else {
+        request
+            .map(|body| Body::new(Limited::new(DeadlineBody::new(gate.limits.body_deadline, body), MAX_BODY)))
+    };
+    match tokio::time::timeout(gate.limits.deadline, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            "timeout",
+            format!("the request took longer than {} s and was stopped", gate.limits.deadline.as_secs()),
+        )
+        .with_hint("ask for less at once, or try again")
+        .into_response(),
+    }
+}
+
+fn declared_length(request: &Request) -> Option<u64> {
+    request.headers().get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// 413.
+pub(crate) fn too_large() -> Problem {
+    Problem::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "body_too_large",
+        format!("the body is larger than {MAX_BODY} bytes"),
+    )
+    .with_hint("send less")
+}
+
+/// Turns an unreadable body into what the client did wrong.
+pub(crate) fn unreadable(error: &(dyn std::error::Error + 'static)) -> Problem {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<http_body_util::LengthLimitError>() {
+            return too_large();
+        }
+        if error.is::<tower_http::timeout::TimeoutError>() {
+            return too_slow();
+        }
+        cause = error.source();
+    }
+    Problem::new(StatusCode::BAD_REQUEST, "body_incomplete", "the body broke off before its end")
+        .with_hint("send the request again")
+}
+
+/// 408.
+pub(crate) fn too_slow() -> Problem {
+    Problem::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body did not arrive in time")
+        .with_hint("send the whole body at once")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "CatchPanicLayer hands it over")]
+fn after_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let what = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    tracing::error!(panic.message = what, "A handler panicked");
+    Problem::new(
+        StatusCode::INTERNAL_SERVER_ERROR,
+        "internal",
+        "the request failed through a fault of the service",
+    )
+    .with_hint("try again; if it stays, give the operator the request id")
+    .into_response()
+}
