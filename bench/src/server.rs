@@ -71,7 +71,7 @@ impl Server {
 pub(crate) fn output(command: &mut Command) -> Result<String> {
     let name = command.get_program().to_string_lossy().into_owned();
     let name = name.rsplit('/').next().unwrap_or_default().to_owned();
-    let output = command.output().with_context(|| format!("cannot run {name}; install it, for PostgreSQL's programs with the client package"))?;
+    let output = command.output().with_context(|| format!("cannot run {name}; is it installed?"))?;
     if !output.status.success() {
         bail!("{name} failed: {}", String::from_utf8_lossy(&output.stderr).trim_end());
     }

@@ -12,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use domain::RequestId;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderName, X_CONTENT_TYPE_OPTIONS};
 use http::{HeaderValue, StatusCode};
-use http_body_util::Limited;
+use http_body_util::{BodyExt, Limited};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::timeout::DeadlineBody;
@@ -23,6 +23,10 @@ use crate::problem::Problem;
 
 /// The largest body accepted.
 pub const MAX_BODY: usize = 1024 * 1024;
+
+/// How much of a refused body is read away, and for how long.
+const MOST_DISCARDED: usize = 16 * MAX_BODY;
+const LONGEST_DISCARD: Duration = Duration::from_secs(2);
 
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -115,6 +119,7 @@ async fn admit(gate: &Gate, request: Request, next: Next) -> Response {
         .into_response();
     };
     if declared_length(&request).is_some_and(|length| length > MAX_BODY as u64) {
+        discard(request.into_body()).await;
         return too_large().into_response();
     }
     let request = if request.body().is_end_stream() {
@@ -133,6 +138,17 @@ async fn admit(gate: &Gate, request: Request, next: Next) -> Response {
         .with_hint("ask for less at once, or try again")
         .into_response(),
     }
+}
+
+/// Reads away a body that is refused, within reason: closing a connection with unread data resets it, and the client
+/// would see that instead of the answer.
+async fn discard(body: Body) {
+    let reading = async {
+        let mut body = Limited::new(body, MOST_DISCARDED);
+        while let Some(Ok(_)) = body.frame().await {}
+    };
+    // Whoever sends longer or slower than this sees the reset.
+    let _ = tokio::time::timeout(LONGEST_DISCARD, reading).await;
 }
 
 fn declared_length(request: &Request) -> Option<u64> {

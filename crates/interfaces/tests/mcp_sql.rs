@@ -174,10 +174,12 @@ fn lint(schema: &Value, path: &str, findings: &mut Vec<String>) {
         Some(Value::String(kind)) if kind == "array" && !object.contains_key("items") => {
             findings.push(format!("{path} has no items"));
         }
-        Some(Value::String(kind)) if kind == "object" && object.contains_key("properties") => {
-            if object.get("additionalProperties") != Some(&json!(false)) {
-                findings.push(format!("{path} is open"));
-            }
+        Some(Value::String(kind))
+            if kind == "object"
+                && object.contains_key("properties")
+                && object.get("additionalProperties") != Some(&json!(false)) =>
+        {
+            findings.push(format!("{path} is open"));
         }
         _ => {}
     }

@@ -82,6 +82,9 @@ pub(crate) struct ListenArgs {
     /// Where clients reach this installation; its host is accepted in Host and Origin headers.
     #[arg(long, env = "PATCHBAY_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<Url>,
+    /// Further origins whose pages may call the MCP servers, with scheme and port, separated by commas.
+    #[arg(long, env = "PATCHBAY_MCP_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
+    pub(crate) mcp_allowed_origins: Vec<String>,
     /// Networks that base URLs of instances may point into beside public addresses, separated by commas.
     #[arg(long, env = "PATCHBAY_EGRESS_ALLOW", value_name = "CIDR", value_delimiter = ',')]
     pub(crate) egress_allow: Vec<IpNet>,

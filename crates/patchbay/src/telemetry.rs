@@ -49,10 +49,12 @@ impl Telemetry {
         let metrics = PrometheusBuilder::new()
             .set_buckets_for_metric(
                 Matcher::Suffix("_seconds".into()),
-                &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0],
+                &interfaces::metrics::DURATION_BUCKETS,
             )?
             .install_recorder()
             .context("the metrics recorder could not be installed")?;
+        interfaces::metrics::describe();
+        interfaces::mcp::describe_metrics();
         Ok(Self { metrics, traces })
     }
 }

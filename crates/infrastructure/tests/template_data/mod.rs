@@ -13,7 +13,7 @@ use crate::support::TestDb;
 
 /// Fills the tenant with `items` items of the project `core/web`, one newer than the other, with this word in
 /// their titles; each third is done, each third in progress. Returns the instance.
-pub async fn fill(test: &TestDb, ctx: &Ctx, items: i32, word: &str) -> Uuid {
+pub(crate) async fn fill(test: &TestDb, ctx: &Ctx, items: i32, word: &str) -> Uuid {
     let instance = Uuid::new_v4();
     let mut admin = test.admin().await;
     let tenant = ctx.tenant.as_uuid();
@@ -78,7 +78,7 @@ pub async fn fill(test: &TestDb, ctx: &Ctx, items: i32, word: &str) -> Uuid {
 }
 
 /// A template as no gate would let it pass: this text is the statement, with one text column.
-pub fn raw(statement: &str, columns: &[&str], timeout_ms: u64) -> Template {
+pub(crate) fn raw(statement: &str, columns: &[&str], timeout_ms: u64) -> Template {
     Template {
         name: "raw".into(),
         title: "Raw".into(),
@@ -95,7 +95,12 @@ pub fn raw(statement: &str, columns: &[&str], timeout_ms: u64) -> Template {
 }
 
 /// Loads the built-in templates and runs one.
-pub async fn run(test: &TestDb, ctx: &Ctx, name: &str, arguments: Value) -> Result<RowSet, StoreError> {
+pub(crate) async fn run(
+    test: &TestDb,
+    ctx: &Ctx,
+    name: &str,
+    arguments: Value,
+) -> Result<RowSet, StoreError> {
     let templates = PgTemplates::load(&test.db).await.expect("the templates fit the schema");
     let template = templates.find(name).expect("the template").clone();
     let arguments: Map<String, Value> = arguments.as_object().cloned().unwrap_or_default();

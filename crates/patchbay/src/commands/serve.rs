@@ -9,6 +9,7 @@ use anyhow::Context;
 use application::ports::JobHandler;
 use infrastructure::postgres::PoolSizes;
 use interfaces::mcp::McpConfig;
+use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -59,6 +60,9 @@ pub(crate) fn wire_options(listen: &ListenArgs, key_env: &'static str) -> WireOp
     }
 }
 
+/// How often pools and queue are looked at for `/metrics`.
+const MEASURE_EVERY: Duration = Duration::from_secs(15);
+
 /// Running servers and workers.
 #[derive(Debug)]
 pub(crate) struct Serving {
@@ -97,8 +101,12 @@ impl Serving {
         }
         if let Some((listener, address)) = mcp_sql {
             serving.ready.mcp_sql_url = Some(format!("http://{address}/mcp"));
-            let config = McpConfig::new(address, listen.public_url.as_ref(), stop.child_token());
-            let router = interfaces::mcp::sql::router(wiring.services.clone(), config);
+            let config = McpConfig {
+                public_url: listen.public_url.clone(),
+                allowed_origins: allowed_origins(address, listen),
+                shutdown: stop.child_token(),
+            };
+            let router = interfaces::mcp::sql::router(wiring.services.clone(), &config);
             serving.spawn_server(listener, router);
         }
         if parts.contains(&Part::Worker) {
@@ -109,6 +117,7 @@ impl Serving {
                 queue.run_worker(handler, concurrency, grace, stop).await.context("the worker stopped")
             });
         }
+        serving.tasks.spawn(measure(wiring.clone(), telemetry.metrics.clone(), stop));
         Ok(serving)
     }
 
@@ -145,6 +154,37 @@ impl Serving {
             None => outcome,
         }
     }
+}
+
+/// Keeps the gauges of pools and queue up to date.
+async fn measure(wiring: Wiring, metrics: PrometheusHandle, stop: CancellationToken) -> anyhow::Result<()> {
+    loop {
+        for (pool, (open, idle)) in ["app", "reader"].into_iter().zip(wiring.db.pool_usage()) {
+            metrics::gauge!("db_pool_connections", "pool" => pool, "state" => "open").set(open);
+            metrics::gauge!("db_pool_connections", "pool" => pool, "state" => "idle")
+                .set(u32::try_from(idle)?);
+        }
+        if let Ok(jobs) = wiring.queue.stats().await {
+            for (state, count) in
+                [("ready", jobs.ready), ("scheduled", jobs.scheduled), ("running", jobs.running)]
+            {
+                metrics::gauge!("job_queue_jobs", "state" => state)
+                    .set(i32::try_from(count).unwrap_or(i32::MAX));
+            }
+        }
+        metrics.run_upkeep();
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            () = tokio::time::sleep(MEASURE_EVERY) => {}
+        }
+    }
+}
+
+/// Browsers may call from the server's own address, from the public one, and from what the operator names.
+fn allowed_origins(address: SocketAddr, listen: &ListenArgs) -> Vec<String> {
+    let public = listen.public_url.as_ref().map(|url| url.origin().ascii_serialization());
+    let own = [format!("http://{address}"), format!("http://localhost:{}", address.port())];
+    own.into_iter().chain(public).chain(listen.mcp_allowed_origins.clone()).collect()
 }
 
 async fn bind(address: SocketAddr, what: &str, flag: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
