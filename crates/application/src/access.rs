@@ -47,26 +47,18 @@ impl AccessService {
         ids: Arc<dyn Ids>,
         key_env: impl Into<String>,
     ) -> Self {
-        Self {
-            store,
-            vault,
-            clock,
-            ids,
-            key_env: key_env.into(),
-        }
+        Self { store, vault, clock, ids, key_env: key_env.into() }
     }
 
     /// Creates a tenant. For operators: no request can.
     pub async fn create_tenant(&self, slug: Slug) -> Result<Tenant, Error> {
-        let tenant = Tenant {
-            id: TenantId::new(self.ids.uuid()),
-            slug,
-        };
+        let tenant = Tenant { id: TenantId::new(self.ids.uuid()), slug };
         match self.store.create_tenant(&tenant).await {
             Ok(()) => Ok(tenant),
             Err(StoreError::Conflict(_)) => Err(Error::Conflict {
                 what: format!("a tenant called {} already exists", tenant.slug),
-                hint: "choose another slug, or create a key for the existing one with `patchbay key create`".into(),
+                hint: "choose another slug, or create a key for the existing one with `patchbay key create`"
+                    .into(),
             }),
             Err(error) => Err(error.into()),
         }
@@ -74,10 +66,7 @@ impl AccessService {
 
     /// The tenant of a slug. For operators.
     pub async fn get_tenant(&self, slug: &Slug) -> Result<Tenant, Error> {
-        self.store
-            .find_tenant(slug)
-            .await?
-            .ok_or_else(|| Error::not_found(format!("the tenant {slug}")))
+        self.store.find_tenant(slug).await?.ok_or_else(|| Error::not_found(format!("the tenant {slug}")))
     }
 
     /// What an operator acts as, for one tenant.
@@ -118,10 +107,7 @@ impl AccessService {
             expires_at,
         };
         self.store.insert_key(ctx, &new).await?;
-        Ok(CreatedKey {
-            id,
-            key: key.reveal(),
-        })
+        Ok(CreatedKey { id, key: key.reveal() })
     }
 
     /// Finds out who presents `token`. All ways of being wrong look alike but for the malformed, which needs no lookup.
@@ -134,29 +120,12 @@ impl AccessService {
         let Some(known) = known.filter(|known| same(&known.mac, &mac)) else {
             return Err(Error::Unauthenticated(UNKNOWN));
         };
-        if known
-            .expires_at
-            .is_some_and(|expires| expires <= self.clock.now())
-        {
+        if known.expires_at.is_some_and(|expires| expires <= self.clock.now()) {
             return Err(Error::Unauthenticated(UNKNOWN));
         }
-        let KnownKey {
-            tenant,
-            id,
-            name,
-            scopes,
-            ..
-        } = known;
-        let ctx = Ctx {
-            tenant: tenant.id,
-            principal: Principal::Key { id, name },
-            scopes,
-            request_id,
-        };
-        Ok(Caller {
-            ctx,
-            tenant_slug: tenant.slug,
-        })
+        let KnownKey { tenant, id, name, scopes, .. } = known;
+        let ctx = Ctx { tenant: tenant.id, principal: Principal::Key { id, name }, scopes, request_id };
+        Ok(Caller { ctx, tenant_slug: tenant.slug })
     }
 }
 

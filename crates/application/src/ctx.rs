@@ -23,10 +23,6 @@ pub struct Ctx {
 impl Ctx {
     /// [`Error::Forbidden`] when the principal lacks the scope.
     pub fn require(&self, scope: Scope) -> Result<(), Error> {
-        if self.scopes.allow(scope) {
-            Ok(())
-        } else {
-            Err(Error::Forbidden { needed: scope })
-        }
+        if self.scopes.allow(scope) { Ok(()) } else { Err(Error::Forbidden { needed: scope }) }
     }
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use domain::{
-    Credential, Instance, InstanceId, InstancePatch, InstanceStatus, Invalid, NewInstance, Scope,
-    Slug, instance,
+    Credential, Instance, InstanceId, InstancePatch, InstanceStatus, Invalid, NewInstance, Scope, Slug,
+    instance,
 };
 
 use crate::ports::{
-    Clock, Connection, ConnectionReport, Ids, InstanceStore, ListPage, Listing, SecretRef,
-    SourceAdapter, SourceError, SourceErrorKind, Sources, StoreError, SyncStore, Vault,
+    Clock, Connection, ConnectionReport, Ids, InstanceStore, ListPage, Listing, SecretRef, SourceAdapter,
+    SourceError, SourceErrorKind, Sources, StoreError, SyncStore, Vault,
 };
 use crate::{Ctx, Error};
 
@@ -34,26 +34,14 @@ impl InstanceService {
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
     ) -> Self {
-        Self {
-            store,
-            sync,
-            vault,
-            sources,
-            clock,
-            ids,
-        }
+        Self { store, sync, vault, sources, clock, ids }
     }
 
     /// Connects a source to the tenant.
     pub async fn create(&self, ctx: &Ctx, new: NewInstance) -> Result<Instance, Error> {
         ctx.require(Scope::InstancesWrite)?;
         let Some(adapter) = self.sources.get(&new.source) else {
-            return Err(Invalid::not_one_of(
-                "/source",
-                "is not a known source",
-                self.sources.names(),
-            )
-            .into());
+            return Err(Invalid::not_one_of("/source", "is not a known source", self.sources.names()).into());
         };
         instance::check_name(&new.name)?;
         let base_url = new
@@ -106,12 +94,7 @@ impl InstanceService {
     ///
     /// A new base URL needs new credentials: otherwise whoever may change an address could have the stored
     /// secret sent to a host of their own.
-    pub async fn update(
-        &self,
-        ctx: &Ctx,
-        id: InstanceId,
-        patch: InstancePatch,
-    ) -> Result<Instance, Error> {
+    pub async fn update(&self, ctx: &Ctx, id: InstanceId, patch: InstancePatch) -> Result<Instance, Error> {
         ctx.require(Scope::InstancesWrite)?;
         let mut instance = self.find(ctx, id).await?;
         let adapter = self.adapter(&instance)?;
@@ -122,11 +105,7 @@ impl InstanceService {
         if let Some(base_url) = patch.base_url {
             let base_url = instance::check_base_url(&base_url)?;
             if base_url != instance.base_url && patch.credentials.is_none() {
-                return Err(Invalid::one(
-                    "/credentials",
-                    "must be given anew when base_url changes",
-                )
-                .into());
+                return Err(Invalid::one("/credentials", "must be given anew when base_url changes").into());
             }
             instance.base_url = base_url;
         }
@@ -146,7 +125,7 @@ impl InstanceService {
         match patch.paused {
             Some(true) => instance.status = InstanceStatus::Paused,
             Some(false) if instance.status == InstanceStatus::Paused => {
-                instance.status = InstanceStatus::Active
+                instance.status = InstanceStatus::Active;
             }
             _ => {}
         }
@@ -161,11 +140,7 @@ impl InstanceService {
     /// Disconnects an instance and removes everything synced through it.
     pub async fn delete(&self, ctx: &Ctx, id: InstanceId) -> Result<(), Error> {
         ctx.require(Scope::InstancesWrite)?;
-        if self.store.delete(ctx, id).await? {
-            Ok(())
-        } else {
-            Err(unknown(id))
-        }
+        if self.store.delete(ctx, id).await? { Ok(()) } else { Err(unknown(id)) }
     }
 
     /// Signs in to the tracker and reports what works. Not done while the tracker has asked to wait.
@@ -185,13 +160,8 @@ impl InstanceService {
         let Some(run) = self.sync.find(ctx, run).await? else {
             return Ok(());
         };
-        let limited = run
-            .error
-            .as_ref()
-            .is_some_and(|error| error.code == "source_rate_limited");
-        let wait = run
-            .resume_at
-            .and_then(|at| (at - self.clock.now()).to_std().ok());
+        let limited = run.error.as_ref().is_some_and(|error| error.code == "source_rate_limited");
+        let wait = run.resume_at.and_then(|at| (at - self.clock.now()).to_std().ok());
         match wait {
             Some(wait) if limited => Err(Error::Source(SourceError {
                 retry_after: Some(wait),
@@ -205,11 +175,7 @@ impl InstanceService {
     }
 
     async fn connect(&self, ctx: &Ctx, instance: &Instance) -> Result<Connection, Error> {
-        let sealed = self
-            .store
-            .credential(ctx, instance.id)
-            .await?
-            .ok_or_else(|| unknown(instance.id))?;
+        let sealed = self.store.credential(ctx, instance.id).await?.ok_or_else(|| unknown(instance.id))?;
         open_connection(ctx, self.vault.as_ref(), instance, &sealed).await
     }
 
@@ -218,12 +184,10 @@ impl InstanceService {
     }
 
     fn adapter(&self, instance: &Instance) -> Result<&Arc<dyn SourceAdapter>, Error> {
-        self.sources
-            .get(&instance.source)
-            .ok_or_else(|| Error::Conflict {
-                what: format!("this installation has no adapter for {}", instance.source),
-                hint: "upgrade Patchbay, or delete the instance".into(),
-            })
+        self.sources.get(&instance.source).ok_or_else(|| Error::Conflict {
+            what: format!("this installation has no adapter for {}", instance.source),
+            hint: "upgrade Patchbay, or delete the instance".into(),
+        })
     }
 
     async fn seal(
@@ -232,14 +196,7 @@ impl InstanceService {
         id: InstanceId,
         credential: &Credential,
     ) -> Result<crate::ports::Sealed, Error> {
-        Ok(self
-            .vault
-            .seal(
-                ctx,
-                SecretRef::InstanceCredential(id),
-                &credential.to_plaintext(),
-            )
-            .await?)
+        Ok(self.vault.seal(ctx, SecretRef::InstanceCredential(id), &credential.to_plaintext()).await?)
     }
 }
 
@@ -260,13 +217,9 @@ pub(crate) async fn open_connection(
     instance: &Instance,
     sealed: &crate::ports::Sealed,
 ) -> Result<Connection, Error> {
-    let plaintext = vault
-        .open(ctx, SecretRef::InstanceCredential(instance.id), sealed)
-        .await?;
+    let plaintext = vault.open(ctx, SecretRef::InstanceCredential(instance.id), sealed).await?;
     let credential = Credential::from_plaintext(&plaintext).ok_or_else(|| {
-        Error::Internal(StoreError::Internal(
-            "a stored credential has an unknown form".into(),
-        ))
+        Error::Internal(StoreError::Internal("a stored credential has an unknown form".into()))
     })?;
     Ok(Connection {
         instance: instance.id,

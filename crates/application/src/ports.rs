@@ -15,8 +15,8 @@ pub use clock::{Clock, Ids};
 pub use instances::InstanceStore;
 pub use jobs::{Job, JobHandler, JobOutcome, JobQueue, QueueStats};
 pub use source::{
-    Capabilities, Connection, ConnectionReport, Page, PageRequest, PendingItem, ProjectRef,
-    SourceAdapter, SourceError, SourceErrorKind, Sources, StreamScope, StreamSpec,
+    Capabilities, Connection, ConnectionReport, Page, PageRequest, PendingItem, ProjectRef, SourceAdapter,
+    SourceError, SourceErrorKind, Sources, StreamScope, StreamSpec,
 };
 pub use sync::{
     CommitOutcome, DeadLetter, Finish, Freshness, NewRun, PageCommit, RunFilter, Slice, SliceKey,

@@ -10,8 +10,8 @@ use domain::{InstanceId, InstanceStatus, ProjectId, Run, RunId, RunKind, Scope};
 pub use engine::{SliceLimits, SyncEngine};
 
 use crate::ports::{
-    DeadLetter, Freshness, Ids, InstanceStore, ListPage, Listing, NewRun, ProjectRef, RunFilter,
-    StoreError, SyncStore,
+    DeadLetter, Freshness, Ids, InstanceStore, ListPage, Listing, NewRun, ProjectRef, RunFilter, StoreError,
+    SyncStore,
 };
 use crate::{Ctx, Error};
 
@@ -24,16 +24,8 @@ pub struct SyncService {
 
 impl SyncService {
     /// Puts the service together.
-    pub fn new(
-        store: Arc<dyn SyncStore>,
-        instances: Arc<dyn InstanceStore>,
-        ids: Arc<dyn Ids>,
-    ) -> Self {
-        Self {
-            store,
-            instances,
-            ids,
-        }
+    pub fn new(store: Arc<dyn SyncStore>, instances: Arc<dyn InstanceStore>, ids: Arc<dyn Ids>) -> Self {
+        Self { store, instances, ids }
     }
 
     /// Starts reading everything of an instance. [`Error::RunActive`] while another run is unfinished.
@@ -46,18 +38,10 @@ impl SyncService {
         self.start(ctx, instance, RunKind::Incremental).await
     }
 
-    async fn start(
-        &self,
-        ctx: &Ctx,
-        instance_id: InstanceId,
-        kind: RunKind,
-    ) -> Result<RunId, Error> {
+    async fn start(&self, ctx: &Ctx, instance_id: InstanceId, kind: RunKind) -> Result<RunId, Error> {
         ctx.require(Scope::SyncRun)?;
-        let instance = self
-            .instances
-            .find(ctx, instance_id)
-            .await?
-            .ok_or_else(|| unknown_instance(instance_id))?;
+        let instance =
+            self.instances.find(ctx, instance_id).await?.ok_or_else(|| unknown_instance(instance_id))?;
         match instance.status {
             InstanceStatus::Active => {}
             InstanceStatus::Paused => {
@@ -73,19 +57,13 @@ impl SyncService {
                 });
             }
         }
-        let run = NewRun {
-            id: RunId::new(self.ids.uuid()),
-            instance_id,
-            kind,
-        };
+        let run = NewRun { id: RunId::new(self.ids.uuid()), instance_id, kind };
         match self.store.start(ctx, &run).await {
             Ok(()) => Ok(run.id),
             Err(StoreError::Conflict(_)) => match self.store.active_run(ctx, instance_id).await? {
                 Some(active) => Err(Error::RunActive { run: active }),
                 // It ended this moment: the caller's next try will do.
-                None => Err(Error::Unavailable(StoreError::Conflict(
-                    "an unfinished run",
-                ))),
+                None => Err(Error::Unavailable(StoreError::Conflict("an unfinished run"))),
             },
             Err(error) => Err(error.into()),
         }
@@ -105,19 +83,13 @@ impl SyncService {
     /// One run.
     pub async fn get_run(&self, ctx: &Ctx, id: RunId) -> Result<Run, Error> {
         ctx.require(Scope::InstancesRead)?;
-        self.store
-            .find(ctx, id)
-            .await?
-            .ok_or_else(|| unknown_run(id))
+        self.store.find(ctx, id).await?.ok_or_else(|| unknown_run(id))
     }
 
     /// Asks for a run to end. It does within a page; a finished run stays as it is.
     pub async fn cancel_run(&self, ctx: &Ctx, id: RunId) -> Result<Run, Error> {
         ctx.require(Scope::SyncRun)?;
-        self.store
-            .request_cancel(ctx, id)
-            .await?
-            .ok_or_else(|| unknown_run(id))
+        self.store.request_cancel(ctx, id).await?.ok_or_else(|| unknown_run(id))
     }
 
     /// Objects of a run that could not be mapped.
@@ -135,10 +107,7 @@ impl SyncService {
     pub async fn freshness(&self, ctx: &Ctx, instance: InstanceId) -> Result<Freshness, Error> {
         ctx.require(Scope::InstancesRead)?;
         let found = self.store.freshness(ctx, Some(instance)).await?;
-        found
-            .into_iter()
-            .next()
-            .ok_or_else(|| unknown_instance(instance))
+        found.into_iter().next().ok_or_else(|| unknown_instance(instance))
     }
 
     /// The projects of an instance that were synced: id, key and name.
@@ -148,10 +117,7 @@ impl SyncService {
         instance: InstanceId,
     ) -> Result<Vec<(ProjectId, ProjectRef, String)>, Error> {
         ctx.require(Scope::InstancesRead)?;
-        self.instances
-            .find(ctx, instance)
-            .await?
-            .ok_or_else(|| unknown_instance(instance))?;
+        self.instances.find(ctx, instance).await?.ok_or_else(|| unknown_instance(instance))?;
         Ok(self.store.projects(ctx, instance).await?)
     }
 }

@@ -34,11 +34,7 @@ impl TemplateService {
         runner: Arc<dyn TemplateRunner>,
         sync: Arc<dyn SyncStore>,
     ) -> Self {
-        Self {
-            catalog,
-            runner,
-            sync,
-        }
+        Self { catalog, runner, sync }
     }
 
     /// The templates this caller may run, by name.
@@ -50,10 +46,7 @@ impl TemplateService {
     /// One template. The same answer whether it is unknown or not this caller's.
     pub fn get(&self, ctx: &Ctx, name: &str) -> Result<Arc<Template>, Error> {
         ctx.require(Scope::McpSql)?;
-        self.catalog
-            .find(name)
-            .cloned()
-            .ok_or_else(|| Error::not_found(format!("the template `{name}`")))
+        self.catalog.find(name).cloned().ok_or_else(|| Error::not_found(format!("the template `{name}`")))
     }
 
     /// Checks the arguments and runs the template for the caller's tenant.
@@ -67,11 +60,7 @@ impl TemplateService {
         let (bound, limit) = template.bind(arguments)?;
         let rows = self.runner.run(ctx, &template, &bound, limit).await?;
         let freshness = self.freshness(ctx).await?;
-        Ok(TemplateAnswer {
-            template,
-            rows,
-            freshness,
-        })
+        Ok(TemplateAnswer { template, rows, freshness })
     }
 
     /// How fresh each instance's data is.

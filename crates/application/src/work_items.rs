@@ -32,10 +32,7 @@ impl WorkItemService {
     /// One item with its body.
     pub async fn get(&self, ctx: &Ctx, id: WorkItemId) -> Result<WorkItem, Error> {
         ctx.require(Scope::ItemsRead)?;
-        self.store
-            .find(ctx, id)
-            .await?
-            .ok_or_else(|| Error::not_found(format!("the work item {id}")))
+        self.store.find(ctx, id).await?.ok_or_else(|| Error::not_found(format!("the work item {id}")))
     }
 }
 

@@ -316,13 +316,13 @@ mod tests {
         }
     }
 
-    fn args(value: Value) -> Map<String, Value> {
+    fn args(value: &Value) -> Map<String, Value> {
         value.as_object().cloned().unwrap()
     }
 
     #[test]
     fn defaults_fill_what_is_not_given() {
-        let (bound, limit) = template().bind(&args(json!({"project": "core"}))).unwrap();
+        let (bound, limit) = template().bind(&args(&json!({"project": "core"}))).unwrap();
         assert_eq!(bound, [Argument::Text(Some("core".into())), Argument::Integer(Some(30))]);
         assert_eq!(limit, 50);
     }
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn every_broken_rule_is_reported_at_once() {
         let errors = template()
-            .bind(&args(json!({"project": "too long", "days": 91, "limit": 0, "tenant_id": "x"})))
+            .bind(&args(&json!({"project": "too long", "days": 91, "limit": 0, "tenant_id": "x"})))
             .unwrap_err()
             .errors;
         let pointers: Vec<&str> = errors.iter().map(|e| e.pointer.as_str()).collect();

@@ -1,5 +1,4 @@
 //! Wrong input of every kind: a clear error that says what to do, and nothing half-written.
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
 
 use std::time::Duration;
 

@@ -1,5 +1,9 @@
 //! `patchbay demo`: one command, everything up; a clean end; a quick second start; nothing left after a crash.
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test ends at the first thing that is not as it should be"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;

@@ -1,5 +1,4 @@
 //! The worker dies by SIGKILL at random points of a backfill of real data.
-#![expect(clippy::unwrap_used, reason = "a test ends at the first thing that is not as it should be")]
 
 use std::collections::BTreeMap;
 use std::time::Duration;

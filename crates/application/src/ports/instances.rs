@@ -10,12 +10,7 @@ pub trait InstanceStore: Send + Sync {
     /// Saves a new instance and its sealed credential in one transaction.
     ///
     /// [`StoreError::Conflict`] when the tenant already has one of that slug.
-    async fn insert(
-        &self,
-        ctx: &Ctx,
-        instance: &Instance,
-        credential: &Sealed,
-    ) -> Result<(), StoreError>;
+    async fn insert(&self, ctx: &Ctx, instance: &Instance, credential: &Sealed) -> Result<(), StoreError>;
 
     /// `None` when it does not exist for this tenant.
     async fn find(&self, ctx: &Ctx, id: InstanceId) -> Result<Option<Instance>, StoreError>;

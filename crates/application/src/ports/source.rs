@@ -35,10 +35,7 @@ pub enum SourceErrorKind {
 impl SourceErrorKind {
     /// Whether the same call may succeed later without anybody changing anything.
     pub const fn is_transient(self) -> bool {
-        matches!(
-            self,
-            Self::RateLimited | Self::Unavailable | Self::Malformed
-        )
+        matches!(self, Self::RateLimited | Self::Unavailable | Self::Malformed)
     }
 }
 
@@ -61,13 +58,7 @@ pub struct SourceError {
 impl SourceError {
     /// A failure without further detail.
     pub fn new(kind: SourceErrorKind, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            retry_after: None,
-            upstream_status: None,
-            field: None,
-            message: message.into(),
-        }
+        Self { kind, retry_after: None, upstream_status: None, field: None, message: message.into() }
     }
 }
 
@@ -223,10 +214,7 @@ pub trait SourceAdapter: Send + Sync {
     fn streams(&self, settings: &Value) -> Vec<StreamSpec>;
 
     /// Signs in and looks at what is selected. An `Err` means that no connection came about.
-    async fn test_connection(
-        &self,
-        connection: &Connection,
-    ) -> Result<ConnectionReport, SourceError>;
+    async fn test_connection(&self, connection: &Connection) -> Result<ConnectionReport, SourceError>;
 
     /// The selected projects, with their present keys. An unknown one is an error that names it.
     async fn list_projects(&self, connection: &Connection) -> Result<Vec<ProjectRef>, SourceError>;

@@ -3,8 +3,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{
-    Cursor, Instance, InstanceId, InstanceStatus, PageRecords, Run, RunCounts, RunError, RunId,
-    RunKind, RunState, Slug, StreamName,
+    Cursor, Instance, InstanceId, InstanceStatus, PageRecords, Run, RunCounts, RunError, RunId, RunKind,
+    RunState, Slug, StreamName,
 };
 
 use super::{ListPage, Listing, PendingItem, ProjectRef, Sealed, StoreError};
@@ -186,22 +186,13 @@ pub trait SyncStore: Send + Sync {
     async fn start(&self, ctx: &Ctx, run: &NewRun) -> Result<(), StoreError>;
 
     /// The unfinished run of an instance.
-    async fn active_run(
-        &self,
-        ctx: &Ctx,
-        instance: InstanceId,
-    ) -> Result<Option<RunId>, StoreError>;
+    async fn active_run(&self, ctx: &Ctx, instance: InstanceId) -> Result<Option<RunId>, StoreError>;
 
     /// `None` when it does not exist for this tenant.
     async fn find(&self, ctx: &Ctx, run: RunId) -> Result<Option<Run>, StoreError>;
 
     /// Newest first.
-    async fn list(
-        &self,
-        ctx: &Ctx,
-        filter: &RunFilter,
-        page: &ListPage,
-    ) -> Result<Listing<Run>, StoreError>;
+    async fn list(&self, ctx: &Ctx, filter: &RunFilter, page: &ListPage) -> Result<Listing<Run>, StoreError>;
 
     /// Marks the run to be cancelled; one that no worker has taken ends at once, a waiting one is woken.
     /// Does nothing to a finished one. `None` when it does not exist for this tenant.
@@ -255,11 +246,7 @@ pub trait SyncStore: Send + Sync {
     async fn should_stop(&self, ctx: &Ctx, slice: &SliceKey) -> Result<bool, StoreError>;
 
     /// Freshness of one instance or of all, by slug.
-    async fn freshness(
-        &self,
-        ctx: &Ctx,
-        instance: Option<InstanceId>,
-    ) -> Result<Vec<Freshness>, StoreError>;
+    async fn freshness(&self, ctx: &Ctx, instance: Option<InstanceId>) -> Result<Vec<Freshness>, StoreError>;
 
     /// Freshness of all instances, by slug; may be up to two seconds old, so that every answer can carry it.
     async fn cached_freshness(&self, ctx: &Ctx) -> Result<Arc<Vec<Freshness>>, StoreError>;

@@ -28,12 +28,7 @@ impl std::fmt::Debug for Sealed {
 #[async_trait]
 pub trait Vault: Send + Sync {
     /// Encrypts for this tenant and this place.
-    async fn seal(
-        &self,
-        ctx: &Ctx,
-        place: SecretRef,
-        plaintext: &[u8],
-    ) -> Result<Sealed, StoreError>;
+    async fn seal(&self, ctx: &Ctx, place: SecretRef, plaintext: &[u8]) -> Result<Sealed, StoreError>;
 
     /// Decrypts. Fails when it was sealed for another tenant or place, or changed since.
     async fn open(

@@ -10,8 +10,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    Cursor, InstanceStatus, Principal, RequestId, RunError, RunId, RunKind, RunState, Scope,
-    Scopes, TenantId,
+    Cursor, InstanceStatus, Principal, RequestId, RunError, RunId, RunKind, RunState, Scope, Scopes, TenantId,
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, warn};
@@ -19,9 +18,9 @@ use tracing::{Instrument, error, info, warn};
 use super::failure::{self, Verdict};
 use crate::instances::open_connection;
 use crate::ports::{
-    Clock, Connection, Finish, Ids, Job, JobHandler, JobOutcome, Page, PageCommit, PageRequest,
-    PendingItem, ProjectRef, Slice, SourceAdapter, SourceError, Sources, StoreError, StreamCommit,
-    StreamScope, StreamSpec, SyncStore, Vault,
+    Clock, Connection, Finish, Ids, Job, JobHandler, JobOutcome, Page, PageCommit, PageRequest, PendingItem,
+    ProjectRef, Slice, SourceAdapter, SourceError, Sources, StoreError, StreamCommit, StreamScope,
+    StreamSpec, SyncStore, Vault,
 };
 use crate::{Ctx, Error};
 
@@ -104,30 +103,16 @@ impl SyncEngine {
         ids: Arc<dyn Ids>,
         limits: SliceLimits,
     ) -> Self {
-        Self {
-            store,
-            vault,
-            sources,
-            clock,
-            ids,
-            limits,
-        }
+        Self { store, vault, sources, clock, ids, limits }
     }
 
     /// Does one slice of a run. An `Err` means that nothing could be noted and the job should be tried again.
-    pub async fn run_slice(
-        &self,
-        ctx: &Ctx,
-        run: RunId,
-        stop: &CancellationToken,
-    ) -> Result<(), Error> {
+    pub async fn run_slice(&self, ctx: &Ctx, run: RunId, stop: &CancellationToken) -> Result<(), Error> {
         let Some(slice) = self.store.begin_slice(ctx, run).await? else {
             return Ok(());
         };
         if slice.run.cancel_requested {
-            return self
-                .finish(ctx, &slice, RunState::Cancelled, None, None)
-                .await;
+            return self.finish(ctx, &slice, RunState::Cancelled, None, None).await;
         }
         let Some(adapter) = self.sources.get(&slice.instance.source) else {
             let why = RunError {
@@ -137,9 +122,7 @@ impl SyncEngine {
                     slice.instance.source
                 ),
             };
-            return self
-                .finish(ctx, &slice, RunState::Failed, Some(why), None)
-                .await;
+            return self.finish(ctx, &slice, RunState::Failed, Some(why), None).await;
         };
         let connection =
             open_connection(ctx, self.vault.as_ref(), &slice.instance, &slice.credential).await?;
@@ -152,16 +135,10 @@ impl SyncEngine {
             began: Instant::now(),
         };
         match self.work_through(&work).await {
-            Ok(()) => {
-                self.finish(ctx, &slice, RunState::Succeeded, None, None)
-                    .await
-            }
+            Ok(()) => self.finish(ctx, &slice, RunState::Succeeded, None, None).await,
             Err(Stop::ShareDone) => Ok(()),
             Err(Stop::Shutdown) => self.suspend(&work, self.clock.now(), None).await,
-            Err(Stop::Asked) => {
-                self.finish(ctx, &slice, RunState::Cancelled, None, None)
-                    .await
-            }
+            Err(Stop::Asked) => self.finish(ctx, &slice, RunState::Cancelled, None, None).await,
             Err(Stop::Source(error)) => self.source_failed(&work, &error).await,
             Err(Stop::Store(StoreError::Fenced)) => {
                 info!(run.id = %run, "Slice of run {run} was overtaken by a later one");
@@ -176,8 +153,7 @@ impl SyncEngine {
                         ctx.request_id
                     ),
                 };
-                self.finish(ctx, &slice, RunState::Failed, Some(why), None)
-                    .await
+                self.finish(ctx, &slice, RunState::Failed, Some(why), None).await
             }
             Err(Stop::Store(error)) => Err(error.into()),
         }
@@ -187,12 +163,8 @@ impl SyncEngine {
         let mut pages = 0;
         let listed;
         let projects = if work.slice.projects.is_empty() {
-            listed = self
-                .patiently(work, || work.adapter.list_projects(work.connection))
-                .await?;
-            self.store
-                .set_projects(work.ctx, &work.slice.key, &listed)
-                .await?;
+            listed = self.patiently(work, || work.adapter.list_projects(work.connection)).await?;
+            self.store.set_projects(work.ctx, &work.slice.key, &listed).await?;
             &listed
         } else {
             &work.slice.projects
@@ -205,7 +177,7 @@ impl SyncEngine {
                     }
                 }
                 StreamScope::PendingItems { batch } => {
-                    self.read_pending(work, &spec, batch, &mut pages).await?
+                    self.read_pending(work, &spec, batch, &mut pages).await?;
                 }
             }
         }
@@ -220,26 +192,17 @@ impl SyncEngine {
         project: &ProjectRef,
         pages: &mut usize,
     ) -> Result<(), Stop> {
-        let state = work
-            .slice
-            .streams
-            .iter()
-            .find(|s| s.stream == spec.name && s.project == project.source_id);
+        let state =
+            work.slice.streams.iter().find(|s| s.stream == spec.name && s.project == project.source_id);
         let pass = state.filter(|state| state.run == Some(work.slice.run.id));
         if pass.is_some_and(|pass| pass.complete) {
             return Ok(());
         }
         let incremental = work.slice.run.kind == RunKind::Incremental;
-        let since = state
-            .filter(|_| incremental && !spec.reload)
-            .and_then(|state| state.watermark);
-        let validator = state
-            .filter(|_| incremental)
-            .and_then(|state| state.validator.as_deref());
+        let since = state.filter(|_| incremental && !spec.reload).and_then(|state| state.watermark);
+        let validator = state.filter(|_| incremental).and_then(|state| state.validator.as_deref());
         let mut cursor = pass.and_then(|pass| pass.cursor.clone());
-        let mut page = self
-            .fetch_project(work, spec, project, cursor.as_ref(), since, validator)
-            .await?;
+        let mut page = self.fetch_project(work, spec, project, cursor.as_ref(), since, validator).await?;
         loop {
             *pages += 1;
             let next = page.next.take();
@@ -309,8 +272,7 @@ impl SyncEngine {
             since,
             validator: validator.filter(|_| cursor.is_none()),
         };
-        self.patiently(work, || work.adapter.fetch_page(work.connection, request))
-            .await
+        self.patiently(work, || work.adapter.fetch_page(work.connection, request)).await
     }
 
     /// Reads the details of every item that waits for it.
@@ -323,10 +285,7 @@ impl SyncEngine {
     ) -> Result<(), Stop> {
         let mut before: Vec<PendingItem> = Vec::new();
         loop {
-            let pending = self
-                .store
-                .pending_items(work.ctx, work.slice.key.instance, PENDING_CHUNK)
-                .await?;
+            let pending = self.store.pending_items(work.ctx, work.slice.key.instance, PENDING_CHUNK).await?;
             if pending.is_empty() {
                 return Ok(());
             }
@@ -348,8 +307,7 @@ impl SyncEngine {
                 );
                 fetched = match batches.next() {
                     Some(items) if !end_slice => {
-                        let (committed, next) =
-                            tokio::join!(commit, self.fetch_details(work, spec, items));
+                        let (committed, next) = tokio::join!(commit, self.fetch_details(work, spec, items));
                         stop_if_asked(committed?.cancel_requested)?;
                         Some(next?)
                     }
@@ -380,17 +338,10 @@ impl SyncEngine {
             since: None,
             validator: None,
         };
-        self.patiently(work, || work.adapter.fetch_page(work.connection, request))
-            .await
+        self.patiently(work, || work.adapter.fetch_page(work.connection, request)).await
     }
 
-    fn details(
-        &self,
-        work: &Work<'_>,
-        spec: &StreamSpec,
-        page: Page,
-        end_slice: bool,
-    ) -> PageCommit {
+    fn details(&self, work: &Work<'_>, spec: &StreamSpec, page: Page, end_slice: bool) -> PageCommit {
         PageCommit {
             stream: StreamCommit {
                 stream: spec.name.clone(),
@@ -410,9 +361,7 @@ impl SyncEngine {
     }
 
     fn share_done(&self, work: &Work<'_>, pages: usize) -> bool {
-        pages >= self.limits.pages
-            || work.began.elapsed() >= self.limits.time
-            || work.stop.is_cancelled()
+        pages >= self.limits.pages || work.began.elapsed() >= self.limits.time || work.stop.is_cancelled()
     }
 
     /// Asks the source, tries again shortly when it is down for a moment, and gives up when told to stop.
@@ -452,13 +401,11 @@ impl SyncEngine {
             Verdict::Wait { wait, why } => {
                 let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
                 info!(run.id = %slice.run.id, code = why.code, wait_s = wait.num_seconds(), "Run waits for the source");
-                self.suspend(work, self.clock.now() + wait, Some(&why))
-                    .await
+                self.suspend(work, self.clock.now() + wait, Some(&why)).await
             }
             Verdict::GiveUp { why, reconnect } => {
                 let status = reconnect.then_some(InstanceStatus::ReconnectRequired);
-                self.finish(work.ctx, slice, RunState::Failed, Some(why), status)
-                    .await
+                self.finish(work.ctx, slice, RunState::Failed, Some(why), status).await
             }
         }
     }
@@ -470,11 +417,7 @@ impl SyncEngine {
         why: Option<&RunError>,
     ) -> Result<(), Error> {
         let requests = work.connection.take_requests();
-        ours(
-            self.store
-                .suspend(work.ctx, &work.slice.key, resume_at, why, requests)
-                .await,
-        )
+        ours(self.store.suspend(work.ctx, &work.slice.key, resume_at, why, requests).await)
     }
 
     async fn finish(
@@ -487,19 +430,7 @@ impl SyncEngine {
     ) -> Result<(), Error> {
         let run = slice.run.id;
         info!(run.id = %run, state = state.as_str(), "Run {run} ended");
-        ours(
-            self.store
-                .finish(
-                    ctx,
-                    &slice.key,
-                    &Finish {
-                        state,
-                        error,
-                        instance_status,
-                    },
-                )
-                .await,
-        )
+        ours(self.store.finish(ctx, &slice.key, &Finish { state, error, instance_status }).await)
     }
 
     fn job_ctx(&self, tenant: TenantId) -> Result<Ctx, Error> {
@@ -515,11 +446,7 @@ impl SyncEngine {
 #[async_trait]
 impl JobHandler for SyncEngine {
     async fn handle(&self, job: Job, stop: CancellationToken) -> JobOutcome {
-        let Job::SyncSlice {
-            tenant,
-            instance,
-            run,
-        } = job;
+        let Job::SyncSlice { tenant, instance, run } = job;
         let ctx = match self.job_ctx(tenant) {
             Ok(ctx) => ctx,
             Err(error) => return JobOutcome::Retry(failure::chain(&error)),
@@ -536,18 +463,12 @@ impl JobHandler for SyncEngine {
 
 impl std::fmt::Debug for SyncEngine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SyncEngine")
-            .field("limits", &self.limits)
-            .finish_non_exhaustive()
+        f.debug_struct("SyncEngine").field("limits", &self.limits).finish_non_exhaustive()
     }
 }
 
 fn stop_if_asked(cancel_requested: bool) -> Result<(), Stop> {
-    if cancel_requested {
-        Err(Stop::Asked)
-    } else {
-        Ok(())
-    }
+    if cancel_requested { Err(Stop::Asked) } else { Ok(()) }
 }
 
 /// A run that somebody else has taken over is theirs to end.

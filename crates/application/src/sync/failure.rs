@@ -8,11 +8,8 @@ use super::SliceLimits;
 use crate::ports::{SourceError, SourceErrorKind};
 
 /// Waits between tries within a slice, for failures that pass in a moment.
-pub(super) const SHORT_WAITS: [Duration; 3] = [
-    Duration::from_millis(250),
-    Duration::from_secs(1),
-    Duration::from_secs(3),
-];
+pub(super) const SHORT_WAITS: [Duration; 3] =
+    [Duration::from_millis(250), Duration::from_secs(1), Duration::from_secs(3)];
 
 /// The wait when a source limits requests and does not say for how long (GitHub's advice for secondary limits).
 const UNTOLD_LIMIT_WAIT: Duration = Duration::from_secs(60);
@@ -39,33 +36,20 @@ pub(super) enum Verdict {
 
 /// Whether to try again at once: never after a limit, whose waiting time belongs to the tracker.
 pub(super) fn worth_a_short_wait(error: &SourceError) -> bool {
-    matches!(
-        error.kind,
-        SourceErrorKind::Unavailable | SourceErrorKind::Malformed
-    ) && error.retry_after.is_none()
+    matches!(error.kind, SourceErrorKind::Unavailable | SourceErrorKind::Malformed)
+        && error.retry_after.is_none()
 }
 
 /// Decides. `failures` is how often in a row the source has failed before this.
 pub(super) fn judge(error: &SourceError, failures: i32, limits: &SliceLimits) -> Verdict {
-    let why = |code: &str, hint: String| RunError {
-        code: code.into(),
-        hint,
-    };
-    let give_up = |code: &str, hint: String| Verdict::GiveUp {
-        why: why(code, hint),
-        reconnect: false,
-    };
+    let why = |code: &str, hint: String| RunError { code: code.into(), hint };
+    let give_up = |code: &str, hint: String| Verdict::GiveUp { why: why(code, hint), reconnect: false };
     match error.kind {
         SourceErrorKind::RateLimited => Verdict::Wait {
             wait: error.retry_after.unwrap_or(UNTOLD_LIMIT_WAIT),
-            why: why(
-                "source_rate_limited",
-                "the tracker limits requests; the run goes on by itself".into(),
-            ),
+            why: why("source_rate_limited", "the tracker limits requests; the run goes on by itself".into()),
         },
-        SourceErrorKind::Unavailable | SourceErrorKind::Malformed
-            if failures + 1 >= limits.max_failures =>
-        {
+        SourceErrorKind::Unavailable | SourceErrorKind::Malformed if failures + 1 >= limits.max_failures => {
             give_up(
                 "source_unavailable",
                 format!(
@@ -78,10 +62,7 @@ pub(super) fn judge(error: &SourceError, failures: i32, limits: &SliceLimits) ->
             let doubled = limits.first_wait.saturating_mul(1 << failures.clamp(0, 16));
             Verdict::Wait {
                 wait: error.retry_after.unwrap_or(doubled.min(LONGEST_WAIT)),
-                why: why(
-                    "source_unavailable",
-                    format!("{error}; the run goes on by itself"),
-                ),
+                why: why("source_unavailable", format!("{error}; the run goes on by itself")),
             }
         }
         SourceErrorKind::Unauthorized => Verdict::GiveUp {
@@ -103,20 +84,16 @@ pub(super) fn judge(error: &SourceError, failures: i32, limits: &SliceLimits) ->
                 "{error}. Correct the instance's settings or the token's access, then start the run again"
             ),
         ),
-        SourceErrorKind::Rejected => give_up(
-            "source_rejected",
-            format!("{error}. Correct the instance's settings"),
-        ),
+        SourceErrorKind::Rejected => {
+            give_up("source_rejected", format!("{error}. Correct the instance's settings"))
+        }
         SourceErrorKind::Blocked => give_up("egress_blocked", error.to_string()),
     }
 }
 
 /// A stream that hands out the same position again would be read for ever.
 pub(super) fn stuck(stream: &str) -> SourceError {
-    SourceError::new(
-        SourceErrorKind::Malformed,
-        format!("the source's stream `{stream}` does not move on"),
-    )
+    SourceError::new(SourceErrorKind::Malformed, format!("the source's stream `{stream}` does not move on"))
 }
 
 /// An error with its causes, for the log.
@@ -141,10 +118,8 @@ mod tests {
 
     #[test]
     fn a_limit_is_waited_for_as_long_as_the_tracker_asks_and_never_given_up() {
-        let limited = SourceError {
-            retry_after: Some(Duration::from_secs(7)),
-            ..error(SourceErrorKind::RateLimited)
-        };
+        let limited =
+            SourceError { retry_after: Some(Duration::from_secs(7)), ..error(SourceErrorKind::RateLimited) };
         let Verdict::Wait { wait, .. } = judge(&limited, 1000, &SliceLimits::default()) else {
             panic!("gave up")
         };
@@ -168,30 +143,13 @@ mod tests {
 
     #[test]
     fn only_a_refused_credential_asks_to_reconnect() {
-        for kind in [
-            SourceErrorKind::Forbidden,
-            SourceErrorKind::NotFound,
-            SourceErrorKind::Rejected,
-        ] {
+        for kind in [SourceErrorKind::Forbidden, SourceErrorKind::NotFound, SourceErrorKind::Rejected] {
             assert!(matches!(
                 judge(&error(kind), 0, &SliceLimits::default()),
-                Verdict::GiveUp {
-                    reconnect: false,
-                    ..
-                }
+                Verdict::GiveUp { reconnect: false, .. }
             ));
         }
-        let refused = judge(
-            &error(SourceErrorKind::Unauthorized),
-            0,
-            &SliceLimits::default(),
-        );
-        assert!(matches!(
-            refused,
-            Verdict::GiveUp {
-                reconnect: true,
-                ..
-            }
-        ));
+        let refused = judge(&error(SourceErrorKind::Unauthorized), 0, &SliceLimits::default());
+        assert!(matches!(refused, Verdict::GiveUp { reconnect: true, .. }));
     }
 }

@@ -319,6 +319,7 @@ pub(super) async fn finish(db: &Db, ctx: &Ctx, key: &SliceKey, finish: &Finish) 
     hold(&mut tx, ctx, key).await?;
     let row = sqlx::query(
         "update sync_runs r set finished_at = now(), resume_at = null, error_code = $4, error_hint = $5,
+             estimate = case when $3 = 'succeeded' then r.done else r.estimate end,
              state = case when $3 = 'succeeded' and exists (select 1 from sync_dead_letters d
                  where d.tenant_id = $1 and d.instance_id = r.instance_id and d.run_id = r.id)
                  then 'partial' else $3 end

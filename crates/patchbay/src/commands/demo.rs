@@ -218,13 +218,13 @@ async fn sync(
     let bars = MultiProgress::new();
     let mut reading = JoinSet::new();
     for (cast, (ctx, _)) in CAST.iter().zip(tenants) {
-        let instance = connect(services, ctx, cast, &tracker.url()).await?;
+        let (instance, new) = connect(services, ctx, cast, &tracker.url()).await?;
         let bar = bars.add(ProgressBar::new(0));
         bar.set_style(
             ProgressStyle::with_template("{prefix:>10} [{bar:30}] {pos}/{len} {msg}")?.progress_chars("=> "),
         );
         bar.set_prefix(cast.slug);
-        reading.spawn(read(services.clone(), ctx.clone(), instance, bar));
+        reading.spawn(read(services.clone(), ctx.clone(), instance, new, bar));
     }
     while let Some(done) = reading.join_next().await {
         done??;
@@ -232,7 +232,8 @@ async fn sync(
     Ok(())
 }
 
-async fn connect(services: &Services, ctx: &Ctx, cast: &Cast, url: &str) -> anyhow::Result<Instance> {
+/// The instance, and whether it is new.
+async fn connect(services: &Services, ctx: &Ctx, cast: &Cast, url: &str) -> anyhow::Result<(Instance, bool)> {
     let base_url: Url = url.parse()?;
     let credentials = Credential::Token { token: token_of(cast.slug).into() };
     let known = services.instances.list(ctx, &ListPage { limit: 1, cursor: None }).await.map_err(explain)?;
@@ -240,7 +241,8 @@ async fn connect(services: &Services, ctx: &Ctx, cast: &Cast, url: &str) -> anyh
         // The simulated tracker has another port each time.
         let patch =
             InstancePatch { base_url: Some(base_url), credentials: Some(credentials), ..Default::default() };
-        return services.instances.update(ctx, instance.id, patch).await.map_err(explain);
+        let known = services.instances.update(ctx, instance.id, patch).await.map_err(explain)?;
+        return Ok((known, false));
     }
     let names: Vec<&str> = cast.repositories.iter().map(|(name, ..)| *name).collect();
     let new = NewInstance {
@@ -250,11 +252,21 @@ async fn connect(services: &Services, ctx: &Ctx, cast: &Cast, url: &str) -> anyh
         credentials,
         settings: json!({"repositories": names}),
     };
-    services.instances.create(ctx, new).await.map_err(explain)
+    Ok((services.instances.create(ctx, new).await.map_err(explain)?, true))
 }
 
-async fn read(services: Services, ctx: Ctx, instance: Instance, bar: ProgressBar) -> anyhow::Result<()> {
-    let run = match services.sync.start_sync(&ctx, instance.id).await {
+async fn read(
+    services: Services,
+    ctx: Ctx,
+    instance: Instance,
+    new: bool,
+    bar: ProgressBar,
+) -> anyhow::Result<()> {
+    let started = match new {
+        true => services.sync.start_backfill(&ctx, instance.id).await,
+        false => services.sync.start_sync(&ctx, instance.id).await,
+    };
+    let run = match started {
         Ok(run) | Err(application::Error::RunActive { run }) => run,
         Err(error) => return Err(explain(error)),
     };
