@@ -34,7 +34,8 @@ pub(crate) fn split(url: &str) -> Result<(&str, &str)> {
 /// The text of a request; `headers` ends each line with CR LF.
 pub(crate) fn request(method: &str, host: &str, path: &str, headers: &str, body: &str) -> Vec<u8> {
     let length = body.len();
-    format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n{headers}\r\n{body}").into_bytes()
+    format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n{headers}\r\n{body}")
+        .into_bytes()
 }
 
 impl Connection {

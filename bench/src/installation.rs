@@ -101,7 +101,10 @@ impl Process {
             thread::sleep(Duration::from_millis(1));
         }
         child.kill()?;
-        bail!("the program was not ready within two minutes: {}", fs::read_to_string(&log).unwrap_or_default());
+        bail!(
+            "the program was not ready within two minutes: {}",
+            fs::read_to_string(&log).unwrap_or_default()
+        );
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -122,8 +122,11 @@ impl<'a> Caller<'a> {
             }
             let counting = shared.counting.load(Ordering::Relaxed);
             let (key, arguments) = &load.calls[self.draw(load.calls.len())];
-            let request = self.request(key, &json!({"jsonrpc": "2.0", "id": id, "method": "tools/call",
-                "params": {"name": load.tool, "arguments": arguments}}));
+            let request = self.request(
+                key,
+                &json!({"jsonrpc": "2.0", "id": id, "method": "tools/call",
+                "params": {"name": load.tool, "arguments": arguments}}),
+            );
             let begun = Instant::now();
             let answer = self.connection.send(&request, &mut self.body)?;
             let took = begun.elapsed();
@@ -168,13 +171,19 @@ impl<'a> Caller<'a> {
         let text = std::str::from_utf8(&self.body)?;
         // One event, where the server chose to stream.
         let message = text.lines().find_map(|line| line.strip_prefix("data:")).unwrap_or(text);
-        let answer: Value = serde_json::from_str(message).with_context(|| format!("not JSON: {}", self.shown()))?;
+        let answer: Value =
+            serde_json::from_str(message).with_context(|| format!("not JSON: {}", self.shown()))?;
         let result = &answer["result"];
         if result["isError"] == json!(true) {
             bail!("the tool failed: {}", self.shown());
         }
         let rows = result["structuredContent"]["rows"].as_array().map(Vec::len);
-        ensure!(rows == Some(self.load.rows), "{rows:?} rows instead of {}: {}", self.load.rows, self.shown());
+        ensure!(
+            rows == Some(self.load.rows),
+            "{rows:?} rows instead of {}: {}",
+            self.load.rows,
+            self.shown()
+        );
         Ok(())
     }
 

@@ -33,14 +33,18 @@ pub(crate) fn script(template: &str, rows: u32) -> Result<String> {
     // In the order of the template's parameters; the rest is left out, as by the callers.
     let given = [
         ("$1", format!("({tenant})::uuid")),
-        ("$2", "(array['acme/core', 'acme/web', 'acme/ops', 'acme/mobile', 'acme/data'])[:project]".to_owned()),
+        (
+            "$2",
+            "(array['acme/core', 'acme/web', 'acme/ops', 'acme/mobile', 'acme/data'])[:project]".to_owned(),
+        ),
         ("$3", "(array['todo', 'in_progress', 'done'])[:status]".to_owned()),
         ("$4", "null".to_owned()),
         ("$5", "null".to_owned()),
         ("$6", "null".to_owned()),
         ("$7", "null".to_owned()),
     ];
-    let statement = given.iter().fold(statement.replace('\n', " "), |text, (name, value)| text.replace(name, value));
+    let statement =
+        given.iter().fold(statement.replace('\n', " "), |text, (name, value)| text.replace(name, value));
     Ok(format!(
         "\\set tenant random(100, 199)\n\\set project random(1, 5)\n\\set status random(1, 3)\n\
          BEGIN READ ONLY;\n\
@@ -88,7 +92,8 @@ pub(crate) fn run(
         latencies.extend(text.lines().filter_map(|line| line.split(' ').nth(2)?.parse::<u64>().ok()));
     }
     latencies.sort_unstable();
-    let per_second = printed.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
+    let per_second =
+        printed.lines().find_map(|line| line.strip_prefix("tps = ")?.split(' ').next()?.parse().ok());
     let per_second = per_second.with_context(|| format!("pgbench told no rate: {printed}"))?;
     Ok(Outcome { per_second, latencies, used, own })
 }

@@ -31,7 +31,8 @@ pub(crate) fn cpu_of_tree(root: u32) -> Duration {
         }
         true
     };
-    let ticks = all.iter().filter(|(pid, _)| below(**pid)).map(|(_, stat)| stat.own + stat.ended).sum::<u32>();
+    let ticks =
+        all.iter().filter(|(pid, _)| below(**pid)).map(|(_, stat)| stat.own + stat.ended).sum::<u32>();
     TICK * ticks
 }
 
@@ -138,7 +139,8 @@ impl Meter {
 
     pub(crate) fn stop(self) -> Used {
         let wall = self.begun.elapsed();
-        let cpu = self.counted.iter().map(|(root, before)| cpu_of_tree(*root).saturating_sub(*before)).collect();
+        let cpu =
+            self.counted.iter().map(|(root, before)| cpu_of_tree(*root).saturating_sub(*before)).collect();
         Used { wall, cpu, machine: cpu_of_machine().saturating_sub(self.machine) }
     }
 }

@@ -66,7 +66,9 @@ impl Report {
         println!("|---|---|{}", "---:|".repeat(columns.len()));
         for (what, label) in rows {
             let shown = columns.iter().map(|(_, name, decimals)| {
-                values.get(&(what, label, *name)).map_or_else(String::new, |all| format!("{:.*}", *decimals, median(all)))
+                values
+                    .get(&(what, label, *name))
+                    .map_or_else(String::new, |all| format!("{:.*}", *decimals, median(all)))
             });
             println!("| {what} | {label} | {} |", shown.collect::<Vec<_>>().join(" | "));
         }

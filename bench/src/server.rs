@@ -35,7 +35,16 @@ impl Server {
     /// `psql` as the administrator, silent but for errors and rows.
     pub(crate) fn psql(&self, database: &str) -> Command {
         let mut command = self.program("psql");
-        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &self.url("postgres", database)]);
+        command.args([
+            "-X",
+            "-q",
+            "-A",
+            "-t",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-d",
+            &self.url("postgres", database),
+        ]);
         command.stdin(Stdio::null());
         command
     }

@@ -63,9 +63,11 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
 pub(crate) fn seeded<'a>(bench: &'a Bench, folder: &Path) -> Result<Installation<'a>> {
     let server = &bench.server;
     let installation = Installation::new(&bench.binaries, server, DATABASE)?;
-    let known = server.query("postgres", &format!("select 1 from pg_database where datname = '{DATABASE}'"))?;
+    let known =
+        server.query("postgres", &format!("select 1 from pg_database where datname = '{DATABASE}'"))?;
     let stamp = format!("{ITEMS} items, seed of {} bytes", SEED.len());
-    let asked = "select shobj_description(oid, 'pg_database') from pg_database where datname = current_database()";
+    let asked =
+        "select shobj_description(oid, 'pg_database') from pg_database where datname = current_database()";
     if !known.is_empty() && server.query(DATABASE, asked)?.contains(&stamp) {
         installation.migrate()?;
         return Ok(installation);

@@ -83,8 +83,9 @@ impl Pages {
         let (mut since, mut list, mut body, mut count, mut bytes) =
             (String::new(), String::new(), Vec::new(), 0, 0);
         loop {
-            let path =
-                format!("/repos/{REPOSITORY}/issues?state=all&sort=updated&direction=asc&per_page=100{since}");
+            let path = format!(
+                "/repos/{REPOSITORY}/issues?state=all&sort=updated&direction=asc&per_page=100{since}"
+            );
             let headers = "user-agent: patchbay-bench\r\nauthorization: Bearer bench\r\n";
             let answer = connection.send(&http::request("GET", host, &path, headers, ""), &mut body)?;
             ensure!(answer.status == 200, "the simulator answered {}", answer.status);

@@ -47,7 +47,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     interrupt.run(workspace.cargo(&["build", "--release"]).args(packages))?;
 
     // As root the server runs as another user, who may not be able to enter the checkout.
-    let data_dir = if is_root()? { default_data_dir("bench")? } else { workspace.target.join("bench-postgres") };
+    let data_dir =
+        if is_root()? { default_data_dir("bench")? } else { workspace.target.join("bench-postgres") };
     if args.fresh && data_dir.exists() {
         fs::remove_dir_all(&data_dir).with_context(|| format!("cannot remove {}", data_dir.display()))?;
     }
@@ -63,7 +64,8 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
             .to_vec(),
     })?;
     let pid_file = data_dir.join("cluster/postmaster.pid");
-    let pid_file = fs::read_to_string(&pid_file).with_context(|| format!("cannot read {}", pid_file.display()))?;
+    let pid_file =
+        fs::read_to_string(&pid_file).with_context(|| format!("cannot read {}", pid_file.display()))?;
     let pid = pid_file.lines().next().context("the server's file does not name its process")?;
 
     let mut bench = workspace.command(workspace.binary("release", "patchbay-bench"));
