@@ -182,7 +182,9 @@ create table work_items (
     unique (tenant_id, instance_id, source_id),
     foreign key (tenant_id, instance_id) references source_instances (tenant_id, id) on delete cascade
 );
-create index work_items_ref on work_items (tenant_id, instance_id, ref_key);
+-- Not led by (tenant_id, instance_id) as the unique key is: before a table's first ANALYZE the planner takes any index
+-- with that prefix for as good as the key, and would read the whole instance for each page of a backfill.
+create index work_items_ref on work_items (tenant_id, ref_key);
 create index work_items_project on work_items (tenant_id, project_key, status_norm, updated_at desc, id)
     where deleted_at is null;
 -- Both downwards, so that a keyset page reads just its rows.
@@ -196,8 +198,9 @@ create table work_item_labels (
     tenant_id uuid not null,
     work_item_id uuid not null,
     label text not null,
-    primary key (tenant_id, work_item_id, label),
-    foreign key (tenant_id, work_item_id) references work_items (tenant_id, id) on delete cascade
+    -- No foreign key: checking it for each label costs a backfill more than writing the labels. Items are removed
+    -- with their instance only, which takes the labels along (postgres/instances.rs).
+    primary key (tenant_id, work_item_id, label)
 );
 create index work_item_labels_label on work_item_labels (tenant_id, label, work_item_id);
 
@@ -222,10 +225,8 @@ create table work_item_details_pending (
     work_item_id uuid not null,
     entered_at timestamptz not null,
     primary key (tenant_id, instance_id, work_item_id),
-    foreign key (tenant_id, work_item_id) references work_items (tenant_id, id) on delete cascade
+    foreign key (tenant_id, instance_id) references source_instances (tenant_id, id) on delete cascade
 );
--- For the cascade: without it each deleted item would read all of the tenant's.
-create index work_item_details_pending_item on work_item_details_pending (tenant_id, work_item_id);
 
 create table comments (
     tenant_id uuid not null,
@@ -247,7 +248,7 @@ create table comments (
     unique (tenant_id, instance_id, kind, source_id),
     foreign key (tenant_id, instance_id) references source_instances (tenant_id, id) on delete cascade
 );
-create index comments_item on comments (tenant_id, instance_id, item_ref_key, created_at);
+create index comments_item on comments (tenant_id, item_ref_key, created_at);
 
 create table work_item_transitions (
     tenant_id uuid not null,
@@ -263,7 +264,7 @@ create table work_item_transitions (
     primary key (tenant_id, instance_id, source_id),
     foreign key (tenant_id, instance_id) references source_instances (tenant_id, id) on delete cascade
 );
-create index work_item_transitions_item on work_item_transitions (tenant_id, instance_id, item_ref_key, at);
+create index work_item_transitions_item on work_item_transitions (tenant_id, item_ref_key, at);
 
 create table work_item_changes (
     tenant_id uuid not null,
@@ -278,7 +279,7 @@ create table work_item_changes (
     primary key (tenant_id, instance_id, source_id),
     foreign key (tenant_id, instance_id) references source_instances (tenant_id, id) on delete cascade
 );
-create index work_item_changes_item on work_item_changes (tenant_id, instance_id, item_ref_key, at);
+create index work_item_changes_item on work_item_changes (tenant_id, item_ref_key, at);
 
 create table links (
     tenant_id uuid not null,
@@ -330,7 +331,7 @@ create table reviews (
     primary key (tenant_id, instance_id, source_id),
     foreign key (tenant_id, instance_id) references source_instances (tenant_id, id) on delete cascade
 );
-create index reviews_item on reviews (tenant_id, instance_id, item_ref_key);
+create index reviews_item on reviews (tenant_id, item_ref_key);
 
 create table work_item_metrics_daily (
     tenant_id uuid not null,

@@ -93,6 +93,8 @@ async fn a_worker_killed_at_twenty_random_points_loses_nothing_and_repeats_no_pa
             0,
             "the removed instance left items"
         );
+        let labels = db.count("select count(*) from work_item_labels").await.unwrap();
+        assert_eq!(labels, 0, "the removed instance left labels");
     }
     worker.terminate().await.unwrap();
     admin.terminate().await.unwrap();

@@ -80,7 +80,9 @@ impl Db {
     /// Makes the pools. Connections are opened when needed, so this does not fail when the database is away.
     pub fn connect(urls: &DbUrls, sizes: PoolSizes) -> Self {
         Self {
-            app: pool(sizes.app).after_release(rollback).connect_lazy_with(named(&urls.app, "patchbay")),
+            app: pool(sizes.app)
+                .after_release(rollback)
+                .connect_lazy_with(named(&urls.app, "patchbay").options(APP_SETTINGS)),
             // No hook: what is left of a transaction is closed with its connection, see `TemplateConnection`.
             reader: pool(sizes.reader)
                 .connect_lazy_with(named(&urls.reader, "patchbay-templates").options(READER_SETTINGS)),
@@ -146,6 +148,10 @@ impl Db {
         self.queue.close().await;
     }
 }
+
+/// A plan made while a table was small is kept for ever otherwise: a backfill's first pages would fix sequential
+/// scans for all that follow.
+const APP_SETTINGS: [(&str, &str); 1] = [("plan_cache_mode", "force_custom_plan")];
 
 /// What every connection of the templates' pool begins with; the role has the same bounds, but those can be
 /// changed by whoever administers roles.

@@ -1,25 +1,60 @@
 //! How fresh each instance's data is.
 
+use std::collections::HashMap;
+
 use application::Ctx;
-use application::ports::{Freshness, StoreError};
+use application::ports::{Freshness, StoreError, StoredCounts};
 use domain::{InstanceId, RunError, RunId, RunKind, RunState, Slug};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use uuid::Uuid;
 
-use super::db::{Db, store_error};
+use super::db::{Db, Tx, store_error};
 
-pub(super) async fn read(
+/// All instances, by slug.
+pub(super) async fn read(db: &Db, ctx: &Ctx) -> Result<Vec<Freshness>, StoreError> {
+    select(&mut db.tenant_read(ctx).await?, ctx, None).await
+}
+
+/// One instance or all, by slug, and how much of each is stored.
+pub(super) async fn read_counted(
     db: &Db,
     ctx: &Ctx,
     instance: Option<InstanceId>,
-) -> Result<Vec<Freshness>, StoreError> {
+) -> Result<Vec<(Freshness, StoredCounts)>, StoreError> {
     let mut tx = db.tenant_read(ctx).await?;
-    sqlx::query(
-        "select i.id, i.slug, i.source, i.synced_at, i.backfilled_at,
-             a.id as run_id, a.kind as run_kind, a.state as run_state, l.error_code, l.error_hint,
+    let instances = select(&mut tx, ctx, instance).await?;
+    let ids: Vec<Uuid> = instances.iter().map(|of| of.instance_id.as_uuid()).collect();
+    let counts: HashMap<Uuid, StoredCounts> = sqlx::query(
+        "select i.id,
              (select count(*) from work_items w
               where w.tenant_id = $1 and w.instance_id = i.id and w.deleted_at is null) as items,
              (select count(*) from sync_dead_letters d where d.tenant_id = $1 and d.instance_id = i.id) as dead_letters
+         from unnest($2::uuid[]) as i (id)",
+    )
+    .bind(ctx.tenant.as_uuid())
+    .bind(ids)
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(store_error)?
+    .iter()
+    .map(|row| {
+        let counts = StoredCounts { items: row.try_get("items")?, dead_letters: row.try_get("dead_letters")? };
+        Ok((row.try_get("id")?, counts))
+    })
+    .collect::<Result<_, sqlx::Error>>()
+    .map_err(store_error)?;
+    let count = |of: Freshness| {
+        let counts = counts.get(&of.instance_id.as_uuid()).copied().unwrap_or_default();
+        (of, counts)
+    };
+    Ok(instances.into_iter().map(count).collect())
+}
+
+async fn select(tx: &mut Tx, ctx: &Ctx, instance: Option<InstanceId>) -> Result<Vec<Freshness>, StoreError> {
+    sqlx::query(
+        "select i.id, i.slug, i.source, i.synced_at, i.backfilled_at,
+             a.id as run_id, a.kind as run_kind, a.state as run_state, l.error_code, l.error_hint
          from source_instances i
          left join lateral (select id, kind, state from sync_runs r where r.tenant_id = $1 and r.instance_id = i.id
              and r.state in ('queued', 'running', 'waiting')) a on true
@@ -30,7 +65,7 @@ pub(super) async fn read(
     )
     .bind(ctx.tenant.as_uuid())
     .bind(instance.map(InstanceId::as_uuid))
-    .fetch_all(&mut *tx)
+    .fetch_all(&mut **tx)
     .await
     .map_err(store_error)?
     .iter()
@@ -61,7 +96,5 @@ fn freshness(row: &PgRow) -> Result<Freshness, sqlx::Error> {
         backfilled_at: row.try_get("backfilled_at")?,
         active_run,
         last_error,
-        items: row.try_get("items")?,
-        dead_letters: row.try_get("dead_letters")?,
     })
 }

@@ -176,7 +176,16 @@ impl InstanceStore for PgInstances {
 
     async fn delete(&self, ctx: &Ctx, id: InstanceId) -> Result<bool, StoreError> {
         let mut tx = self.db.tenant_tx(ctx).await?;
-        // Everything synced through it goes with it by foreign key.
+        sqlx::query(
+            "delete from work_item_labels l using work_items w
+             where l.tenant_id = $1 and w.tenant_id = $1 and w.instance_id = $2 and l.work_item_id = w.id",
+        )
+        .bind(ctx.tenant.as_uuid())
+        .bind(id.as_uuid())
+        .execute(&mut *tx)
+        .await
+        .map_err(store_error)?;
+        // Everything else synced through it goes with it by foreign key.
         let deleted = sqlx::query("delete from source_instances where tenant_id = $1 and id = $2")
             .bind(ctx.tenant.as_uuid())
             .bind(id.as_uuid())

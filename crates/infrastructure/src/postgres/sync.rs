@@ -16,7 +16,7 @@ use std::time::Duration;
 use application::Ctx;
 use application::ports::{
     CommitOutcome, DeadLetter, Finish, Freshness, ListPage, Listing, NewRun, PageCommit, PendingItem,
-    ProjectRef, RunFilter, Slice, SliceKey, StoreError, SyncStore,
+    ProjectRef, RunFilter, Slice, SliceKey, StoreError, StoredCounts, SyncStore,
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -120,14 +120,18 @@ impl SyncStore for PgSync {
         runs::should_stop(&self.db, ctx, slice).await
     }
 
-    async fn freshness(&self, ctx: &Ctx, instance: Option<InstanceId>) -> Result<Vec<Freshness>, StoreError> {
-        freshness::read(&self.db, ctx, instance).await
+    async fn freshness(
+        &self,
+        ctx: &Ctx,
+        instance: Option<InstanceId>,
+    ) -> Result<Vec<(Freshness, StoredCounts)>, StoreError> {
+        freshness::read_counted(&self.db, ctx, instance).await
     }
 
     async fn cached_freshness(&self, ctx: &Ctx) -> Result<Arc<Vec<Freshness>>, StoreError> {
         // try_get_with: many callers at once cause one query.
         self.recent
-            .try_get_with(ctx.tenant, async { freshness::read(&self.db, ctx, None).await.map(Arc::new) })
+            .try_get_with(ctx.tenant, async { freshness::read(&self.db, ctx).await.map(Arc::new) })
             .await
             .map_err(|error| match &*error {
                 StoreError::Unavailable(_) => StoreError::Unavailable(Box::new(error)),

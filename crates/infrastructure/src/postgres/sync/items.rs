@@ -42,8 +42,8 @@ pub(super) async fn write(
     let hashes: Vec<Vec<u8>> = items.iter().map(hash).collect();
     let source_ids: Vec<&str> = items.iter().map(|item| item.source_id.as_str()).collect();
 
-    let changed: Vec<usize> = sqlx::query(
-        "select u.ord from unnest($3::text[], $4::bytea[]) with ordinality as u (source_id, hash, ord)
+    let rows = sqlx::query(
+        "select u.ord, t.content_hash is not null as stored from unnest($3::text[], $4::bytea[]) with ordinality as u (source_id, hash, ord)
          left join work_items t
              on t.tenant_id = $1 and t.instance_id = $2 and t.source_id = u.source_id
          where t.content_hash is distinct from u.hash or t.deleted_at is not null
@@ -55,11 +55,14 @@ pub(super) async fn write(
     .bind(&hashes)
     .fetch_all(&mut **tx)
     .await
-    .map_err(store_error)?
-    .iter()
-    .map(|row| row.try_get::<i64, _>(0).map(|ord| usize::try_from(ord - 1).unwrap_or(usize::MAX)))
-    .collect::<Result<_, _>>()
     .map_err(store_error)?;
+    let mut changed = Vec::with_capacity(rows.len());
+    let mut any_stored = false;
+    for row in &rows {
+        let ord: i64 = row.try_get("ord").map_err(store_error)?;
+        changed.push(usize::try_from(ord - 1).unwrap_or(usize::MAX));
+        any_stored |= row.try_get::<bool, _>("stored").map_err(store_error)?;
+    }
 
     let changed: Vec<(&ItemRecord, &Vec<u8>)> =
         changed.into_iter().filter_map(|i| items.get(i).zip(hashes.get(i))).collect();
@@ -68,7 +71,10 @@ pub(super) async fn write(
     }
     let ids = upsert(tx, to, &changed).await?;
     raw(tx, to, &changed).await?;
-    labels(tx, to, &changed, &ids).await?;
+    if any_stored {
+        remove_labels(tx, to, &changed, &ids).await?;
+    }
+    add_labels(tx, to, &changed, &ids).await?;
     clear_dead_letters(tx, to, &changed).await?;
     let pending = pend(tx, to, &changed, &ids).await?;
     let upserted = ids.len();
@@ -207,34 +213,46 @@ async fn raw(tx: &mut Tx, to: &Target<'_>, changed: &Changed<'_>) -> Result<(), 
     .map_err(store_error)
 }
 
-/// Brings the filterable labels of the written items up to date.
-async fn labels(
+/// Owner and name of every label of the written items.
+fn labels<'a>(changed: &Changed<'a>, ids: &HashMap<String, Uuid>) -> (Vec<Uuid>, Vec<&'a str>) {
+    changed
+        .iter()
+        .filter_map(|(item, _)| Some((ids.get(&item.source_id)?, item)))
+        .flat_map(|(id, item)| item.labels.iter().map(|label| (*id, label.as_str())))
+        .unzip()
+}
+
+/// Takes off the labels that the written items no longer have.
+async fn remove_labels(
     tx: &mut Tx,
     to: &Target<'_>,
     changed: &Changed<'_>,
     ids: &HashMap<String, Uuid>,
 ) -> Result<(), StoreError> {
-    let (mut owners, mut names) = (Vec::new(), Vec::new());
-    for (item, _) in changed {
-        let Some(id) = ids.get(&item.source_id) else { continue };
-        for label in &item.labels {
-            owners.push(*id);
-            names.push(label.as_str());
-        }
-    }
-    let all: Vec<Uuid> = ids.values().copied().collect();
+    let (owners, names) = labels(changed, ids);
     sqlx::query(
         "delete from work_item_labels l where l.tenant_id = $1 and l.work_item_id = any($2)
          and not exists (select 1 from unnest($3::uuid[], $4::text[]) as u (id, label)
                          where u.id = l.work_item_id and u.label = l.label)",
     )
     .bind(to.ctx.tenant.as_uuid())
-    .bind(&all)
+    .bind(ids.values().copied().collect::<Vec<Uuid>>())
     .bind(&owners)
     .bind(&names)
     .execute(&mut **tx)
     .await
-    .map_err(store_error)?;
+    .map(drop)
+    .map_err(store_error)
+}
+
+/// Adds the labels that the written items did not have yet.
+async fn add_labels(
+    tx: &mut Tx,
+    to: &Target<'_>,
+    changed: &Changed<'_>,
+    ids: &HashMap<String, Uuid>,
+) -> Result<(), StoreError> {
+    let (owners, names) = labels(changed, ids);
     if owners.is_empty() {
         return Ok(());
     }
