@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use infrastructure::postgres::{
     ConnectOptions, Db, DbUrls, PoolSizes, RolePasswords, create_database, migrate, reachable, schema_state,
+    unreachable,
 };
 use infrastructure::vault::MasterKey;
 use private_postgres::{Cluster, Durability, Options, default_data_dir, find_binaries};
@@ -37,6 +38,13 @@ impl Database {
                 )
             })?;
             let urls = DbUrls::derive(admin, |role| Some(master.role_password(role)));
+            if let Some(why) = unreachable(&urls.app).await {
+                bail!(
+                    "PostgreSQL at {} cannot be reached: {why}. Check that it runs and that PATCHBAY_DATABASE_URL \
+                     names it",
+                    urls.app.get_host()
+                );
+            }
             return Ok(Self { urls, private: false, cluster: None });
         }
         let data_dir = match &args.data_dir {

@@ -60,6 +60,11 @@ impl Api {
         self.send(Method::GET, path, None).await
     }
 
+    /// A GET whose body is text to its end, as a stream of events is.
+    pub async fn text(&self, path: &str) -> anyhow::Result<String> {
+        Ok(self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.key).send().await?.text().await?)
+    }
+
     /// A POST.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
         self.send(Method::POST, path, Some(body)).await

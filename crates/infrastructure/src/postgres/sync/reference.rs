@@ -21,6 +21,7 @@ pub(super) async fn write(tx: &mut Tx, to: &Target<'_>, records: &mut PageRecord
 async fn projects_in(tx: &mut Tx, to: &Target<'_>, projects: &[ProjectRecord]) -> Result<(), StoreError> {
     // One a page at most, as each project has a stream of its own.
     for project in projects {
+        rename(tx, to, project).await?;
         let mut hasher = Sha256::new();
         hasher.update(format!("{}\0{}\0{}\0{}", project.key, project.name, project.url, project.archived));
         sqlx::query(
@@ -48,6 +49,26 @@ async fn projects_in(tx: &mut Tx, to: &Target<'_>, projects: &[ProjectRecord]) -
         .map_err(store_error)?;
     }
     Ok(())
+}
+
+/// A project that has another key than before takes its items along: they are found by it.
+async fn rename(tx: &mut Tx, to: &Target<'_>, project: &ProjectRecord) -> Result<(), StoreError> {
+    sqlx::query(
+        "update work_items w set project_key = $4,
+             source_key = case when starts_with(w.source_key, p.key)
+                 then $4 || substr(w.source_key, length(p.key) + 1) else w.source_key end
+         from projects p
+         where p.tenant_id = $1 and p.instance_id = $2 and p.source_id = $3 and p.key <> $4
+             and w.tenant_id = $1 and w.instance_id = $2 and w.project_source_id = $3",
+    )
+    .bind(to.ctx.tenant.as_uuid())
+    .bind(to.key.instance.as_uuid())
+    .bind(&project.source_id)
+    .bind(&project.key)
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+    .map_err(store_error)
 }
 
 /// A mention says what a user was called then. It counts when it is later than what is stored; one that says the same
