@@ -87,3 +87,36 @@ async fn deleted_and_transferred_items_become_tombstones_and_a_renamed_repositor
     assert_eq!(running.terminate().await.unwrap(), Some(0));
     patchbay.database.drop().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_asked_to_end_hands_its_run_over_and_the_next_goes_on_at_once() {
+    let tracker = tracker().await;
+    let patchbay = Patchbay::install().await.unwrap();
+    patchbay.tenant("acme").await.unwrap();
+    let key = patchbay.key("acme", "admin").await.unwrap();
+    let admin = patchbay.serve("admin").await.unwrap();
+    let worker = patchbay.serve("worker").await.unwrap();
+    let api = admin.api(&key).unwrap();
+    let settings = json!({"repositories": ["acme/app"]});
+    let instance = api.connect_github(&tracker.url(), TOKEN, &settings).await.unwrap();
+    let matching =
+        FaultMatch { path_contains: Some("/timeline".into()), times: Some(10_000), ..FaultMatch::default() };
+    tracker.control().add_fault(FaultRule { matching, kind: FaultKind::Slow { ms: 100 } });
+    let run = api.start(&instance, "backfill").await.unwrap();
+    api.wait(&run, "reading details", |run: &Value| run["counts"]["upserted"] == 90).await.unwrap();
+    assert_eq!(worker.terminate().await.unwrap(), Some(0));
+    let handed_over = api.run(&run).await.unwrap();
+    assert_eq!(handed_over["state"], "queued", "{handed_over}");
+    assert_eq!(handed_over["error"], json!(null), "{handed_over}");
+    tracker.control().clear_faults();
+
+    let worker = patchbay.serve("worker").await.unwrap();
+    let ended = api.ended(&run).await.unwrap();
+    assert_eq!(ended["state"], "succeeded", "{ended}");
+    let db = &patchbay.database;
+    assert_eq!(db.count("select count(*) from work_items").await.unwrap(), 90);
+    assert_eq!(db.count("select count(*) from work_item_details_pending").await.unwrap(), 0);
+    worker.terminate().await.unwrap();
+    admin.terminate().await.unwrap();
+    patchbay.database.drop().await.unwrap();
+}

@@ -82,6 +82,8 @@ async fn an_sdk_client_gets_what_the_database_holds_and_a_second_tenant_nothing_
     ] {
         assert!(names.contains(&tool), "{tool} is missing in {names:?}");
     }
+    let size = answers[0].to_string().len();
+    assert!(size <= 15 * 1024, "the list of tools takes {size} bytes of every assistant's context");
     for (i, answer) in answers.iter().enumerate().skip(1) {
         assert!(answer["structuredContent"].is_object(), "call {i}: {answer}");
         assert_ne!(answer["isError"], true, "call {i}: {answer}");
