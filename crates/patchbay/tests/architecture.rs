@@ -47,7 +47,7 @@ fn offences(dependencies: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
         ("axum", &["patchbay-interfaces", "patchbay", "patchbay-simulator"]),
         ("rmcp", &["patchbay-interfaces"]),
         ("utoipa", &["patchbay-interfaces"]),
-        ("clap", &["patchbay", "patchbay-simulator", "xtask"]),
+        ("clap", &["patchbay", "patchbay-bench", "patchbay-simulator", "xtask"]),
     ];
     let mut found = Vec::new();
     for (ring, allowed) in rings {
