@@ -20,7 +20,7 @@ pub use source::{
 };
 pub use sync::{
     CommitOutcome, DeadLetter, Finish, Freshness, NewRun, PageCommit, RunFilter, Slice, SliceKey,
-    StreamCommit, StreamState, SyncStore,
+    StoredCounts, StreamCommit, StreamState, SyncStore,
 };
 pub use templates::{RowSet, TemplateCatalog, TemplateRunner};
 pub use vault::{Sealed, SecretRef, Vault};

@@ -11,7 +11,7 @@ pub use engine::{SliceLimits, SyncEngine};
 
 use crate::ports::{
     DeadLetter, Freshness, Ids, InstanceStore, ListPage, Listing, NewRun, ProjectRef, RunFilter, StoreError,
-    SyncStore,
+    StoredCounts, SyncStore,
 };
 use crate::{Ctx, Error};
 
@@ -103,8 +103,12 @@ impl SyncService {
         Ok(self.store.dead_letters(ctx, run.id, page).await?)
     }
 
-    /// How fresh an instance's data is.
-    pub async fn freshness(&self, ctx: &Ctx, instance: InstanceId) -> Result<Freshness, Error> {
+    /// How fresh an instance's data is, and how much there is of it.
+    pub async fn freshness(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+    ) -> Result<(Freshness, StoredCounts), Error> {
         ctx.require(Scope::InstancesRead)?;
         let found = self.store.freshness(ctx, Some(instance)).await?;
         found.into_iter().next().ok_or_else(|| unknown_instance(instance))

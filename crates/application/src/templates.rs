@@ -6,7 +6,7 @@ use domain::Scope;
 use domain::template::Template;
 use serde_json::{Map, Value};
 
-use crate::ports::{Freshness, RowSet, SyncStore, TemplateCatalog, TemplateRunner};
+use crate::ports::{Freshness, RowSet, StoredCounts, SyncStore, TemplateCatalog, TemplateRunner};
 use crate::{Ctx, Error};
 
 /// Rows with what a reader must know to trust them.
@@ -59,14 +59,14 @@ impl TemplateService {
         let template = self.get(ctx, name)?;
         let (bound, limit) = template.bind(arguments)?;
         let rows = self.runner.run(ctx, &template, &bound, limit).await?;
-        let freshness = self.freshness(ctx).await?;
+        let freshness = self.sync.cached_freshness(ctx).await?;
         Ok(TemplateAnswer { template, rows, freshness })
     }
 
-    /// How fresh each instance's data is.
-    pub async fn freshness(&self, ctx: &Ctx) -> Result<Arc<Vec<Freshness>>, Error> {
+    /// How fresh each instance's data is, and how much there is of it.
+    pub async fn freshness(&self, ctx: &Ctx) -> Result<Vec<(Freshness, StoredCounts)>, Error> {
         ctx.require(Scope::McpSql)?;
-        Ok(self.sync.cached_freshness(ctx).await?)
+        Ok(self.sync.freshness(ctx, None).await?)
     }
 }
 

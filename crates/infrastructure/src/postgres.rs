@@ -20,7 +20,7 @@ pub(crate) use db::store_error;
 pub use db::{Db, DbUrls, PoolSizes};
 pub use instances::PgInstances;
 pub use jobs::{GraphileQueue, QueueSettings};
-pub use server::{create_database, reachable};
+pub use server::{create_database, reachable, unreachable};
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 pub use sync::PgSync;
 pub use templates::{MAX_BYTES, PgTemplateRunner, PgTemplates, RefusedTemplate};

@@ -325,8 +325,8 @@ async fn details_take_the_item_off_the_list_and_a_gone_item_becomes_a_tombstone(
     assert!(fixture.sync.pending_items(&ctx, instance, 10).await.unwrap().is_empty());
     assert_eq!(fixture.count("select count(*) from work_items where delete_reason = 'deleted'").await, 1);
     fixture.finish(&ctx, &key).await;
-    let freshness = fixture.sync.freshness(&ctx, Some(instance)).await.unwrap().remove(0);
-    assert_eq!(freshness.items, 1, "a tombstone is not counted");
+    let (freshness, counts) = fixture.sync.freshness(&ctx, Some(instance)).await.unwrap().remove(0);
+    assert_eq!(counts.items, 1, "a tombstone is not counted");
     assert!(freshness.synced_at.is_some() && freshness.backfilled_at.is_some());
     assert_eq!(fixture.count("select sum(created)::bigint from work_item_metrics_daily").await, 1);
 }

@@ -14,6 +14,10 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 
+/// An answer is many small allocations: the system's allocator took a fifth of a call's time (docs/benchmarks.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

@@ -154,7 +154,12 @@ pub struct Freshness {
     pub active_run: Option<(RunId, RunKind, RunState)>,
     /// Why the last run failed, if it did.
     pub last_error: Option<RunError>,
-    /// Live work items stored.
+}
+
+/// How much of an instance is stored. Counting takes time that grows with it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StoredCounts {
+    /// Live work items.
     pub items: i64,
     /// Objects that could not be mapped and wait for somebody to look.
     pub dead_letters: i64,
@@ -245,8 +250,12 @@ pub trait SyncStore: Send + Sync {
     /// Whether someone asked to cancel the run, or it is no longer ours to write.
     async fn should_stop(&self, ctx: &Ctx, slice: &SliceKey) -> Result<bool, StoreError>;
 
-    /// Freshness of one instance or of all, by slug.
-    async fn freshness(&self, ctx: &Ctx, instance: Option<InstanceId>) -> Result<Vec<Freshness>, StoreError>;
+    /// Freshness of one instance or of all, by slug, and how much of each is stored.
+    async fn freshness(
+        &self,
+        ctx: &Ctx,
+        instance: Option<InstanceId>,
+    ) -> Result<Vec<(Freshness, StoredCounts)>, StoreError>;
 
     /// Freshness of all instances, by slug; may be up to two seconds old, so that every answer can carry it.
     async fn cached_freshness(&self, ctx: &Ctx) -> Result<Arc<Vec<Freshness>>, StoreError>;

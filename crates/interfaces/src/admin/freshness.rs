@@ -1,7 +1,7 @@
 //! How fresh an instance's data is, and the projects it has.
 
 use application::Services;
-use application::ports::Freshness;
+use application::ports::{Freshness, StoredCounts};
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use domain::InstanceId;
@@ -48,8 +48,8 @@ struct ActiveRunBody {
     state: &'static str,
 }
 
-impl From<Freshness> for FreshnessBody {
-    fn from(freshness: Freshness) -> Self {
+impl From<(Freshness, StoredCounts)> for FreshnessBody {
+    fn from((freshness, counts): (Freshness, StoredCounts)) -> Self {
         Self {
             instance_id: freshness.instance_id.as_uuid(),
             slug: freshness.slug.to_string(),
@@ -62,8 +62,8 @@ impl From<Freshness> for FreshnessBody {
                 state: state.as_str(),
             }),
             last_error: freshness.last_error.map(Into::into),
-            items: freshness.items,
-            dead_letters: freshness.dead_letters,
+            items: counts.items,
+            dead_letters: counts.dead_letters,
         }
     }
 }

@@ -177,7 +177,14 @@ fn none<T>() -> Result<T, StoreError> {
 
 #[async_trait]
 impl SyncStore for TwoInstances {
-    async fn cached_freshness(&self, _: &Ctx) -> Result<Arc<Vec<Freshness>>, StoreError> {
+    async fn cached_freshness(&self, ctx: &Ctx) -> Result<Arc<Vec<Freshness>>, StoreError> {
+        Ok(Arc::new(self.freshness(ctx, None).await?.into_iter().map(|(of, _)| of).collect()))
+    }
+    async fn freshness(
+        &self,
+        _: &Ctx,
+        _: Option<InstanceId>,
+    ) -> Result<Vec<(Freshness, StoredCounts)>, StoreError> {
         let of = |slug: &str, synced_at: Option<&str>| Freshness {
             instance_id: InstanceId::new(uuid::Uuid::from_u128(5)),
             slug: slug.parse().unwrap(),
@@ -186,10 +193,9 @@ impl SyncStore for TwoInstances {
             backfilled_at: None,
             active_run: None,
             last_error: None,
-            items: 3,
-            dead_letters: 0,
         };
-        Ok(Arc::new(vec![of("core", Some("2026-01-02T03:04:05Z")), of("web", None)]))
+        let counts = StoredCounts { items: 3, dead_letters: 0 };
+        Ok(vec![(of("core", Some("2026-01-02T03:04:05Z")), counts), (of("web", None), counts)])
     }
 
     async fn start(&self, _: &Ctx, _: &NewRun) -> Result<(), StoreError> {
@@ -233,9 +239,6 @@ impl SyncStore for TwoInstances {
         none()
     }
     async fn should_stop(&self, _: &Ctx, _: &SliceKey) -> Result<bool, StoreError> {
-        none()
-    }
-    async fn freshness(&self, _: &Ctx, _: Option<InstanceId>) -> Result<Vec<Freshness>, StoreError> {
         none()
     }
     async fn dead_letters(&self, _: &Ctx, _: RunId, _: &ListPage) -> Result<Listing<DeadLetter>, StoreError> {

@@ -282,7 +282,11 @@ impl SyncStore for Fake {
         unused()
     }
 
-    async fn freshness(&self, _: &Ctx, _: Option<InstanceId>) -> Result<Vec<Freshness>, StoreError> {
+    async fn freshness(
+        &self,
+        _: &Ctx,
+        _: Option<InstanceId>,
+    ) -> Result<Vec<(Freshness, StoredCounts)>, StoreError> {
         Ok(Vec::new())
     }
 

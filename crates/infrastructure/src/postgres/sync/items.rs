@@ -42,10 +42,12 @@ pub(super) async fn write(
     let hashes: Vec<Vec<u8>> = items.iter().map(hash).collect();
     let source_ids: Vec<&str> = items.iter().map(|item| item.source_id.as_str()).collect();
 
+    // The limit keeps it a look-up by the key for each row: a join reads the whole instance while statistics are old.
     let rows = sqlx::query(
         "select u.ord, t.content_hash is not null as stored from unnest($3::text[], $4::bytea[]) with ordinality as u (source_id, hash, ord)
-         left join work_items t
-             on t.tenant_id = $1 and t.instance_id = $2 and t.source_id = u.source_id
+         left join lateral (
+             select w.content_hash, w.deleted_at from work_items w
+             where w.tenant_id = $1 and w.instance_id = $2 and w.source_id = u.source_id limit 1) t on true
          where t.content_hash is distinct from u.hash or t.deleted_at is not null
          order by u.ord",
     )

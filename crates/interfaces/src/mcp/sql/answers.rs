@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use application::ports::{Freshness, RowSet};
+use application::ports::{Freshness, RowSet, StoredCounts};
 use application::templates::TemplateAnswer;
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::RunKind;
@@ -77,14 +77,14 @@ fn fresh(of: &Freshness, now: DateTime<Utc>) -> Map<String, Value> {
 }
 
 /// What `sql_get_freshness` says of an instance.
-pub(super) fn instance(of: &Freshness, now: DateTime<Utc>) -> Value {
+pub(super) fn instance((of, counts): &(Freshness, StoredCounts), now: DateTime<Utc>) -> Value {
     let mut entry = fresh(of, now);
     entry.insert("instance_id".into(), of.instance_id.to_string().into());
     entry.insert("backfilled_at".into(), moment(of.backfilled_at));
     let error = of.last_error.as_ref().map(|error| format!("{}: {}", error.code, error.hint));
     entry.insert("last_error".into(), error.into());
-    entry.insert("items".into(), of.items.into());
-    entry.insert("dead_letters".into(), of.dead_letters.into());
+    entry.insert("items".into(), counts.items.into());
+    entry.insert("dead_letters".into(), counts.dead_letters.into());
     Value::Object(entry)
 }
 

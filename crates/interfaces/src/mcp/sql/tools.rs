@@ -123,10 +123,12 @@ impl SqlTools {
         arguments::only(given, &["instance"])?;
         let wanted = arguments::text(given, "instance", 63)?;
         let freshness = self.services.templates.freshness(ctx).await?;
-        let chosen: Vec<_> =
-            freshness.iter().filter(|of| wanted.is_none_or(|wanted| of.slug.as_str() == wanted)).collect();
+        let chosen: Vec<_> = freshness
+            .iter()
+            .filter(|(of, _)| wanted.is_none_or(|wanted| of.slug.as_str() == wanted))
+            .collect();
         if wanted.is_some() && chosen.is_empty() {
-            let slugs = freshness.iter().map(|of| of.slug.to_string());
+            let slugs = freshness.iter().map(|(of, _)| of.slug.to_string());
             let invalid =
                 Invalid::not_one_of("/instance", "is not the short name of a connected instance", slugs);
             return Err(Error::from(invalid).into());
