@@ -11,4 +11,3 @@ pub mod metrics;
 pub mod problem;
 pub mod request;
 pub mod server;
-pub mod worker;
