@@ -55,7 +55,7 @@ fn replace(text: &str) -> String {
     out
 }
 
-/// The UTF-16 unit of a `\uXXXX` at the beginning of the text.
+/// The UTF-16 unit of an escape such as `\u00e9` at the beginning of the text.
 fn escaped_unit(text: &str) -> Option<u16> {
     let hex = text.strip_prefix("\\u")?.get(..4)?;
     if !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
