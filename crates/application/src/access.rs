@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::api_key::{ApiKey, RANDOM_BYTES};
-use domain::{KeyId, KeyKind, Principal, RequestId, Scope, Scopes, Slug, TenantId};
+use domain::{
+    Grant, KeyId, KeyKind, Principal, RequestId, Scope, Scopes, Slug, Tenant, TenantId, TenantStatus,
+};
 use secrecy::SecretString;
 
-use crate::ports::{AccessStore, Clock, Ids, KnownKey, NewKey, StoreError, Tenant, Vault};
+use crate::ports::{AccessStore, Clock, Ids, KnownKey, MacPurpose, NewKey, StoreError, Vault};
 use crate::{Ctx, Error};
 
 /// A key just made. The only moment its text can be shown.
@@ -52,7 +54,13 @@ impl AccessService {
 
     /// Creates a tenant. For operators: no request can.
     pub async fn create_tenant(&self, slug: Slug) -> Result<Tenant, Error> {
-        let tenant = Tenant { id: TenantId::new(self.ids.uuid()), slug };
+        let tenant = Tenant {
+            id: TenantId::new(self.ids.uuid()),
+            slug,
+            status: TenantStatus::Active,
+            strict_audit: false,
+            created_at: self.clock.now(),
+        };
         match self.store.create_tenant(&tenant).await {
             Ok(()) => Ok(tenant),
             Err(StoreError::Conflict(_)) => Err(Error::Conflict {
@@ -70,13 +78,8 @@ impl AccessService {
     }
 
     /// What an operator acts as, for one tenant.
-    pub fn operator(&self, tenant: TenantId, scope: Scope) -> Result<Ctx, Error> {
-        Ok(Ctx {
-            tenant,
-            principal: Principal::System("operator"),
-            scopes: Scopes::new([scope])?,
-            request_id: RequestId::new(self.ids.uuid()),
-        })
+    pub fn operator(&self, tenant: TenantId) -> Ctx {
+        Ctx::system(tenant, "operator", RequestId::new(self.ids.uuid()))
     }
 
     /// Makes a key. A principal can only hand out scopes it holds itself.
@@ -100,10 +103,11 @@ impl AccessService {
         let new = NewKey {
             id,
             public_id: key.public_id().to_owned(),
-            mac: self.vault.key_mac(key.secret()),
+            mac: self.vault.mac(MacPurpose::ApiKey, key.secret()),
             name: name.trim().to_owned(),
             kind,
             scopes,
+            grant: Grant::default(),
             expires_at,
         };
         self.store.insert_key(ctx, &new).await?;
@@ -116,15 +120,17 @@ impl AccessService {
         let presented =
             ApiKey::parse(token).map_err(|_| Error::Unauthenticated("the API key is malformed"))?;
         let known = self.store.find_key(presented.public_id()).await?;
-        let mac = self.vault.key_mac(presented.secret());
+        let mac = self.vault.mac(MacPurpose::ApiKey, presented.secret());
         let Some(known) = known.filter(|known| same(&known.mac, &mac)) else {
             return Err(Error::Unauthenticated(UNKNOWN));
         };
         if known.expires_at.is_some_and(|expires| expires <= self.clock.now()) {
             return Err(Error::Unauthenticated(UNKNOWN));
         }
-        let KnownKey { tenant, id, name, scopes, .. } = known;
-        let ctx = Ctx { tenant: tenant.id, principal: Principal::Key { id, name }, scopes, request_id };
+        let KnownKey { tenant, id, name, scopes, grant, .. } = known;
+        let mut ctx = Ctx::new(tenant.id, Principal::Key { id, name }, scopes, request_id);
+        ctx.grant = grant;
+        ctx.strict_audit = tenant.strict_audit;
         Ok(Caller { ctx, tenant_slug: tenant.slug })
     }
 }

@@ -1,8 +1,10 @@
 //! What a use case can fail with. Knows no transport; `interfaces` decides status, code and text.
 
+use std::time::Duration;
+
 use domain::{Invalid, RunId, Scope};
 
-use crate::ports::{SourceError, StoreError};
+use crate::ports::{LimitState, SourceError, StoreError};
 
 /// Why a use case did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +50,29 @@ pub enum Error {
         /// Its time limit.
         limit_ms: u64,
     },
+    /// A rate limit is used up.
+    #[error("too many requests: the limit `{}` is used up", state.name)]
+    RateLimited {
+        /// The limit.
+        state: LimitState,
+        /// How long to wait.
+        retry_after: Duration,
+    },
+    /// Requests of this kind cannot be counted at the moment and are not let through uncounted.
+    #[error("requests of this kind are not taken at the moment")]
+    Closed {
+        /// How long to wait before another try.
+        retry_after: Duration,
+    },
+    /// A request with the same idempotency key is being served.
+    #[error("a request with this idempotency key is under way")]
+    IdempotencyInFlight {
+        /// When to ask again.
+        retry_after: Duration,
+    },
+    /// The idempotency key was used for another request.
+    #[error("the idempotency key was used for another request")]
+    IdempotencyMismatch,
     /// Too many at once, or the database is not there; worth another try.
     #[error("temporarily unavailable")]
     Unavailable(#[source] StoreError),
@@ -65,7 +90,10 @@ impl Error {
     /// Whether the same call may succeed later without anybody changing anything.
     pub fn is_retryable(&self) -> bool {
         match self {
-            Self::Unavailable(_) => true,
+            Self::Unavailable(_)
+            | Self::RateLimited { .. }
+            | Self::Closed { .. }
+            | Self::IdempotencyInFlight { .. } => true,
             Self::Source(error) => error.kind.is_transient(),
             Self::Unauthenticated(_)
             | Self::Forbidden { .. }
@@ -74,6 +102,7 @@ impl Error {
             | Self::Conflict { .. }
             | Self::RunActive { .. }
             | Self::QueryTimeout { .. }
+            | Self::IdempotencyMismatch
             | Self::Internal(_) => false,
         }
     }

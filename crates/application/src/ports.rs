@@ -1,19 +1,25 @@
 //! What the use cases need from outside, as promises.
 
 mod access;
+mod audit;
 mod clock;
+mod idempotency;
 mod instances;
 mod jobs;
+mod limiter;
 mod source;
 mod sync;
 mod templates;
 mod vault;
 mod work_items;
 
-pub use access::{AccessStore, KnownKey, NewKey, Tenant};
+pub use access::{AccessStore, KnownKey, NewKey};
+pub use audit::{AuditFilter, AuditLog, AuditVerdict};
 pub use clock::{Clock, Ids};
+pub use idempotency::{Claimed, IdempotencyKey, IdempotencyStore, StoredAnswer};
 pub use instances::InstanceStore;
 pub use jobs::{Job, JobHandler, JobOutcome, JobQueue, QueueStats};
+pub use limiter::{Decision, LimitKey, LimitState, RateLimiter, ToolClass, UpstreamUse};
 pub use source::{
     Capabilities, Connection, ConnectionReport, Page, PageRequest, PendingItem, ProjectRef, SourceAdapter,
     SourceError, SourceErrorKind, Sources, StreamScope, StreamSpec,
@@ -23,7 +29,7 @@ pub use sync::{
     StoredCounts, StreamCommit, StreamState, SyncStore,
 };
 pub use templates::{RowSet, TemplateCatalog, TemplateRunner};
-pub use vault::{Sealed, SecretRef, Vault};
+pub use vault::{MacPurpose, Sealed, SecretRef, Vault};
 pub use work_items::WorkItemStore;
 
 use async_trait::async_trait;

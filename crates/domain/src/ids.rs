@@ -50,6 +50,18 @@ id!(
     KeyId
 );
 id!(
+    /// A person who signs in; may be a member of several tenants.
+    UserId
+);
+id!(
+    /// An invitation of a person to a tenant.
+    InvitationId
+);
+id!(
+    /// A signed-in browser.
+    SessionId
+);
+id!(
     /// A tenant's connection to one source.
     InstanceId
 );

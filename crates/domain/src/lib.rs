@@ -4,22 +4,30 @@
 //! edge; inside they are trusted.
 
 pub mod api_key;
+pub mod audit;
 pub mod credential;
+pub mod grant;
 pub mod ids;
 pub mod instance;
 pub mod invalid;
+pub mod limit;
 pub mod principal;
 pub mod record;
 pub mod run;
 pub mod template;
+pub mod tenant;
 pub mod work_item;
 
 pub use api_key::ApiKey;
+pub use audit::{AuditAction, AuditEntry, AuditOutcome, AuditRecord, AuditTarget};
 pub use credential::Credential;
+pub use grant::{Allowed, Grant, ProjectKey, Toolset};
 pub use ids::*;
 pub use instance::{Instance, InstancePatch, InstanceStatus, NewInstance, SourceKind};
 pub use invalid::{FieldError, Invalid};
-pub use principal::{KeyKind, Principal, Scope, Scopes, Slug};
+pub use limit::Quota;
+pub use principal::{KeyKind, Principal, Role, Scope, Scopes, Slug};
 pub use record::{PageRecords, Unmapped};
 pub use run::{Cursor, Progress, Run, RunCounts, RunError, RunKind, RunState, StreamName};
+pub use tenant::{Tenant, TenantStatus};
 pub use work_item::{PriorityNorm, StatusNorm, TypeNorm, WorkItem, WorkItemFilter};

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Invalid, KeyId};
+use crate::{Invalid, KeyId, UserId};
 
 /// One permission. The text forms are part of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,6 +23,10 @@ pub enum Scope {
     ItemsRead,
     /// Create and revoke keys.
     KeysWrite,
+    /// See members and invitations.
+    MembersRead,
+    /// Invite, change and remove members.
+    MembersWrite,
     /// Read the audit log.
     AuditRead,
     /// Read tools of the Jira MCP server.
@@ -35,13 +39,15 @@ pub enum Scope {
 
 impl Scope {
     /// All scopes, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Admin,
         Self::InstancesRead,
         Self::InstancesWrite,
         Self::SyncRun,
         Self::ItemsRead,
         Self::KeysWrite,
+        Self::MembersRead,
+        Self::MembersWrite,
         Self::AuditRead,
         Self::McpJiraRead,
         Self::McpJiraWrite,
@@ -57,6 +63,8 @@ impl Scope {
             Self::SyncRun => "sync:run",
             Self::ItemsRead => "items:read",
             Self::KeysWrite => "keys:write",
+            Self::MembersRead => "members:read",
+            Self::MembersWrite => "members:write",
             Self::AuditRead => "audit:read",
             Self::McpJiraRead => "mcp:jira:read",
             Self::McpJiraWrite => "mcp:jira:write",
@@ -69,6 +77,7 @@ impl Scope {
         match (self, needed) {
             (Self::Admin, _)
             | (Self::InstancesWrite, Self::InstancesRead)
+            | (Self::MembersWrite, Self::MembersRead)
             | (Self::McpJiraWrite, Self::McpJiraRead) => true,
             _ => self as u8 == needed as u8,
         }
@@ -128,6 +137,17 @@ impl Scopes {
         self.0.iter().copied()
     }
 
+    /// Whether everything `needed` allows is allowed here too.
+    pub fn cover(&self, needed: &Self) -> bool {
+        needed.iter().all(|scope| self.allow(scope))
+    }
+
+    /// What both allow: of a role and a token, for example. `None` when that is nothing.
+    pub fn both(&self, other: &Self) -> Option<Self> {
+        let common = Scope::ALL.into_iter().filter(|&scope| self.allow(scope) && other.allow(scope));
+        Self::new(common).ok()
+    }
+
     /// The names of the held scopes, sorted.
     pub fn names(&self) -> Vec<String> {
         self.iter().map(|scope| scope.as_str().to_owned()).collect()
@@ -138,10 +158,110 @@ impl Scopes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum KeyKind {
-    /// A person or script that administers the tenant.
-    Admin,
+    /// A person's own scripts and commands.
+    Person,
     /// An AI assistant.
     Assistant,
+    /// A program that acts for nobody in particular.
+    Service,
+}
+
+impl KeyKind {
+    /// All kinds.
+    pub const ALL: [Self; 3] = [Self::Person, Self::Assistant, Self::Service];
+
+    /// The stored and served name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Assistant => "assistant",
+            Self::Service => "service",
+        }
+    }
+}
+
+impl FromStr for KeyKind {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
+            .ok_or_else(|| Invalid::not_one_of("/kind", "is not a kind of key", Self::ALL.map(Self::as_str)))
+    }
+}
+
+/// What a member of a tenant may do: a bundle of scopes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Sees and uses data.
+    Viewer,
+    /// Also starts syncs and writes to trackers through an assistant.
+    Member,
+    /// Also connects trackers, hands out keys, invites members and reads the audit log.
+    Admin,
+    /// Everything, the tenant's settings, export and deletion included.
+    Owner,
+}
+
+impl Role {
+    /// All roles, least first.
+    pub const ALL: [Self; 4] = [Self::Viewer, Self::Member, Self::Admin, Self::Owner];
+
+    /// The stored and served name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Member => "member",
+            Self::Admin => "admin",
+            Self::Owner => "owner",
+        }
+    }
+
+    /// The scopes it stands for.
+    pub fn scopes(self) -> Scopes {
+        let scopes: &[Scope] = match self {
+            Self::Viewer => &[Scope::InstancesRead, Scope::ItemsRead, Scope::McpJiraRead, Scope::McpSql],
+            Self::Member => &[
+                Scope::InstancesRead,
+                Scope::SyncRun,
+                Scope::ItemsRead,
+                Scope::MembersRead,
+                Scope::McpJiraWrite,
+                Scope::McpSql,
+            ],
+            Self::Admin => &[
+                Scope::InstancesWrite,
+                Scope::SyncRun,
+                Scope::ItemsRead,
+                Scope::KeysWrite,
+                Scope::MembersWrite,
+                Scope::AuditRead,
+                Scope::McpJiraWrite,
+                Scope::McpSql,
+            ],
+            Self::Owner => &[Scope::Admin],
+        };
+        Scopes(scopes.iter().copied().collect())
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Role {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        Self::ALL
+            .into_iter()
+            .find(|role| role.as_str() == text)
+            .ok_or_else(|| Invalid::not_one_of("/role", "is not a role", Self::ALL.map(Self::as_str)))
+    }
 }
 
 /// Who acts.
@@ -154,16 +274,41 @@ pub enum Principal {
         /// Its name, as its creator wrote it.
         name: String,
     },
+    /// A person who signed in, by a session or by an access token of the authorization server.
+    User {
+        /// The person.
+        id: UserId,
+        /// Their name, or e-mail address when they have none.
+        name: String,
+    },
     /// Patchbay itself: a job, or an operator at the command line. The word says which.
     System(&'static str),
 }
 
 impl Principal {
-    /// A short text for logs and lists: the key's name, or what part of the system acts.
+    /// A short text for lists: the key's or person's name, or what part of the system acts.
     pub fn label(&self) -> &str {
         match self {
-            Self::Key { name, .. } => name,
+            Self::Key { name, .. } | Self::User { name, .. } => name,
             Self::System(part) => part,
+        }
+    }
+
+    /// `key`, `user` or `system`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Key { .. } => "key",
+            Self::User { .. } => "user",
+            Self::System(_) => "system",
+        }
+    }
+
+    /// The key's or person's id; the system has none.
+    pub const fn id(&self) -> Option<uuid::Uuid> {
+        match self {
+            Self::Key { id, .. } => Some(id.as_uuid()),
+            Self::User { id, .. } => Some(id.as_uuid()),
+            Self::System(_) => None,
         }
     }
 }
@@ -251,6 +396,23 @@ mod tests {
             assert_eq!(scope.as_str().parse::<Scope>().unwrap(), scope);
         }
         assert_eq!("items".parse::<Scope>().unwrap_err().errors[0].allowed.len(), Scope::ALL.len());
+    }
+
+    #[test]
+    fn each_role_may_do_what_the_lesser_ones_may() {
+        for pair in Role::ALL.windows(2) {
+            assert!(pair[1].scopes().cover(&pair[0].scopes()), "{} lacks something of {}", pair[1], pair[0]);
+            assert!(!pair[0].scopes().cover(&pair[1].scopes()), "{} is no less than {}", pair[0], pair[1]);
+        }
+    }
+
+    #[test]
+    fn a_token_and_a_role_allow_only_what_both_do() {
+        let token = Scopes::parse(["mcp:sql", "instances:write"]).unwrap();
+        let both = token.both(&Role::Viewer.scopes()).unwrap();
+        assert_eq!(both.names(), ["instances:read", "mcp:sql"]);
+        assert!(Scopes::parse(["audit:read"]).unwrap().both(&Role::Viewer.scopes()).is_none());
+        assert!(Scopes::parse(["admin"]).unwrap().both(&Role::Owner.scopes()).unwrap().allow(Scope::Admin));
     }
 
     #[test]

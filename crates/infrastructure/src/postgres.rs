@@ -1,6 +1,7 @@
 //! PostgreSQL: every store, the job queue, the template runner, and the schema.
 
 mod access;
+mod audit;
 mod bootstrap;
 mod db;
 mod freshness;
@@ -13,6 +14,7 @@ mod templates;
 mod work_items;
 
 pub use access::PgAccess;
+pub use audit::AuditChain;
 pub use bootstrap::{
     BootstrapError, Finding, Migrated, RolePasswords, SchemaState, check_server, migrate, schema_state,
 };

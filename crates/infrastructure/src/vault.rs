@@ -2,12 +2,12 @@
 //! bound to the tenant and the place they belong to.
 
 mod data_keys;
+mod deployment;
 mod envelope;
 mod master_key;
-mod pepper;
 
 use application::Ctx;
-use application::ports::{Sealed, SecretRef, StoreError, Vault};
+use application::ports::{MacPurpose, Sealed, SecretRef, StoreError, Vault};
 use async_trait::async_trait;
 use domain::TenantId;
 use hmac::{Hmac, KeyInit, Mac};
@@ -16,10 +16,10 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use self::data_keys::DataKeys;
+pub(crate) use self::deployment::create as create_deployment_secrets;
 use self::envelope::Header;
 pub use self::master_key::{MasterKey, MasterKeyError};
-pub(crate) use self::pepper::create as create_pepper;
-use crate::postgres::Db;
+use crate::postgres::{AuditChain, Db};
 
 /// Why a secret could not be encrypted or decrypted, or the vault not opened.
 #[derive(Debug, thiserror::Error)]
@@ -67,13 +67,20 @@ impl From<VaultError> for StoreError {
 pub struct PgVault {
     data_keys: DataKeys,
     pepper: Zeroizing<[u8; 32]>,
+    audit_chain: AuditChain,
 }
 
 impl PgVault {
     /// Opens the installation's keys. Fails when the master key is not the one they were made with.
     pub async fn open(db: Db, master: MasterKey) -> Result<Self, VaultError> {
-        let pepper = pepper::load(&db, &master).await?;
-        Ok(Self { data_keys: DataKeys::new(db, master), pepper })
+        let pepper = deployment::load(&db, &master, deployment::PEPPER).await?;
+        let audit_chain = AuditChain::new(deployment::load(&db, &master, deployment::AUDIT_CHAIN).await?);
+        Ok(Self { data_keys: DataKeys::new(db, master), pepper, audit_chain })
+    }
+
+    /// For the stores that put changes on the record.
+    pub fn audit_chain(&self) -> AuditChain {
+        self.audit_chain.clone()
     }
 }
 
@@ -103,8 +110,14 @@ impl Vault for PgVault {
         Ok(envelope::open(&key.secret, &header, &bound_to(ctx.tenant, place), body, "secret")?)
     }
 
-    fn key_mac(&self, secret: &SecretString) -> [u8; 32] {
-        hmac(&self.pepper, &[b"patchbay api key v1", secret.expose_secret().as_bytes()])
+    fn mac(&self, purpose: MacPurpose, secret: &SecretString) -> [u8; 32] {
+        let purpose: &[u8] = match purpose {
+            MacPurpose::ApiKey => b"patchbay api key v1",
+            MacPurpose::Session => b"patchbay session v1",
+            MacPurpose::Invitation => b"patchbay invitation v1",
+            MacPurpose::SignIn => b"patchbay sign-in v1",
+        };
+        hmac(&self.pepper, &[purpose, secret.expose_secret().as_bytes()])
     }
 }
 
@@ -112,6 +125,8 @@ impl Vault for PgVault {
 fn bound_to(tenant: TenantId, place: SecretRef) -> String {
     match place {
         SecretRef::InstanceCredential(instance) => format!("{tenant}|credentials|{instance}|sealed"),
+        SecretRef::IdempotentAnswer(row) => format!("{tenant}|idempotency_keys|{}|body", hex::encode(row)),
+        SecretRef::WriteOutcome(intent) => format!("{tenant}|write_intents|{intent}|outcome"),
     }
 }
 

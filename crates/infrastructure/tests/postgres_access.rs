@@ -5,9 +5,12 @@ mod support;
 
 use std::time::Duration;
 
-use application::ports::{AccessStore, InstanceStore, ListPage, NewKey, Sealed, StoreError, Tenant};
+use application::ports::{AccessStore, InstanceStore, ListPage, NewKey, Sealed, StoreError};
 use chrono::{DateTime, Utc};
-use domain::{Instance, InstanceId, InstanceStatus, KeyId, KeyKind, Scope, Scopes, SourceKind, TenantId};
+use domain::{
+    Instance, InstanceId, InstanceStatus, KeyId, KeyKind, Scope, Scopes, SourceKind, Tenant, TenantId,
+    TenantStatus,
+};
 use patchbay_infrastructure::postgres::{
     PgAccess, PgInstances, RolePasswords, SchemaState, check_server, migrate, schema_state,
 };
@@ -23,6 +26,7 @@ fn new_key(public_id: &str) -> NewKey {
         name: "ci".into(),
         kind: KeyKind::Assistant,
         scopes: Scopes::new([Scope::McpSql]).unwrap(),
+        grant: domain::Grant::default(),
         expires_at: None,
     }
 }
@@ -62,7 +66,13 @@ async fn a_slug_is_taken_once_and_found_by_operators() {
     let test = TestDb::new().await;
     let alpha = test.ctx("alpha").await;
     let access = PgAccess::new(test.db.clone());
-    let again = Tenant { id: TenantId::new(Uuid::now_v7()), slug: "alpha".parse().unwrap() };
+    let again = Tenant {
+        id: TenantId::new(Uuid::now_v7()),
+        slug: "alpha".parse().unwrap(),
+        status: TenantStatus::Active,
+        strict_audit: false,
+        created_at: chrono::DateTime::UNIX_EPOCH,
+    };
     assert!(matches!(access.create_tenant(&again).await, Err(StoreError::Conflict(_))));
     let found = access.find_tenant(&"alpha".parse().unwrap()).await.unwrap().expect("alpha exists");
     assert_eq!(found.id, alpha.tenant);

@@ -4,7 +4,7 @@
 mod support;
 
 use application::Ctx;
-use application::ports::{Sealed, SecretRef, Vault};
+use application::ports::{MacPurpose, Sealed, SecretRef, Vault};
 use domain::InstanceId;
 use patchbay_infrastructure::vault::{MasterKey, PgVault, VaultError};
 use secrecy::SecretString;
@@ -135,7 +135,7 @@ async fn the_hash_of_a_key_depends_on_the_installation() {
         )
         .await
         .unwrap();
-        macs.push(database.vault().await.key_mac(&secret));
+        macs.push(database.vault().await.mac(MacPurpose::ApiKey, &secret));
     }
     assert_eq!(macs[0], macs[1]);
     assert_ne!(macs[0], macs[2]);

@@ -1,18 +1,9 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::{KeyId, KeyKind, Scopes, Slug, TenantId};
+use domain::{Grant, KeyId, KeyKind, Scopes, Slug, Tenant};
 
 use super::StoreError;
 use crate::Ctx;
-
-/// A tenant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Tenant {
-    /// Its id.
-    pub id: TenantId,
-    /// Its short name, unique in the installation.
-    pub slug: Slug,
-}
 
 /// A key to be stored: its keyed hash, never the key.
 #[derive(Debug, Clone)]
@@ -29,6 +20,8 @@ pub struct NewKey {
     pub kind: KeyKind,
     /// What it may do.
     pub scopes: Scopes,
+    /// What it is narrowed to.
+    pub grant: Grant,
     /// When it ends.
     pub expires_at: Option<DateTime<Utc>>,
 }
@@ -46,6 +39,8 @@ pub struct KnownKey {
     pub name: String,
     /// What it may do.
     pub scopes: Scopes,
+    /// What it is narrowed to.
+    pub grant: std::sync::Arc<Grant>,
     /// When it ends.
     pub expires_at: Option<DateTime<Utc>>,
 }

@@ -11,6 +11,23 @@ use crate::Ctx;
 pub enum SecretRef {
     /// The credential of an instance.
     InstanceCredential(InstanceId),
+    /// The kept answer to a request with an idempotency key; the SHA-256 of principal, route and key.
+    IdempotentAnswer([u8; 32]),
+    /// What came of a write to a tracker, by the id of its intent.
+    WriteOutcome(uuid::Uuid),
+}
+
+/// What a keyed hash is for: the same secret gives another one for each purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MacPurpose {
+    /// The secret part of an API key.
+    ApiKey,
+    /// The cookie of a signed-in browser.
+    Session,
+    /// The token of an invitation.
+    Invitation,
+    /// The state of a sign-in that is under way.
+    SignIn,
 }
 
 /// An encrypted secret with its key ids.
@@ -38,6 +55,6 @@ pub trait Vault: Send + Sync {
         sealed: &Sealed,
     ) -> Result<Zeroizing<Vec<u8>>, StoreError>;
 
-    /// HMAC-SHA-256 of an API key's secret under the installation's pepper.
-    fn key_mac(&self, secret: &SecretString) -> [u8; 32];
+    /// HMAC-SHA-256 of a random secret under the installation's pepper: what is stored instead of it.
+    fn mac(&self, purpose: MacPurpose, secret: &SecretString) -> [u8; 32];
 }

@@ -9,9 +9,7 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::{
-    Cursor, InstanceStatus, Principal, RequestId, RunError, RunId, RunKind, RunState, Scope, Scopes, TenantId,
-};
+use domain::{Cursor, InstanceStatus, RequestId, RunError, RunId, RunKind, RunState};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, warn};
 
@@ -432,25 +430,13 @@ impl SyncEngine {
         info!(run.id = %run, state = state.as_str(), "Run {run} ended");
         ours(self.store.finish(ctx, &slice.key, &Finish { state, error, instance_status }).await)
     }
-
-    fn job_ctx(&self, tenant: TenantId) -> Result<Ctx, Error> {
-        Ok(Ctx {
-            tenant,
-            principal: Principal::System("worker"),
-            scopes: Scopes::new([Scope::Admin])?,
-            request_id: RequestId::new(self.ids.uuid()),
-        })
-    }
 }
 
 #[async_trait]
 impl JobHandler for SyncEngine {
     async fn handle(&self, job: Job, stop: CancellationToken) -> JobOutcome {
         let Job::SyncSlice { tenant, instance, run } = job;
-        let ctx = match self.job_ctx(tenant) {
-            Ok(ctx) => ctx,
-            Err(error) => return JobOutcome::Retry(failure::chain(&error)),
-        };
+        let ctx = Ctx::system(tenant, "worker", RequestId::new(self.ids.uuid()));
         let span = tracing::info_span!(
             "job.sync_slice", tenant.id = %tenant, instance.id = %instance, run.id = %run, request.id = %ctx.request_id
         );

@@ -1,13 +1,17 @@
 //! Tenants and API keys.
 
+use std::collections::BTreeSet;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use application::Ctx;
-use application::ports::{AccessStore, KnownKey, NewKey, StoreError, Tenant};
+use application::ports::{AccessStore, KnownKey, NewKey, StoreError};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::{KeyId, KeyKind, Principal, RequestId, Scope, Scopes, Slug, TenantId};
+use domain::{
+    Allowed, Grant, InstanceId, KeyId, ProjectKey, RequestId, Scopes, Slug, Tenant, TenantId, TenantStatus,
+};
 use moka::Expiry;
 use moka::future::Cache;
 use sqlx::PgConnection;
@@ -46,11 +50,19 @@ impl Expiry<String, Option<KnownKey>> for Lifetime {
 struct Row {
     tenant_id: Uuid,
     tenant_slug: String,
+    tenant_status: String,
+    strict_audit: bool,
+    tenant_created_at: DateTime<Utc>,
     key_id: Uuid,
     mac: Vec<u8>,
     name: String,
     scopes: Vec<String>,
     expires_at: Option<DateTime<Utc>>,
+    instances: Option<Vec<Uuid>>,
+    projects_read: Option<Vec<String>>,
+    projects_write: Option<Vec<String>>,
+    templates: Option<Vec<String>>,
+    toolsets: Option<Vec<String>>,
 }
 
 impl TryFrom<Row> for KnownKey {
@@ -58,14 +70,33 @@ impl TryFrom<Row> for KnownKey {
 
     fn try_from(row: Row) -> Result<Self, Self::Error> {
         Ok(Self {
-            tenant: Tenant { id: TenantId::new(row.tenant_id), slug: row.tenant_slug.parse()? },
+            tenant: Tenant {
+                id: TenantId::new(row.tenant_id),
+                slug: row.tenant_slug.parse()?,
+                status: TenantStatus::parse(&row.tenant_status).ok_or("unknown tenant status")?,
+                strict_audit: row.strict_audit,
+                created_at: row.tenant_created_at,
+            },
             id: KeyId::new(row.key_id),
             mac: row.mac.as_slice().try_into()?,
             name: row.name,
             scopes: Scopes::parse(row.scopes.iter().map(String::as_str))?,
+            grant: Arc::new(Grant {
+                instances: Allowed::from_list(
+                    row.instances.map(|ids| ids.into_iter().map(InstanceId::new).collect::<Vec<_>>()),
+                ),
+                projects_read: Allowed::from_list(parsed(row.projects_read)?),
+                projects_write: Allowed::from_list(parsed(row.projects_write)?),
+                templates: Allowed::from_list(row.templates),
+                toolsets: Allowed::from_list(parsed(row.toolsets)?),
+            }),
             expires_at: row.expires_at,
         })
     }
+}
+
+fn parsed<T: FromStr>(list: Option<Vec<String>>) -> Result<Option<Vec<T>>, T::Err> {
+    list.map(|list| list.iter().map(|text| text.parse()).collect()).transpose()
 }
 
 impl PgAccess {
@@ -77,7 +108,9 @@ impl PgAccess {
     async fn read_key(&self, public_id: &str) -> Result<Option<KnownKey>, StoreError> {
         let mut tx = self.db.system_tx().await?;
         let row: Option<Row> = sqlx::query_as(
-            "select tenant_id, tenant_slug, key_id, mac, name, scopes, expires_at from public.find_api_key($1)",
+            "select tenant_id, tenant_slug, tenant_status, strict_audit, tenant_created_at, key_id, mac, name, scopes,
+                    expires_at, instances, projects_read, projects_write, templates, toolsets
+             from public.find_api_key($1)",
         )
         .bind(public_id)
         .fetch_optional(&mut *tx)
@@ -91,10 +124,12 @@ impl PgAccess {
 impl AccessStore for PgAccess {
     async fn create_tenant(&self, tenant: &Tenant) -> Result<(), StoreError> {
         // The policy lets a transaction in a tenant's context write that tenant's row, so it needs no function.
-        let mut tx = self.db.tenant_tx(&operator(tenant.id)?).await?;
-        let inserted = sqlx::query("insert into tenants (id, slug) values ($1, $2)")
+        let ctx = Ctx::system(tenant.id, "operator", RequestId::new(tenant.id.as_uuid()));
+        let mut tx = self.db.tenant_tx(&ctx).await?;
+        let inserted = sqlx::query("insert into tenants (id, slug, created_at) values ($1, $2, $3)")
             .bind(tenant.id.as_uuid())
             .bind(tenant.slug.as_str())
+            .bind(tenant.created_at)
             .execute(&mut *tx)
             .await;
         match inserted {
@@ -108,12 +143,23 @@ impl AccessStore for PgAccess {
 
     async fn find_tenant(&self, slug: &Slug) -> Result<Option<Tenant>, StoreError> {
         let mut tx = self.db.system_tx().await?;
-        let id: Option<Uuid> = sqlx::query_scalar("select public.find_tenant($1)")
-            .bind(slug.as_str())
-            .fetch_one(&mut *tx)
-            .await
-            .map_err(store_error)?;
-        Ok(id.map(|id| Tenant { id: TenantId::new(id), slug: slug.clone() }))
+        let row: Option<(Uuid, String, String, bool, DateTime<Utc>)> =
+            sqlx::query_as("select id, slug, status, strict_audit, created_at from public.find_tenant($1)")
+                .bind(slug.as_str())
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(store_error)?;
+        row.map(|(id, slug, status, strict_audit, created_at)| {
+            Ok(Tenant {
+                id: TenantId::new(id),
+                slug: slug.parse()?,
+                status: TenantStatus::parse(&status).ok_or("unknown tenant status")?,
+                strict_audit,
+                created_at,
+            })
+        })
+        .transpose()
+        .map_err(StoreError::Internal)
     }
 
     async fn insert_key(&self, ctx: &Ctx, key: &NewKey) -> Result<(), StoreError> {
@@ -135,34 +181,31 @@ impl AccessStore for PgAccess {
 }
 
 async fn insert_key(connection: &mut PgConnection, ctx: &Ctx, key: &NewKey) -> Result<(), StoreError> {
-    let kind = match key.kind {
-        KeyKind::Admin => "admin",
-        KeyKind::Assistant => "assistant",
-    };
     sqlx::query(
-        "insert into api_keys (tenant_id, id, public_id, mac, name, kind, scopes, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "insert into api_keys (tenant_id, id, public_id, mac, name, kind, scopes, expires_at, instances,
+             projects_read, projects_write, templates, toolsets, created_by)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(ctx.tenant.as_uuid())
     .bind(key.id.as_uuid())
     .bind(&key.public_id)
     .bind(key.mac.as_slice())
     .bind(&key.name)
-    .bind(kind)
+    .bind(key.kind.as_str())
     .bind(key.scopes.names())
     .bind(key.expires_at)
+    .bind(key.grant.instances.as_list().map(|list| list.iter().map(|id| id.as_uuid()).collect::<Vec<_>>()))
+    .bind(key.grant.projects_read.as_list().map(project_keys))
+    .bind(key.grant.projects_write.as_list().map(project_keys))
+    .bind(key.grant.templates.as_list().map(|list| list.iter().cloned().collect::<Vec<_>>()))
+    .bind(key.grant.toolsets.as_list().map(|list| list.iter().map(|set| set.as_str()).collect::<Vec<_>>()))
+    .bind(ctx.principal.label())
     .execute(connection)
     .await
     .map(drop)
     .map_err(store_error)
 }
 
-/// The context in which a tenant's own row is written.
-fn operator(tenant: TenantId) -> Result<Ctx, StoreError> {
-    Ok(Ctx {
-        tenant,
-        principal: Principal::System("operator"),
-        scopes: Scopes::new([Scope::Admin]).map_err(|error| StoreError::Internal(Box::new(error)))?,
-        request_id: RequestId::new(tenant.as_uuid()),
-    })
+fn project_keys(list: &BTreeSet<ProjectKey>) -> Vec<&str> {
+    list.iter().map(ProjectKey::as_str).collect()
 }

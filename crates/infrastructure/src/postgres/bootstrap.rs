@@ -15,14 +15,14 @@ pub use self::check::{Finding, check_server};
 pub use self::error::BootstrapError;
 pub use self::roles::RolePasswords;
 pub use self::state::{SchemaState, schema_state};
-use crate::vault::{MasterKey, create_pepper};
+use crate::vault::{MasterKey, create_deployment_secrets};
 
 /// The schema's history.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
 /// Raised when functions.sql or hardening.sql changes; kept in the database, so that a process can tell that they
 /// are older than it needs.
-const BOOTSTRAP_VERSION: u32 = 1;
+const BOOTSTRAP_VERSION: u32 = 2;
 
 /// One migration at a time in a database; an arbitrary number.
 const LOCK: i64 = 0x7061_7463_6862_6179;
@@ -66,7 +66,7 @@ async fn migrate_locked(
     master: &MasterKey,
 ) -> Result<Migrated, BootstrapError> {
     if state::has_secrets(connection).await? {
-        create_pepper(connection, master).await?;
+        create_deployment_secrets(connection, master).await?;
     }
     roles::create(connection, passwords).await?;
     run(connection, "granting rights in the database", include_str!("bootstrap/database.sql")).await?;
@@ -82,7 +82,7 @@ async fn migrate_locked(
     if check::is_superuser(connection).await? {
         run(connection, "hardening", include_str!("bootstrap/hardening.sql")).await?;
     }
-    create_pepper(connection, master).await?;
+    create_deployment_secrets(connection, master).await?;
     state::note_version(connection).await?;
     info!("The schema is up to date");
     Ok(Migrated { warnings: check::findings(connection).await? })
@@ -132,7 +132,7 @@ mod tests {
         hash.update(include_str!("bootstrap/hardening.sql"));
         let digest = hex::encode(&hash.finalize()[..8]);
         assert_eq!(
-            digest, "b0d41906814dd64e",
+            digest, "30ad83ab4d2468c3",
             "functions.sql or hardening.sql changed: raise BOOTSTRAP_VERSION, then put this digest here"
         );
     }

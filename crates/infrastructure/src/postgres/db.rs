@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use application::Ctx;
 use application::ports::StoreError;
-use domain::TenantId;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgPool, Postgres, Transaction};
@@ -94,12 +93,12 @@ impl Db {
 
     /// A transaction that sees and writes the rows of this tenant only. Commit it, or everything is undone.
     pub(crate) async fn tenant_tx(&self, ctx: &Ctx) -> Result<Tx, StoreError> {
-        begin(&self.app, "BEGIN", ctx.tenant).await
+        begin(&self.app, "BEGIN", ctx).await
     }
 
     /// A read-only transaction over this tenant's rows. Drop it when done: the rollback costs nobody a wait.
     pub(crate) async fn tenant_read(&self, ctx: &Ctx) -> Result<Tx, StoreError> {
-        begin(&self.app, "BEGIN READ ONLY", ctx.tenant).await
+        begin(&self.app, "BEGIN READ ONLY", ctx).await
     }
 
     /// A connection of the role that may read the published views only, to begin a template's transaction on.
@@ -188,7 +187,7 @@ impl TemplateConnection {
         ctx: &Ctx,
         timeout_ms: u64,
     ) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
-        let mut statement = context("BEGIN READ ONLY", ctx.tenant);
+        let mut statement = context("BEGIN READ ONLY", ctx);
         if timeout_ms != TEMPLATE_TIMEOUT_MS {
             statement.push_str(&format!("; SET LOCAL statement_timeout = {timeout_ms}"));
         }
@@ -238,14 +237,28 @@ fn rollback(
     })
 }
 
-async fn begin(pool: &PgPool, begin: &str, tenant: TenantId) -> Result<Tx, StoreError> {
-    let statement = context(begin, tenant);
+async fn begin(pool: &PgPool, begin: &str, ctx: &Ctx) -> Result<Tx, StoreError> {
+    let statement = context(begin, ctx);
     pool.begin_with(AssertSqlSafe(statement)).await.map_err(store_error)
 }
 
-/// `BEGIN` and the tenant, for one round trip. A UUID's text cannot carry SQL.
-fn context(begin: &str, tenant: TenantId) -> String {
-    format!("{begin}; SET LOCAL app.current_tenant_id = '{tenant}'")
+/// `BEGIN`, the tenant, and what the principal is narrowed to, for one round trip. A UUID's text cannot carry SQL, and
+/// a project key holds no quote, backslash or control character.
+fn context(begin: &str, ctx: &Ctx) -> String {
+    let mut statement = format!("{begin}; SET LOCAL app.current_tenant_id = '{}'", ctx.tenant);
+    if let Some(instances) = ctx.grant.instances.as_list() {
+        let list: Vec<String> = instances.iter().map(ToString::to_string).collect();
+        // Empty would read as not narrowed: the nil UUID names no instance.
+        let list = if list.is_empty() { uuid::Uuid::nil().to_string() } else { list.join(",") };
+        statement.push_str(&format!("; SET LOCAL app.allowed_instances = '{list}'"));
+    }
+    if let Some(projects) = ctx.grant.projects_read.as_list() {
+        let list: Vec<&str> = projects.iter().map(domain::ProjectKey::as_str).collect();
+        // No key begins with the separator, so that a separator alone names no project.
+        let list = if list.is_empty() { "\u{1f}".to_owned() } else { list.join("\u{1f}") };
+        statement.push_str(&format!("; SET LOCAL app.allowed_projects = '{list}'"));
+    }
+    statement
 }
 
 /// What a driver error means to a caller. A unique violation is told apart by its constraint with

@@ -28,8 +28,8 @@
 use std::path::{Path, PathBuf};
 
 use application::Ctx;
-use application::ports::{AccessStore, Tenant};
-use domain::{Principal, RequestId, Scope, Scopes, TenantId};
+use application::ports::AccessStore;
+use domain::{RequestId, Tenant, TenantId, TenantStatus};
 use patchbay_infrastructure::postgres::{Db, DbUrls, PgAccess, PoolSizes, RolePasswords, migrate};
 use patchbay_infrastructure::vault::{MasterKey, PgVault};
 use sha2::{Digest, Sha256};
@@ -96,7 +96,13 @@ impl TestDb {
 
     /// A new tenant of this slug, as a context with every scope.
     pub async fn ctx(&self, slug: &str) -> Ctx {
-        let tenant = Tenant { id: TenantId::new(Uuid::now_v7()), slug: slug.parse().expect("a slug") };
+        let tenant = Tenant {
+            id: TenantId::new(Uuid::now_v7()),
+            slug: slug.parse().expect("a slug"),
+            status: TenantStatus::Active,
+            strict_audit: false,
+            created_at: chrono::DateTime::UNIX_EPOCH,
+        };
         PgAccess::new(self.db.clone()).create_tenant(&tenant).await.expect("the tenant is created");
         ctx(tenant.id)
     }
@@ -128,12 +134,7 @@ impl Drop for TestDb {
 
 /// A context of this tenant with every scope, without creating it.
 pub fn ctx(tenant: TenantId) -> Ctx {
-    Ctx {
-        tenant,
-        principal: Principal::System("test"),
-        scopes: Scopes::new(Scope::ALL).expect("not empty"),
-        request_id: RequestId::new(Uuid::now_v7()),
-    }
+    Ctx::system(tenant, "test", RequestId::new(Uuid::now_v7()))
 }
 
 pub fn master_key() -> MasterKey {

@@ -1,6 +1,5 @@
 //! `/me`: who the caller is.
 
-use domain::Principal;
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -32,7 +31,7 @@ struct TenantBody {
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Principal)]
 struct PrincipalBody {
-    /// `key` for the holder of an API key.
+    /// `key` for the holder of an API key, `user` for a person who signed in.
     kind: &'static str,
     id: Option<Uuid>,
     name: String,
@@ -44,13 +43,13 @@ struct PrincipalBody {
     responses((status = 200, body = MeBody))
 )]
 pub(super) async fn get(Caller { ctx, tenant_slug }: Caller) -> Json<MeBody> {
-    let (kind, id) = match &ctx.principal {
-        Principal::Key { id, .. } => ("key", Some(id.as_uuid())),
-        Principal::System(_) => ("system", None),
-    };
     Json(MeBody {
         tenant: TenantBody { id: ctx.tenant.as_uuid(), slug: tenant_slug.to_string() },
-        principal: PrincipalBody { kind, id, name: ctx.principal.label().to_owned() },
+        principal: PrincipalBody {
+            kind: ctx.principal.kind(),
+            id: ctx.principal.id(),
+            name: ctx.principal.label().to_owned(),
+        },
         scopes: ctx.scopes.names(),
     })
 }

@@ -10,13 +10,14 @@ use axum::Extension;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use domain::{KeyId, Principal, Run, RunId};
+use domain::{Run, RunId};
 use futures::{Stream, stream};
 use http::{HeaderMap, HeaderName, StatusCode};
 use secrecy::SecretString;
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::AdminState;
 use super::openapi::{ItemFailures, StreamFailures};
@@ -41,11 +42,11 @@ const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering
 
 /// Counts the open streams of each key.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Streams(Arc<Mutex<HashMap<KeyId, usize>>>);
+pub(super) struct Streams(Arc<Mutex<HashMap<Uuid, usize>>>);
 
 impl Streams {
     /// `None` when the key has as many as it may.
-    fn open(&self, key: KeyId) -> Option<OpenStream> {
+    fn open(&self, key: Uuid) -> Option<OpenStream> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(key).or_default();
         if *count >= MAX_STREAMS {
@@ -60,7 +61,7 @@ impl Streams {
 #[derive(Debug)]
 struct OpenStream {
     streams: Streams,
-    key: KeyId,
+    key: Uuid,
 }
 
 impl Drop for OpenStream {
@@ -93,9 +94,9 @@ pub(super) async fn follow(
 ) -> Result<Response, Problem> {
     let run = state.services.sync.get_run(&ctx, id).await?;
     let token = bearer(&headers).map_err(Error::Unauthenticated)?;
-    let slot = match &ctx.principal {
-        Principal::Key { id, .. } => Some(state.streams.open(*id).ok_or_else(too_many)?),
-        Principal::System(_) => None,
+    let slot = match ctx.principal.id() {
+        Some(id) => Some(state.streams.open(id).ok_or_else(too_many)?),
+        None => None,
     };
     let follower = Follower {
         services: state.services,
@@ -222,17 +223,15 @@ fn event(name: &str, data: &impl Serialize) -> Event {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     #[test]
     fn a_key_has_a_bounded_number_of_streams_and_gets_places_back() {
         let streams = Streams::default();
-        let key = KeyId::new(Uuid::from_u128(1));
+        let key = Uuid::from_u128(1);
         let mut open: Vec<_> = (0..MAX_STREAMS).map(|_| streams.open(key).unwrap()).collect();
         assert!(streams.open(key).is_none());
-        assert!(streams.open(KeyId::new(Uuid::from_u128(2))).is_some(), "another key has its own");
+        assert!(streams.open(Uuid::from_u128(2)).is_some(), "another key has its own");
         open.pop();
         assert!(streams.open(key).is_some());
         drop(open);

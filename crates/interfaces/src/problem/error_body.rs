@@ -134,6 +134,45 @@ pub(super) fn describe(error: &Error) -> Described {
             )
             .with_hint("narrow it down: one project, a shorter time, a smaller limit"),
         ),
+        Error::RateLimited { state, retry_after } => {
+            let mut body = ErrorBody::new(
+                "rate_limited",
+                format!(
+                    "too many requests: the limit `{}` of {} in {} s is used up",
+                    state.name,
+                    state.quota.count,
+                    state.quota.window.as_secs()
+                ),
+            )
+            .with_hint("wait for retry_after_ms, then go on more slowly");
+            body.retry_after_ms = Some(millis(*retry_after));
+            Described::new(StatusCode::TOO_MANY_REQUESTS, body)
+        }
+        Error::Closed { retry_after } => {
+            let mut body = ErrorBody::new(
+                "closed_for_now",
+                "requests of this kind are not taken while they cannot be counted",
+            )
+            .with_hint("try again after retry_after_ms; operators: Redis cannot be reached");
+            body.retry_after_ms = Some(millis(*retry_after));
+            Described::new(StatusCode::SERVICE_UNAVAILABLE, body)
+        }
+        Error::IdempotencyInFlight { retry_after } => {
+            let mut body = ErrorBody::new(
+                "idempotency_in_flight",
+                "a request with this Idempotency-Key is being served",
+            )
+            .with_hint("send the same request again after retry_after_ms to get its answer");
+            body.retry_after_ms = Some(millis(*retry_after));
+            Described::new(StatusCode::CONFLICT, body)
+        }
+        Error::IdempotencyMismatch => Described::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            ErrorBody::new("idempotency_mismatch", "this Idempotency-Key was used for another request")
+                .with_hint(
+                    "use a new key for each different request; the same key only repeats the same one",
+                ),
+        ),
         Error::Unavailable(_) => {
             tracing::warn!(error.chain = %chain(error), "A request was turned away for now");
             let mut body = ErrorBody::new("unavailable", "the service cannot answer at the moment")
@@ -213,8 +252,7 @@ fn describe_source(error: &SourceError) -> Described {
     let mut body = ErrorBody::new(code, error.message.clone()).with_hint(hint);
     body.field.clone_from(&error.field);
     body.upstream_status = error.upstream_status;
-    body.retry_after_ms =
-        error.retry_after.or(default_wait).map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    body.retry_after_ms = error.retry_after.or(default_wait).map(millis);
     let errors = error
         .field
         .iter()
@@ -225,6 +263,10 @@ fn describe_source(error: &SourceError) -> Described {
         })
         .collect();
     Described { errors, ..Described::new(status, body) }
+}
+
+fn millis(wait: Duration) -> u64 {
+    u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The error and its causes in one line, for the log.

@@ -40,11 +40,18 @@ impl World {
         random.fill(u8::try_from(keys.len() + 1).unwrap());
         let key = ApiKey::generate("test", &random);
         let known = KnownKey {
-            tenant: Tenant { id: TenantId::new(TENANT), slug: "acme".parse().unwrap() },
+            tenant: Tenant {
+                id: TenantId::new(TENANT),
+                slug: "acme".parse().unwrap(),
+                status: TenantStatus::Active,
+                strict_audit: false,
+                created_at: chrono::DateTime::UNIX_EPOCH,
+            },
             id: KeyId::new(Uuid::from_u128(100 + keys.len() as u128)),
             mac: mac(key.secret()),
             name: "a test".into(),
             scopes: Scopes::new(scopes.iter().copied()).unwrap(),
+            grant: Arc::default(),
             expires_at: None,
         };
         keys.insert(key.public_id().to_owned(), known);
@@ -96,7 +103,7 @@ impl Vault for Fixed {
         Ok(Zeroizing::new(sealed.0.clone()))
     }
 
-    fn key_mac(&self, secret: &SecretString) -> [u8; 32] {
+    fn mac(&self, _: MacPurpose, secret: &SecretString) -> [u8; 32] {
         mac(secret)
     }
 }

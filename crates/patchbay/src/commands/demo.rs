@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use application::ports::{ListPage, Tenant};
+use application::ports::ListPage;
 use application::{Ctx, Services};
 use domain::{
-    Credential, Instance, InstancePatch, KeyKind, NewInstance, RunState, Scope, Scopes, SourceKind,
+    Credential, Instance, InstancePatch, KeyKind, NewInstance, RunState, Scope, Scopes, SourceKind, Tenant,
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use infrastructure::postgres::PoolSizes;
@@ -149,7 +149,7 @@ async fn tenants(services: &Services, kept: &PathBuf) -> anyhow::Result<Vec<(Ctx
     let mut all = Vec::new();
     for cast in &CAST {
         let tenant = tenant(services, cast.slug).await?;
-        let ctx = services.access.operator(tenant.id, Scope::Admin).map_err(explain)?;
+        let ctx = services.access.operator(tenant.id);
         let ready = match earlier.iter().find(|kept| kept.id == tenant.id.to_string()) {
             Some(kept) => ReadyTenant {
                 slug: kept.slug.clone(),
@@ -160,7 +160,9 @@ async fn tenants(services: &Services, kept: &PathBuf) -> anyhow::Result<Vec<(Ctx
             None => ReadyTenant {
                 slug: cast.slug.to_owned(),
                 id: tenant.id.to_string(),
-                admin_key: reveal(new_key(services, &ctx, "demo admin", KeyKind::Admin, Scope::Admin).await?),
+                admin_key: reveal(
+                    new_key(services, &ctx, "demo admin", KeyKind::Person, Scope::Admin).await?,
+                ),
                 assistant_key: reveal(
                     new_key(services, &ctx, "demo assistant", KeyKind::Assistant, Scope::McpSql).await?,
                 ),

@@ -28,8 +28,8 @@ pub(crate) async fn run(args: KeyArgs) -> anyhow::Result<ExitCode> {
     let vault = Arc::new(PgVault::open(db.clone(), master).await?);
     let access = wire::access(&db, vault, "live");
     let tenant = access.get_tenant(&slug).await.map_err(explain)?;
-    let ctx = access.operator(tenant.id, Scope::Admin).map_err(explain)?;
-    let kind = if scopes.allow(Scope::InstancesRead) { KeyKind::Admin } else { KeyKind::Assistant };
+    let ctx = access.operator(tenant.id);
+    let kind = if scopes.allow(Scope::InstancesRead) { KeyKind::Person } else { KeyKind::Assistant };
     let created = access.create_key(&ctx, &args.name, kind, scopes, None).await.map_err(explain)?;
     if args.json {
         println!("{}", serde_json::json!({"id": created.id, "key": created.key.expose_secret()}));

@@ -7,33 +7,47 @@
 grant create on schema public to patchbay_lookup, patchbay_queue;
 
 -- What the owner of the looking functions may read, and no more.
-grant select (id, slug) on public.tenants to patchbay_lookup;
-grant select (tenant_id, id, public_id, mac, name, scopes, expires_at, revoked_at) on public.api_keys
+grant select (id, slug, status, strict_audit, created_at) on public.tenants to patchbay_lookup;
+grant select (tenant_id, id, public_id, mac, name, scopes, expires_at, revoked_at, instances, projects_read,
+              projects_write, templates, toolsets) on public.api_keys to patchbay_lookup;
+grant select (tenant_id, id, search, updated_at, deleted_at, instance_id, project_key) on public.work_items
     to patchbay_lookup;
-grant select (tenant_id, id, search, updated_at, deleted_at) on public.work_items to patchbay_lookup;
 
 -- So that a process can tell whether the schema is the one it needs.
 grant select on public._sqlx_migrations to patchbay_app;
 
 -- Who presents this key? Asked before the tenant is known.
-create or replace function public.find_api_key(p_public_id text)
-returns table (tenant_id uuid, tenant_slug text, key_id uuid, mac bytea, name text, scopes text[],
-               expires_at timestamptz)
+drop function if exists public.find_api_key(text);
+create function public.find_api_key(p_public_id text)
+returns table (tenant_id uuid, tenant_slug text, tenant_status text, strict_audit boolean, tenant_created_at timestamptz,
+               key_id uuid, mac bytea, name text, scopes text[], expires_at timestamptz, instances uuid[],
+               projects_read text[], projects_write text[], templates text[], toolsets text[])
 language sql stable strict security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select t.id, t.slug, k.id, k.mac, k.name, k.scopes, k.expires_at
+    select t.id, t.slug, t.status, t.strict_audit, t.created_at, k.id, k.mac, k.name, k.scopes, k.expires_at,
+           k.instances, k.projects_read, k.projects_write, k.templates, k.toolsets
     from public.api_keys k join public.tenants t on t.id = k.tenant_id
     where k.public_id = p_public_id and k.revoked_at is null
 $$;
 
 -- The tenant of a slug, for operators.
-create or replace function public.find_tenant(p_slug text)
-returns uuid
+drop function if exists public.find_tenant(text);
+create function public.find_tenant(p_slug text)
+returns table (id uuid, slug text, status text, strict_audit boolean, created_at timestamptz)
 language sql stable strict security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select t.id from public.tenants t where t.slug = p_slug
+    select t.id, t.slug, t.status, t.strict_audit, t.created_at from public.tenants t where t.slug = p_slug
+$$;
+
+-- Every tenant, for operators' commands that go over all of them.
+create or replace function public.list_tenants()
+returns table (id uuid, slug text, status text, strict_audit boolean, created_at timestamptz)
+language sql stable strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select t.id, t.slug, t.status, t.strict_audit, t.created_at from public.tenants t order by t.slug
 $$;
 
 -- Full text over the current tenant's items. @@ is not leakproof, so under row-level security the whole tenant
@@ -48,6 +62,11 @@ as $$
     where w.tenant_id = nullif(current_setting('app.current_tenant_id', true), '')::uuid
       and w.deleted_at is null
       and w.search @@ q
+      -- What the key is narrowed to, before the limit cuts.
+      and (coalesce(current_setting('app.allowed_instances', true), '') = ''
+           or w.instance_id = any (string_to_array(current_setting('app.allowed_instances', true), ',')::uuid[]))
+      and (coalesce(current_setting('app.allowed_projects', true), '') = ''
+           or w.project_key = any (string_to_array(current_setting('app.allowed_projects', true), chr(31))))
     order by pg_catalog.ts_rank(w.search, q) desc, w.updated_at desc, w.id
     limit least(greatest(p_limit, 0), 1000)
 $$;
@@ -85,16 +104,17 @@ $$;
 
 alter function public.find_api_key(text) owner to patchbay_lookup;
 alter function public.find_tenant(text) owner to patchbay_lookup;
+alter function public.list_tenants() owner to patchbay_lookup;
 alter function public.search_work_item_ids(text, integer) owner to patchbay_lookup;
 alter function public.enqueue_job(text, json, text, timestamptz, integer, text, integer) owner to patchbay_queue;
 alter function public.remove_job(text) owner to patchbay_queue;
 
 revoke all on function
-    public.find_api_key(text), public.find_tenant(text), public.search_work_item_ids(text, integer),
+    public.find_api_key(text), public.find_tenant(text), public.list_tenants(), public.search_work_item_ids(text, integer),
     public.enqueue_job(text, json, text, timestamptz, integer, text, integer), public.remove_job(text)
     from public;
 grant execute on function
-    public.find_api_key(text), public.find_tenant(text), public.search_work_item_ids(text, integer),
+    public.find_api_key(text), public.find_tenant(text), public.list_tenants(), public.search_work_item_ids(text, integer),
     public.enqueue_job(text, json, text, timestamptz, integer, text, integer), public.remove_job(text)
     to patchbay_app;
 grant execute on function public.search_work_item_ids(text, integer) to patchbay_reader;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use application::Ctx;
 use application::ports::{StoreError, TemplateCatalog};
 use domain::template::{Argument, Column, ParamType, Template};
-use domain::{Principal, RequestId, Scope, Scopes, TenantId};
+use domain::{RequestId, TenantId};
 use sqlx::postgres::PgTypeInfo;
 use sqlx::{Column as _, Executor, PgConnection, Postgres, Row, SqlSafeStr, Statement, Type, TypeInfo};
 use uuid::Uuid;
@@ -78,7 +78,7 @@ impl TemplateCatalog for PgTemplates {
 
 /// Completes the template with what the database says of it.
 async fn prove(db: &Db, mut template: Template) -> Result<Template, RefusedTemplate> {
-    let nobody = nobody().map_err(RefusedTemplate::Store)?;
+    let nobody = nobody();
     let mut connection = db.template_connection(true).await.map_err(RefusedTemplate::Store)?;
     let result = match connection.begin(&nobody, template.timeout_ms).await {
         Ok(mut tx) => ask(&mut tx, &nobody, &template).await,
@@ -184,11 +184,6 @@ fn sample(kind: &ParamType) -> Argument {
 }
 
 /// A tenant that does not exist: proving shows nobody's rows.
-fn nobody() -> Result<Ctx, StoreError> {
-    Ok(Ctx {
-        tenant: TenantId::new(Uuid::nil()),
-        principal: Principal::System("templates"),
-        scopes: Scopes::new([Scope::McpSql]).map_err(|error| StoreError::Internal(error.into()))?,
-        request_id: RequestId::new(Uuid::nil()),
-    })
+fn nobody() -> Ctx {
+    Ctx::system(TenantId::new(Uuid::nil()), "templates", RequestId::new(Uuid::nil()))
 }
