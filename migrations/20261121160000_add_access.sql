@@ -112,12 +112,14 @@ create table sign_in_states (
 create index sign_in_states_expires on sign_in_states (expires_at);
 grant select, insert, delete on sign_in_states to patchbay_app;
 
--- The last record of each tenant's chain; locked by whoever adds to it.
+-- The last record of each tenant's chain; locked by whoever adds to it. The seal is a keyed hash of the rest, so that
+-- cutting off the end of the log and naming an earlier record here shows.
 create table audit_heads (
     tenant_id uuid not null primary key references tenants (id) on delete cascade,
     seq bigint not null,
-    hash bytea not null check (length(hash) = 32)
-);
+    hash bytea not null check (length(hash) = 32),
+    seal bytea not null check (length(seal) = 32)
+) with (fillfactor = 50);
 create table audit_log (
     tenant_id uuid not null references tenants (id) on delete cascade,
     seq bigint not null,
@@ -129,7 +131,8 @@ create table audit_log (
     client text,
     address text,
     request_id uuid not null,
-    action text not null,
+    -- In byte order, so that an index serves all actions that begin with `instance.`
+    action text collate "C" not null,
     target_kind text,
     target_id text,
     outcome text not null check (outcome in ('ok', 'denied', 'failed')),
@@ -140,7 +143,9 @@ create table audit_log (
     primary key (tenant_id, seq)
 );
 create index audit_log_at on audit_log (tenant_id, at desc, seq desc);
-create index audit_log_action on audit_log (tenant_id, action, seq desc);
+-- Reads are nearly all of the log, and nobody looks for them by name.
+create index audit_log_changes on audit_log (tenant_id, action, seq desc)
+    where action <> 'tool.call' and action <> 'template.run';
 create index audit_log_principal on audit_log (tenant_id, principal_id, seq desc);
 
 -- A request with an Idempotency-Key. Committed with its answer in the transaction of its effect.
@@ -179,13 +184,15 @@ create table write_intents (
     attempts integer not null default 0,
     owner uuid not null,
     lease_until timestamptz not null,
+    -- When the last attempt was over, at the latest: how long the tracker has had since then says what absence proves.
+    attempt_over_at timestamptz not null default now(),
     outcome bytea,
     created_at timestamptz not null default now(),
-    updated_at timestamptz not null default now(),
     primary key (tenant_id, id),
     unique (tenant_id, principal, operation, key),
     foreign key (tenant_id, instance_id) references source_instances (tenant_id, id) on delete cascade
 );
+create index write_intents_created on write_intents (tenant_id, created_at);
 
 -- Proof that a tenant was deleted; of the installation, as the tenant is no more.
 create table tenant_deletions (
@@ -228,12 +235,15 @@ revoke delete on audit_heads from patchbay_app;
 do $$
 declare
     name text;
-    instance text := '(select coalesce(current_setting(''app.allowed_instances'', true), '''') = '''')'
-        ' or %s = any (string_to_array(current_setting(''app.allowed_instances'', true), '','')::uuid[])';
-    project text := '(select coalesce(current_setting(''app.allowed_projects'', true), '''') = '''')'
-        ' or %s = any (string_to_array(current_setting(''app.allowed_projects'', true), chr(31)))';
-    -- Of things that hang on an item or a project: visible when that is. The inner look is under its policies, too.
-    hanging text := '(select coalesce(current_setting(''app.allowed_projects'', true), '''') = '''') or exists (%s)';
+    every_instance text := '(select coalesce(current_setting(''app.allowed_instances'', true), '''') = '''')';
+    every_project text := '(select coalesce(current_setting(''app.allowed_projects'', true), '''') = '''')';
+    -- Sub-selects here, too: a list is read once for a statement.
+    instance text := every_instance || ' or %s = any'
+        ' ((select string_to_array(current_setting(''app.allowed_instances'', true), '','')::uuid[])::uuid[])';
+    project text := every_project || ' or %s = any'
+        ' ((select string_to_array(current_setting(''app.allowed_projects'', true), chr(31)))::text[])';
+    -- Of things that hang on an item, a project or a run: visible when that is. The inner look is under its policies, too.
+    hanging text := '%s or exists (%s)';
 begin
     foreach name in array array[
         'projects', 'source_users', 'labels', 'milestones', 'work_items', 'raw_objects', 'work_item_details_pending',
@@ -254,20 +264,33 @@ begin
     foreach name in array array[
         'comments', 'work_item_transitions', 'work_item_changes', 'links', 'pull_requests', 'reviews'
     ] loop
-        execute format('create policy project_grant on %I as restrictive using (%s)', name, format(hanging, format(
-            'select from work_items w where w.tenant_id = %1$I.tenant_id and w.instance_id = %1$I.instance_id'
-            ' and w.ref_key = %1$I.item_ref_key', name)));
+        execute format('create policy project_grant on %I as restrictive using (%s)', name,
+            format(hanging, every_project, format(
+                'select from work_items w where w.tenant_id = %1$I.tenant_id and w.instance_id = %1$I.instance_id'
+                ' and w.ref_key = %1$I.item_ref_key', name)));
     end loop;
-    foreach name in array array['labels', 'milestones'] loop
-        execute format('create policy project_grant on %I as restrictive using (%s)', name, format(hanging, format(
-            'select from projects p where p.tenant_id = %1$I.tenant_id and p.instance_id = %1$I.instance_id'
-            ' and p.source_id = %1$I.project_source_id', name)));
+    execute format('create policy project_grant on work_item_details_pending as restrictive using (%s)',
+        format(hanging, every_project,
+            'select from work_items w where w.tenant_id = work_item_details_pending.tenant_id'
+            ' and w.id = work_item_details_pending.work_item_id'));
+    foreach name in array array['labels', 'milestones', 'sync_streams'] loop
+        execute format('create policy project_grant on %I as restrictive using (%s)', name,
+            format(hanging, every_project, format(
+                'select from projects p where p.tenant_id = %1$I.tenant_id and p.instance_id = %1$I.instance_id'
+                ' and p.source_id = %1$I.project_source_id', name)));
+    end loop;
+    -- Which project they are of is not known; the raw texts may be of any, and people work on many.
+    foreach name in array array['raw_objects', 'sync_dead_letters', 'source_users'] loop
+        execute format('create policy project_grant on %I as restrictive using (%s)', name, every_project);
     end loop;
     -- Labels of an item know no instance, so they hang on both.
-    execute 'create policy project_grant on work_item_labels as restrictive using ('
-        '(select coalesce(current_setting(''app.allowed_projects'', true), '''') = '''''
-        ' and coalesce(current_setting(''app.allowed_instances'', true), '''') = '''')'
-        ' or exists (select from work_items w where w.tenant_id = work_item_labels.tenant_id'
-        ' and w.id = work_item_labels.work_item_id))';
+    execute format('create policy project_grant on work_item_labels as restrictive using (%s)',
+        format(hanging, '(select coalesce(current_setting(''app.allowed_projects'', true), '''') = '''''
+            ' and coalesce(current_setting(''app.allowed_instances'', true), '''') = '''')',
+            'select from work_items w where w.tenant_id = work_item_labels.tenant_id'
+            ' and w.id = work_item_labels.work_item_id'));
+    execute format('create policy instance_grant on sync_run_events as restrictive using (%s)',
+        format(hanging, every_instance,
+            'select from sync_runs r where r.tenant_id = sync_run_events.tenant_id and r.id = sync_run_events.run_id'));
 end
 $$;

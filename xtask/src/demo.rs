@@ -31,7 +31,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
 
     let (profile, directory) = if args.release { ("release", "release") } else { ("dev", "debug") };
     eprintln!("== building patchbay (profile {profile}); the first time takes minutes");
-    let arguments = ["build", "--profile", profile, "-p", "patchbay", "--bin", "patchbay"];
+    // The features of the workspace's tests (`--examples` adds those of the dependencies that only tests have), so that
+    // what the demo has compiled serves `cargo xtask test`, and the other way round.
+    let arguments = ["build", "--profile", profile, "--workspace", "--bin", "patchbay", "--examples"];
     let status = workspace.cargo(&arguments).status().context("cannot run cargo")?;
     if !status.success() {
         bail!("patchbay could not be built");

@@ -51,6 +51,39 @@ impl Args {
     }
 }
 
+/// Binaries and tests in one selection, the one that the tests are run with: features of dependencies are decided for
+/// all selected packages together, so another selection would compile much of the world once more.
+const BUILD: [&str; 4] = ["build", "--workspace", "--bins", "--tests"];
+
+/// Whose tests to run. What is compiled is the whole workspace each time, unless packages are named.
+enum Selection<'a> {
+    AllBut(&'a str),
+    AllOf(&'a str),
+    Packages(&'a [String]),
+}
+
+impl Selection<'_> {
+    fn of_nextest(&self) -> Vec<String> {
+        let filtered = |filter: String| vec!["--workspace".to_owned(), "-E".to_owned(), filter];
+        match self {
+            Self::AllBut(package) => filtered(format!("not package({package})")),
+            Self::AllOf(package) => filtered(format!("package({package})")),
+            Self::Packages(_) => self.of_cargo(),
+        }
+    }
+
+    /// `cargo test` has no filter by package, so this one does compile some crates again.
+    fn of_cargo(&self) -> Vec<String> {
+        match self {
+            Self::AllBut(package) => ["--workspace", "--exclude", package].map(str::to_owned).to_vec(),
+            Self::AllOf(package) => ["--package", package].map(str::to_owned).to_vec(),
+            Self::Packages(names) => {
+                names.iter().flat_map(|name| ["--package".to_owned(), name.clone()]).collect()
+            }
+        }
+    }
+}
+
 /// In the order they run: quick ones first, and the tests last, so that their summary ends the output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Step {
@@ -60,7 +93,7 @@ enum Step {
     Deny,
     /// Lints, with warnings denied
     Clippy,
-    /// All binaries
+    /// All binaries and tests
     Build,
     /// Examples in the documentation
     Doc,
@@ -118,16 +151,13 @@ impl Run<'_> {
             Step::Fmt => self.cargo(&["fmt", "--all", "--check"]),
             Step::Deny => self.deny(),
             Step::Clippy => self.cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
-            Step::Build => self.cargo(&["build", "--workspace", "--bins"]),
+            Step::Build => self.cargo(&BUILD),
             Step::Doc => self.cargo(&["test", "--quiet", "--workspace", "--doc"]),
-            Step::Unit if self.args.package.is_empty() => self.tests(&["--workspace", "--exclude", E2E]),
-            Step::Unit => {
-                let packages = self.args.package.iter().flat_map(|name| ["--package", name]);
-                self.tests(&packages.collect::<Vec<_>>())
-            }
+            Step::Unit if self.args.package.is_empty() => self.tests(&Selection::AllBut(E2E)),
+            Step::Unit => self.tests(&Selection::Packages(&self.args.package)),
             Step::E2e => {
-                self.cargo(&["build", "--workspace", "--bins"])?;
-                self.tests(&["--package", E2E])
+                self.cargo(&BUILD)?;
+                self.tests(&Selection::AllOf(E2E))
             }
         }
     }
@@ -152,27 +182,31 @@ impl Run<'_> {
         self.interrupt.run(command.args(["bans", "licenses", "sources"]))
     }
 
-    /// Runs tests of the packages chosen by `selection`, each told where the servers are.
-    fn tests(&self, selection: &[&str]) -> Result<()> {
+    /// Runs the selected tests, each told where the servers are.
+    fn tests(&self, selection: &Selection<'_>) -> Result<()> {
         let services = self.services.as_ref().context("the services are started before tests")?;
         let mut command = match cargo_tools::nextest(self.workspace) {
             Ok(program) => {
                 let mut command = self.workspace.command(program);
-                command.args(["nextest", "run", "--no-fail-fast"]);
+                command.args(["nextest", "run", "--no-fail-fast"]).args(selection.of_nextest());
                 command
             }
             Err(error) => {
                 println!("using `cargo test`, as cargo-nextest is missing: {error:#}");
-                self.workspace.cargo(&["test", "--no-fail-fast", "--lib", "--bins", "--tests", "--examples"])
+                let mut command = self.workspace.cargo(&["test", "--no-fail-fast"]);
+                command.args(["--lib", "--bins", "--tests", "--examples"]).args(selection.of_cargo());
+                command
             }
         };
-        self.interrupt.run(self.tell(&mut command, services).args(selection).args(&self.args.rest))
+        self.interrupt.run(self.tell(&mut command, services).args(&self.args.rest))
     }
 
     fn tell<'c>(&self, command: &'c mut Command, services: &Services) -> &'c mut Command {
         command
             .env("PATCHBAY_TEST_DATABASE_URL", services.database_url())
             .env("PATCHBAY_TEST_REDIS_URL", services.redis_url())
+            // Tests that stop and pause the servers start their own.
+            .env("PATCHBAY_TEST_REDIS_SERVER", &services.redis_program)
             .env("PATCHBAY_TEST_NODE", &services.node)
             .env("PATCHBAY_TEST_MCP_CLIENT_DIR", &services.mcp_client)
             .env("PATCHBAY_TEST_BIN", self.workspace.binary("debug", "patchbay"))

@@ -1,25 +1,16 @@
-//! Tenants, keys, and who a caller is.
+//! Tenants, and who a caller is.
 
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use domain::api_key::{ApiKey, RANDOM_BYTES};
-use domain::{
-    Grant, KeyId, KeyKind, Principal, RequestId, Scope, Scopes, Slug, Tenant, TenantId, TenantStatus,
-};
-use secrecy::SecretString;
+use domain::api_key::ApiKey;
+use domain::{KeyKind, Principal, RequestId, Slug, Tenant, TenantId, TenantStatus};
 
-use crate::ports::{AccessStore, Clock, Ids, KnownKey, MacPurpose, NewKey, StoreError, Vault};
+use crate::ports::{AccessStore, Clock, Ids, KeyOwner, MacPurpose, StoreError, Vault};
 use crate::{Ctx, Error};
 
-/// A key just made. The only moment its text can be shown.
-#[derive(Debug)]
-pub struct CreatedKey {
-    /// Its id.
-    pub id: KeyId,
-    /// The key itself.
-    pub key: SecretString,
-}
+/// What a caller of a suspended tenant is told, once it is certain that it is one.
+pub const SUSPENDED: &str = "the tenant is suspended; ask the operator of this installation";
 
 /// Who a caller is.
 #[derive(Debug, Clone)]
@@ -28,28 +19,36 @@ pub struct Caller {
     pub ctx: Ctx,
     /// The tenant's short name.
     pub tenant_slug: Slug,
+    /// The key that was presented, when it was one.
+    pub key: Option<PresentedKey>,
 }
 
-/// Use cases around tenants and keys.
+/// What a caller may know about the key it presented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PresentedKey {
+    /// What it is meant for.
+    pub kind: KeyKind,
+    /// When it ends.
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
+/// Use cases around tenants and callers.
 pub struct AccessService {
     store: Arc<dyn AccessStore>,
     vault: Arc<dyn Vault>,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
-    /// The `<env>` part of new keys.
-    key_env: String,
 }
 
 impl AccessService {
-    /// Puts the service together. `key_env` is a short lower-case word that new keys carry, such as `live`.
+    /// Puts the service together.
     pub fn new(
         store: Arc<dyn AccessStore>,
         vault: Arc<dyn Vault>,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
-        key_env: impl Into<String>,
     ) -> Self {
-        Self { store, vault, clock, ids, key_env: key_env.into() }
+        Self { store, vault, clock, ids }
     }
 
     /// Creates a tenant. For operators: no request can.
@@ -82,39 +81,8 @@ impl AccessService {
         Ctx::system(tenant, "operator", RequestId::new(self.ids.uuid()))
     }
 
-    /// Makes a key. A principal can only hand out scopes it holds itself.
-    pub async fn create_key(
-        &self,
-        ctx: &Ctx,
-        name: &str,
-        kind: KeyKind,
-        scopes: Scopes,
-        expires_at: Option<DateTime<Utc>>,
-    ) -> Result<CreatedKey, Error> {
-        ctx.require(Scope::KeysWrite)?;
-        domain::instance::check_name(name)?;
-        if let Some(needed) = scopes.iter().find(|&scope| !ctx.scopes.allow(scope)) {
-            return Err(Error::Forbidden { needed });
-        }
-        let mut random = [0u8; RANDOM_BYTES];
-        self.ids.fill(&mut random);
-        let key = ApiKey::generate(&self.key_env, &random);
-        let id = KeyId::new(self.ids.uuid());
-        let new = NewKey {
-            id,
-            public_id: key.public_id().to_owned(),
-            mac: self.vault.mac(MacPurpose::ApiKey, key.secret()),
-            name: name.trim().to_owned(),
-            kind,
-            scopes,
-            grant: Grant::default(),
-            expires_at,
-        };
-        self.store.insert_key(ctx, &new).await?;
-        Ok(CreatedKey { id, key: key.reveal() })
-    }
-
-    /// Finds out who presents `token`. All ways of being wrong look alike but for the malformed, which needs no lookup.
+    /// Finds out who presents `token`. All ways of being wrong look alike but for the malformed, which needs no lookup;
+    /// what is said about the tenant or the owner is said to a holder of the key only.
     pub async fn authenticate(&self, token: &str, request_id: RequestId) -> Result<Caller, Error> {
         const UNKNOWN: &str = "the API key is unknown, expired or revoked";
         let presented =
@@ -124,14 +92,32 @@ impl AccessService {
         let Some(known) = known.filter(|known| same(&known.mac, &mac)) else {
             return Err(Error::Unauthenticated(UNKNOWN));
         };
-        if known.expires_at.is_some_and(|expires| expires <= self.clock.now()) {
+        let now = self.clock.now();
+        if known.expires_at.is_some_and(|expires| expires <= now) {
             return Err(Error::Unauthenticated(UNKNOWN));
         }
-        let KnownKey { tenant, id, name, scopes, grant, .. } = known;
-        let mut ctx = Ctx::new(tenant.id, Principal::Key { id, name }, scopes, request_id);
-        ctx.grant = grant;
-        ctx.strict_audit = tenant.strict_audit;
-        Ok(Caller { ctx, tenant_slug: tenant.slug })
+        match known.tenant.status {
+            TenantStatus::Active => {}
+            TenantStatus::Suspended => return Err(Error::Unauthenticated(SUSPENDED)),
+            TenantStatus::Deleting => return Err(Error::Unauthenticated(UNKNOWN)),
+        }
+        let scopes = match known.owner {
+            None => known.scopes,
+            Some(KeyOwner { role: None, .. }) => return Err(Error::Unauthenticated(UNKNOWN)),
+            // A role may have shrunk since the key was made.
+            Some(KeyOwner { role: Some(role), .. }) => {
+                known.scopes.both(&role.scopes()).ok_or(Error::Unauthenticated(
+                    "the role of the key's owner no longer allows anything that the key is for",
+                ))?
+            }
+        };
+        self.store.note_use(known.tenant.id, known.id, now);
+        let mut ctx =
+            Ctx::new(known.tenant.id, Principal::Key { id: known.id, name: known.name }, scopes, request_id);
+        ctx.grant = known.grant;
+        ctx.strict_audit = known.tenant.strict_audit;
+        let key = Some(PresentedKey { kind: known.kind, expires_at: known.expires_at });
+        Ok(Caller { ctx, tenant_slug: known.tenant.slug, key })
     }
 }
 

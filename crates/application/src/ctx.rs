@@ -4,7 +4,7 @@ use std::any::Any;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use domain::{Grant, Principal, RequestId, Scope, Scopes, TenantId};
+use domain::{Grant, Principal, RequestId, Scope, Scopes, TenantId, Toolset};
 
 use crate::Error;
 
@@ -45,6 +45,10 @@ pub struct Origin {
 pub trait UnitOfWork: Any + Send + Sync + std::fmt::Debug {
     /// For the store to recognise its own.
     fn as_any(&self) -> &dyn Any;
+
+    /// Undoes everything written in it, now or as soon as nobody is at it any more. Nothing can be written or
+    /// committed through it afterwards. Does nothing when it has ended already.
+    fn abandon(&self);
 }
 
 impl Ctx {
@@ -67,8 +71,24 @@ impl Ctx {
         Self::new(tenant, Principal::System(part), domain::Role::Owner.scopes(), request_id)
     }
 
+    /// The same caller outside the request's unit of work: for what must stay stored when the request is undone, and
+    /// for what outlives the request.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self { unit: None, ..self.clone() }
+    }
+
     /// [`Error::Forbidden`] when the principal lacks the scope.
     pub fn require(&self, scope: Scope) -> Result<(), Error> {
         if self.scopes.allow(scope) { Ok(()) } else { Err(Error::Forbidden { needed: scope }) }
+    }
+
+    /// [`Error::Exceeds`] when the principal is narrowed to other sets of tools.
+    pub fn require_toolset(&self, toolset: Toolset) -> Result<(), Error> {
+        if self.grant.toolsets.allows(&toolset) {
+            Ok(())
+        } else {
+            Err(Error::Exceeds { what: "the key is narrowed to other sets of tools" })
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use domain::{Invalid, RunId, Scope};
 
 use crate::ports::{LimitState, SourceError, StoreError};
+use crate::sign_in::SignInError;
 
 /// Why a use case did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,15 @@ pub enum Error {
         /// The scope that would do.
         needed: Scope,
     },
+    /// It goes beyond what the principal holds itself: an instance outside its key, a role above its own.
+    #[error("this goes beyond the caller's own rights: {what}")]
+    Exceeds {
+        /// What goes beyond, as a sentence: "the key is narrowed to certain instances".
+        what: &'static str,
+    },
+    /// A person cannot be signed in.
+    #[error("not signed in")]
+    SignIn(#[source] SignInError),
     /// The input breaks rules.
     #[error("invalid input: {0}")]
     Invalid(#[from] Invalid),
@@ -95,8 +105,10 @@ impl Error {
             | Self::Closed { .. }
             | Self::IdempotencyInFlight { .. } => true,
             Self::Source(error) => error.kind.is_transient(),
+            Self::SignIn(error) => matches!(error, SignInError::Unavailable(_)),
             Self::Unauthenticated(_)
             | Self::Forbidden { .. }
+            | Self::Exceeds { .. }
             | Self::Invalid(_)
             | Self::NotFound { .. }
             | Self::Conflict { .. }

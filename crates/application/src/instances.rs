@@ -8,9 +8,10 @@ use domain::{
     instance,
 };
 
+use crate::limits::LimitService;
 use crate::ports::{
     Clock, Connection, ConnectionReport, Ids, InstanceStore, ListPage, Listing, SecretRef, SourceAdapter,
-    SourceError, SourceErrorKind, Sources, StoreError, SyncStore, Vault,
+    SourceError, SourceErrorKind, Sources, StoreError, SyncStore, UpstreamUse, Vault,
 };
 use crate::{Ctx, Error};
 
@@ -22,6 +23,7 @@ pub struct InstanceService {
     sources: Sources,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    limits: Arc<LimitService>,
 }
 
 impl InstanceService {
@@ -33,13 +35,18 @@ impl InstanceService {
         sources: Sources,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
+        limits: Arc<LimitService>,
     ) -> Self {
-        Self { store, sync, vault, sources, clock, ids }
+        Self { store, sync, vault, sources, clock, ids, limits }
     }
 
     /// Connects a source to the tenant.
     pub async fn create(&self, ctx: &Ctx, new: NewInstance) -> Result<Instance, Error> {
         ctx.require(Scope::InstancesWrite)?;
+        require_whole(ctx)?;
+        if ctx.grant.instances.as_list().is_some() {
+            return Err(Error::Exceeds { what: "the key is narrowed to certain instances" });
+        }
         let Some(adapter) = self.sources.get(&new.source) else {
             return Err(Invalid::not_one_of("/source", "is not a known source", self.sources.names()).into());
         };
@@ -81,13 +88,17 @@ impl InstanceService {
     /// Newest first.
     pub async fn list(&self, ctx: &Ctx, page: &ListPage) -> Result<Listing<Instance>, Error> {
         ctx.require(Scope::InstancesRead)?;
-        Ok(self.store.list(ctx, page).await?)
+        let mut listing = self.store.list(ctx, page).await?;
+        listing.items.iter_mut().for_each(|instance| hide_projects(ctx, instance));
+        Ok(listing)
     }
 
     /// One instance.
     pub async fn get(&self, ctx: &Ctx, id: InstanceId) -> Result<Instance, Error> {
         ctx.require(Scope::InstancesRead)?;
-        self.find(ctx, id).await
+        let mut instance = self.find(ctx, id).await?;
+        hide_projects(ctx, &mut instance);
+        Ok(instance)
     }
 
     /// Changes an instance.
@@ -96,6 +107,7 @@ impl InstanceService {
     /// secret sent to a host of their own.
     pub async fn update(&self, ctx: &Ctx, id: InstanceId, patch: InstancePatch) -> Result<Instance, Error> {
         ctx.require(Scope::InstancesWrite)?;
+        require_whole(ctx)?;
         let mut instance = self.find(ctx, id).await?;
         let adapter = self.adapter(&instance)?;
         if let Some(name) = patch.name {
@@ -140,17 +152,23 @@ impl InstanceService {
     /// Disconnects an instance and removes everything synced through it.
     pub async fn delete(&self, ctx: &Ctx, id: InstanceId) -> Result<(), Error> {
         ctx.require(Scope::InstancesWrite)?;
+        require_whole(ctx)?;
         if self.store.delete(ctx, id).await? { Ok(()) } else { Err(unknown(id)) }
     }
 
     /// Signs in to the tracker and reports what works. Not done while the tracker has asked to wait.
     pub async fn test(&self, ctx: &Ctx, id: InstanceId) -> Result<ConnectionReport, Error> {
         ctx.require(Scope::InstancesWrite)?;
+        require_whole(ctx)?;
         let instance = self.find(ctx, id).await?;
         self.refuse_while_limited(ctx, id).await?;
         let adapter = self.adapter(&instance)?;
         let connection = self.connect(ctx, &instance).await?;
-        Ok(adapter.test_connection(&connection).await?)
+        let budget = self.limits.budget(&adapter.capabilities());
+        self.limits.count_upstream(id, budget, UpstreamUse::Person).await?;
+        let tested = adapter.test_connection(&connection).await;
+        self.limits.debit_upstream(id, budget, connection.requests()).await;
+        Ok(tested?)
     }
 
     async fn refuse_while_limited(&self, ctx: &Ctx, id: InstanceId) -> Result<(), Error> {
@@ -197,6 +215,21 @@ impl InstanceService {
         credential: &Credential,
     ) -> Result<crate::ports::Sealed, Error> {
         Ok(self.vault.seal(ctx, SecretRef::InstanceCredential(id), &credential.to_plaintext()).await?)
+    }
+}
+
+/// An instance holds more projects than the key may see, so who is narrowed to projects changes none.
+fn require_whole(ctx: &Ctx) -> Result<(), Error> {
+    match ctx.grant.projects_read.as_list() {
+        None => Ok(()),
+        Some(_) => Err(Error::Exceeds { what: "the key is narrowed to certain projects of an instance" }),
+    }
+}
+
+/// Settings name the projects that are synced.
+fn hide_projects(ctx: &Ctx, instance: &mut Instance) {
+    if ctx.grant.projects_read.as_list().is_some() {
+        instance.settings = serde_json::json!({});
     }
 }
 

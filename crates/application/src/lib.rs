@@ -1,13 +1,24 @@
 //! The use cases of Patchbay and the ports they need. Knows no HTTP and no SQL.
 
 pub mod access;
+pub mod audit;
 pub mod ctx;
 pub mod error;
+pub mod idempotency;
 pub mod instances;
+pub mod jobs;
+pub mod keys;
+pub mod limits;
+pub mod members;
 pub mod ports;
+pub mod sign_in;
 pub mod sync;
 pub mod templates;
+pub mod tenants;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod work_items;
+pub mod writes;
 
 use std::sync::Arc;
 
@@ -17,8 +28,14 @@ pub use error::Error;
 /// Everything the product can do.
 #[derive(Clone)]
 pub struct Services {
-    /// Tenants, keys, and who a caller is.
+    /// Tenants, and who a caller is.
     pub access: Arc<access::AccessService>,
+    /// API keys.
+    pub keys: Arc<keys::KeyService>,
+    /// People of a tenant and invitations.
+    pub members: Arc<members::MemberService>,
+    /// People who sign in, and access tokens.
+    pub sign_in: Arc<sign_in::SignInService>,
     /// Connections to trackers.
     pub instances: Arc<instances::InstanceService>,
     /// Backfills, syncs and freshness.
@@ -27,6 +44,14 @@ pub struct Services {
     pub work_items: Arc<work_items::WorkItemService>,
     /// Whitelisted SQL.
     pub templates: Arc<templates::TemplateService>,
+    /// The life of tenants: suspending, export, deletion.
+    pub tenants: Arc<tenants::TenantService>,
+    /// How often whoever may do what.
+    pub limits: Arc<limits::LimitService>,
+    /// What was done, by whom and when.
+    pub audit: Arc<audit::AuditService>,
+    /// Requests that have one effect, however often they are sent.
+    pub idempotency: Arc<idempotency::IdempotencyService>,
     /// Whether the process is fit to serve.
     pub health: Arc<dyn ports::Health>,
 }

@@ -4,22 +4,35 @@ mod access;
 mod audit;
 mod clock;
 mod idempotency;
+mod identity;
 mod instances;
 mod jobs;
+mod keys;
 mod limiter;
+mod members;
 mod source;
 mod sync;
 mod templates;
+mod tenants;
 mod vault;
 mod work_items;
+mod writes;
 
-pub use access::{AccessStore, KnownKey, NewKey};
+pub use access::{AccessStore, KeyOwner, KnownKey};
 pub use audit::{AuditFilter, AuditLog, AuditVerdict};
 pub use clock::{Clock, Ids};
 pub use idempotency::{Claimed, IdempotencyKey, IdempotencyStore, StoredAnswer};
+pub use identity::{
+    BegunSignIn, IdentityError, IdentityProvider, KnownSession, NewSession, ReturnedSignIn, SessionStore,
+    SignInState, TokenError, TokenVerifier, VerifiedToken,
+};
 pub use instances::InstanceStore;
 pub use jobs::{Job, JobHandler, JobOutcome, JobQueue, QueueStats};
-pub use limiter::{Decision, LimitKey, LimitState, RateLimiter, ToolClass, UpstreamUse};
+pub use keys::{Key, KeyStore, NewKey, Rotation};
+pub use limiter::{Decision, Limit, LimitKey, LimitState, RateLimiter, ToolClass, UPSTREAM, UpstreamUse};
+pub use members::{
+    Identity, Invitation, KnownUser, Member, MemberChange, MemberStore, Membership, NewInvitation,
+};
 pub use source::{
     Capabilities, Connection, ConnectionReport, Page, PageRequest, PendingItem, ProjectRef, SourceAdapter,
     SourceError, SourceErrorKind, Sources, StreamScope, StreamSpec,
@@ -29,8 +42,10 @@ pub use sync::{
     StoredCounts, StreamCommit, StreamState, SyncStore,
 };
 pub use templates::{RowSet, TemplateCatalog, TemplateRunner};
+pub use tenants::{Deletion, ExportLine, TenantStore, TenantTable};
 pub use vault::{MacPurpose, Sealed, SecretRef, Vault};
 pub use work_items::WorkItemStore;
+pub use writes::{ClaimedWrite, HeldWrite, Look, Outcome, TrackerWrite, Write, WriteIntentStore};
 
 use async_trait::async_trait;
 
@@ -98,4 +113,10 @@ pub struct HealthCheck {
 pub trait Health: Send + Sync {
     /// All checks; answers within two seconds.
     async fn check(&self) -> Vec<HealthCheck>;
+
+    /// Comes back when what every request needs has been silent for so long that waiting for it is no use; at once while
+    /// that lasts. Never, as long as it answers.
+    async fn outage(&self) {
+        std::future::pending().await
+    }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use domain::Scope;
 use domain::template::Template;
+use domain::{Scope, Toolset};
 use serde_json::{Map, Value};
 
 use crate::ports::{Freshness, RowSet, StoredCounts, SyncStore, TemplateCatalog, TemplateRunner};
@@ -38,15 +38,22 @@ impl TemplateService {
     }
 
     /// The templates this caller may run, by name.
-    pub fn list(&self, ctx: &Ctx) -> Result<&[Arc<Template>], Error> {
-        ctx.require(Scope::McpSql)?;
-        Ok(self.catalog.list())
+    pub fn list(&self, ctx: &Ctx) -> Result<Vec<Arc<Template>>, Error> {
+        require_sql(ctx)?;
+        let mine = |template: &&Arc<Template>| ctx.grant.templates.allows(template.name.as_str());
+        Ok(self.catalog.list().iter().filter(mine).cloned().collect())
     }
 
     /// One template. The same answer whether it is unknown or not this caller's.
     pub fn get(&self, ctx: &Ctx, name: &str) -> Result<Arc<Template>, Error> {
-        ctx.require(Scope::McpSql)?;
-        self.catalog.find(name).cloned().ok_or_else(|| Error::not_found(format!("the template `{name}`")))
+        require_sql(ctx)?;
+        let found = self.catalog.find(name).filter(|_| ctx.grant.templates.allows(name));
+        found.cloned().ok_or_else(|| Error::not_found(format!("the template `{name}`")))
+    }
+
+    /// Whether there is a template of that name, whoever asks. Decides nothing: for the record.
+    pub fn is_known(&self, name: &str) -> bool {
+        self.catalog.find(name).is_some()
     }
 
     /// Checks the arguments and runs the template for the caller's tenant.
@@ -65,9 +72,15 @@ impl TemplateService {
 
     /// How fresh each instance's data is, and how much there is of it.
     pub async fn freshness(&self, ctx: &Ctx) -> Result<Vec<(Freshness, StoredCounts)>, Error> {
-        ctx.require(Scope::McpSql)?;
+        require_sql(ctx)?;
         Ok(self.sync.freshness(ctx, None).await?)
     }
+}
+
+/// The scope, and the set of tools that all templates belong to.
+fn require_sql(ctx: &Ctx) -> Result<(), Error> {
+    ctx.require(Scope::McpSql)?;
+    ctx.require_toolset(Toolset::Sql)
 }
 
 impl std::fmt::Debug for TemplateService {

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use uuid::Uuid;
+
+use crate::Invalid;
 
 /// What was done. The text form is stored and served, and stays: `instance.create`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -52,6 +55,14 @@ pub enum AuditOutcome {
 }
 
 impl AuditOutcome {
+    /// All outcomes.
+    pub const ALL: [Self; 3] = [Self::Ok, Self::Denied, Self::Failed];
+
+    /// Reads a stored or served name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.as_str() == text)
+    }
+
     /// The stored and served name.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -103,12 +114,72 @@ impl AuditEntry {
         self
     }
 
+    /// Adds the digest of its arguments.
+    #[must_use]
+    pub fn asked(mut self, arguments_digest: [u8; 32]) -> Self {
+        self.arguments_digest = Some(arguments_digest);
+        self
+    }
+
     /// Says how it ended.
     #[must_use]
     pub fn ended(mut self, outcome: AuditOutcome) -> Self {
         self.outcome = outcome;
         self
     }
+}
+
+/// The end of a tenant's chain: the last record's place and hash. Kept elsewhere, it shows later whether the log was
+/// rolled back. As text `<place>:<hash in hex>`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AuditHead {
+    /// The last record's place.
+    pub seq: i64,
+    /// Its hash.
+    pub hash: [u8; 32],
+}
+
+impl AuditHead {
+    /// The hash in hex.
+    pub fn hash_hex(&self) -> String {
+        hex(&self.hash)
+    }
+}
+
+impl fmt::Display for AuditHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.seq, self.hash_hex())
+    }
+}
+
+impl FromStr for AuditHead {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let wrong = || {
+            Invalid::one("/head", "must be of the form <place>:<hash>, as `patchbay audit verify` prints it")
+        };
+        let (seq, hash) = text.trim().split_once(':').ok_or_else(wrong)?;
+        let seq: i64 = seq.parse().ok().filter(|&seq| seq > 0).ok_or_else(wrong)?;
+        if hash.len() != 64 || !hash.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return Err(wrong());
+        }
+        let mut bytes = [0; 32];
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&hash[2 * i..2 * i + 2], 16).map_err(|_| wrong())?;
+        }
+        Ok(Self { seq, hash: bytes })
+    }
+}
+
+/// Bytes as lower-case hex.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(digit), 16).unwrap_or('0'));
+        }
+        text
+    })
 }
 
 /// A record of the log, as it is read back.
@@ -144,4 +215,21 @@ pub struct AuditRecord {
     pub details: serde_json::Map<String, serde_json::Value>,
     /// The chain up to and with this record.
     pub hash: [u8; 32],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_as_it_is_written() {
+        let head = AuditHead { seq: 12, hash: std::array::from_fn(|i| u8::try_from(i * 7).unwrap_or(255)) };
+        assert_eq!(head.to_string().parse::<AuditHead>().unwrap(), head);
+        let good = "1:".to_owned() + &"0f".repeat(32);
+        assert_eq!(good.parse::<AuditHead>().unwrap().hash, [15; 32]);
+        for bad in ["", "1", "1:", "0:00", ":00", "1:zz", "-1:00", &good[..65], &(good.clone() + "0"), "1:é"]
+        {
+            assert!(bad.parse::<AuditHead>().is_err(), "{bad} was accepted");
+        }
+    }
 }

@@ -19,7 +19,7 @@ pub mod tenant;
 pub mod work_item;
 
 pub use api_key::ApiKey;
-pub use audit::{AuditAction, AuditEntry, AuditOutcome, AuditRecord, AuditTarget};
+pub use audit::{AuditAction, AuditEntry, AuditHead, AuditOutcome, AuditRecord, AuditTarget};
 pub use credential::Credential;
 pub use grant::{Allowed, Grant, ProjectKey, Toolset};
 pub use ids::*;

@@ -19,9 +19,25 @@ pub struct Quota {
 }
 
 impl Quota {
+    /// So many in so many seconds. Zero counts as one.
+    pub const fn per(count: u32, seconds: u32, burst: u32) -> Self {
+        Self {
+            count: at_least_one(count),
+            window: Duration::from_secs(at_least_one(seconds).get() as u64),
+            burst: at_least_one(burst),
+        }
+    }
+
     /// The time one costs.
     pub fn interval(&self) -> Duration {
         self.window / self.count.get()
+    }
+}
+
+const fn at_least_one(n: u32) -> NonZeroU32 {
+    match NonZeroU32::new(n) {
+        Some(n) => n,
+        None => NonZeroU32::MIN,
     }
 }
 

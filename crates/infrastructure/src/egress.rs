@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 use ipnet::IpNet;
 use reqwest::{Client, ClientBuilder};
 use url::{Host, Url};
@@ -28,16 +28,28 @@ const USER_AGENT: &str = concat!("patchbay/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, Clone, Default)]
 pub struct EgressPolicy {
     allow: Arc<[IpNet]>,
+    of_operator: bool,
 }
 
 impl EgressPolicy {
     /// Allows public addresses over HTTPS, and any address inside `allow` over HTTPS and HTTP.
     pub fn new(allow: Vec<IpNet>) -> Self {
-        Self { allow: allow.into() }
+        Self { allow: allow.into(), of_operator: false }
+    }
+
+    /// For addresses that only the operator configures: private ones may be called too, over HTTPS, and this very
+    /// machine also over HTTP. Link-local addresses, where clouds keep their metadata, stay closed.
+    pub fn of_operator() -> Self {
+        Self { allow: Arc::default(), of_operator: true }
     }
 
     /// Whether a connection to this address may be made.
     pub fn allows(&self, address: IpAddr, encrypted: bool) -> bool {
+        if self.of_operator
+            && (address.to_canonical().is_loopback() || (encrypted && address::is_private(address)))
+        {
+            return true;
+        }
         // 127.0.0.0/8 in the list also means ::ffff:127.0.0.1.
         self.allow.iter().any(|net| net.contains(&address) || net.contains(&address.to_canonical()))
             || (encrypted && address::is_public(address))
@@ -65,7 +77,21 @@ impl EgressPolicy {
             Some(Host::Domain(name)) if !name.trim_matches('.').is_empty() => return Ok(()),
             _ => return Err(EgressError::blocked("the address names no host")),
         };
-        if self.allows(literal, encrypted) { Ok(()) } else { Err(EgressError::not_allowed(encrypted)) }
+        if self.allows(literal, encrypted) { Ok(()) } else { Err(self.not_allowed(encrypted)) }
+    }
+
+    fn not_allowed(&self, encrypted: bool) -> EgressError {
+        EgressError::blocked(match (self.of_operator, encrypted) {
+            (true, true) => "the address is link-local or reserved, where requests are not allowed to go",
+            (true, false) => "plain http is only allowed to this very machine; use https",
+            (false, true) => {
+                "the address is private or reserved, where requests are not allowed to go; an operator can allow it \
+                 with PATCHBAY_EGRESS_ALLOW"
+            }
+            (false, false) => {
+                "plain http is only allowed to addresses that an operator lists in PATCHBAY_EGRESS_ALLOW; use https"
+            }
+        })
     }
 }
 
@@ -98,17 +124,6 @@ pub enum EgressError {
 impl EgressError {
     fn blocked(message: impl Into<String>) -> Self {
         Self::Blocked(message.into())
-    }
-
-    fn not_allowed(encrypted: bool) -> Self {
-        Self::Blocked(if encrypted {
-            "the address is private or reserved, where requests are not allowed to go; an operator can allow it \
-             with PATCHBAY_EGRESS_ALLOW"
-                .into()
-        } else {
-            "plain http is only allowed to addresses that an operator lists in PATCHBAY_EGRESS_ALLOW; use https"
-                .to_owned()
-        })
     }
 }
 
@@ -161,11 +176,25 @@ impl EgressClient {
 
     /// Sends one GET and reads the whole answer.
     pub async fn get(&self, url: &Url, headers: HeaderMap) -> Result<Response, EgressError> {
+        self.send(Method::GET, url, headers, None).await
+    }
+
+    /// Sends one request, with a body or without, and reads the whole answer.
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Option<Bytes>,
+    ) -> Result<Response, EgressError> {
         self.policy.check_url(url)?;
         let encrypted = url.scheme() == "https";
         let client = if encrypted { self.encrypted.as_ref().map_err(Clone::clone)? } else { &self.plain };
-        let request = client.get(url.clone()).headers(headers);
-        let classify = |error: reqwest::Error| classify(&error, encrypted);
+        let mut request = client.request(method, url.clone()).headers(headers);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let classify = |error: reqwest::Error| classify(&error, encrypted, &self.policy);
         let mut response = request.send().await.map_err(classify)?;
         let status = response.status();
         let headers = std::mem::take(response.headers_mut());
@@ -193,9 +222,9 @@ fn base_builder() -> ClientBuilder {
         .timeout(DEADLINE)
 }
 
-fn classify(error: &reqwest::Error, encrypted: bool) -> EgressError {
+fn classify(error: &reqwest::Error, encrypted: bool, policy: &EgressPolicy) -> EgressError {
     if find::<NotAllowed>(error).is_some() {
-        return EgressError::not_allowed(encrypted);
+        return policy.not_allowed(encrypted);
     }
     if let Some(tls) = find::<rustls::Error>(error) {
         return EgressError::Tls(format!("the TLS connection failed ({tls})"));

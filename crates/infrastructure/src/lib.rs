@@ -2,6 +2,8 @@
 
 pub mod clock;
 pub mod egress;
+pub mod identity;
+pub mod limiter;
 pub mod postgres;
 pub mod sources;
 pub mod templates;

@@ -5,25 +5,42 @@ mod audit;
 mod bootstrap;
 mod db;
 mod freshness;
+mod idempotency;
 mod instances;
 mod jobs;
+mod key_uses;
+mod keys;
+mod logins;
+mod members;
+mod outage;
 mod runs;
 mod server;
+mod sessions;
 mod sync;
 mod templates;
+mod tenants;
+mod unit;
 mod work_items;
+mod write_intents;
 
 pub use access::PgAccess;
-pub use audit::AuditChain;
+pub use audit::{AuditChain, AuditQueueBounds, PgAuditLog, describe_metrics as describe_audit_metrics};
 pub use bootstrap::{
     BootstrapError, Finding, Migrated, RolePasswords, SchemaState, check_server, migrate, schema_state,
+    set_passwords,
 };
 pub(crate) use db::store_error;
 pub use db::{Db, DbUrls, PoolSizes};
+pub use idempotency::PgIdempotency;
+pub(crate) use idempotency::row_digest;
 pub use instances::PgInstances;
 pub use jobs::{GraphileQueue, QueueSettings};
+pub use members::PgMembers;
 pub use server::{create_database, reachable, unreachable};
+pub use sessions::PgSessions;
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 pub use sync::PgSync;
 pub use templates::{MAX_BYTES, PgTemplateRunner, PgTemplates, RefusedTemplate};
+pub use tenants::{EXPORTED_BYTES, PgTenants, WITHHELD};
 pub use work_items::PgWorkItems;
+pub use write_intents::PgWriteIntents;

@@ -1,10 +1,20 @@
 //! Secrets at rest. The master key wraps one data key per tenant; the data key encrypts fields with AES-256-GCM,
 //! bound to the tenant and the place they belong to.
 
+mod data_key_rotation;
 mod data_keys;
 mod deployment;
 mod envelope;
+mod key_wrapper;
 mod master_key;
+mod rotation;
+mod sealed_columns;
+mod shredding;
+mod status;
+mod transit;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use application::Ctx;
 use application::ports::{MacPurpose, Sealed, SecretRef, StoreError, Vault};
@@ -15,22 +25,28 @@ use secrecy::{ExposeSecret, SecretString};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+pub use self::data_key_rotation::DataKeysRotated;
 use self::data_keys::DataKeys;
 pub(crate) use self::deployment::create as create_deployment_secrets;
 use self::envelope::Header;
+pub use self::key_wrapper::MasterKeys;
 pub use self::master_key::{MasterKey, MasterKeyError};
+pub use self::rotation::{Rotated, TenantKeys};
+pub use self::status::{VaultStatus, WrappedBy};
+pub use self::transit::{TransitKey, TransitSettings, TransitToken};
 use crate::postgres::{AuditChain, Db};
 
 /// Why a secret could not be encrypted or decrypted, or the vault not opened.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultError {
-    /// The keys in the database were wrapped by another master key.
+    /// A key in the database was wrapped by another master key.
     #[error(
-        "the master key does not open this database's keys: it has the id {given}, they were made with {stored}; \
-         set PATCHBAY_MASTER_KEY to the key this installation was set up with"
+        "the master key does not open this database's keys: the given have the ids {given}, and one is wrapped by \
+         {stored}; set PATCHBAY_MASTER_KEY to the key this installation was set up with, or list that among \
+         PATCHBAY_MASTER_KEYS_ACCEPTED until `patchbay vault rotate` has ended"
     )]
     WrongMasterKey {
-        /// The id of the given key.
+        /// The ids of the given keys.
         given: String,
         /// The id of the key that is needed.
         stored: String,
@@ -46,36 +62,65 @@ pub enum VaultError {
     /// The schema lacks the installation's secrets.
     #[error("this database holds no keys yet: run `patchbay migrate`")]
     NotPrepared,
+    /// The key service does not answer, or not now; worth another try.
+    #[error("{0}")]
+    KeyServiceAway(String),
+    /// The key service refuses, or its settings are wrong.
+    #[error("{0}")]
+    KeyServiceRefused(String),
     /// The database failed.
     #[error("the keys could not be read")]
     Store(#[from] StoreError),
+    /// Several waited for the same key, and this is why none got it.
+    #[error(transparent)]
+    Shared(Arc<VaultError>),
+}
+
+impl VaultError {
+    /// Whether the same may succeed later without anybody changing anything.
+    fn is_transient(&self) -> bool {
+        match self {
+            Self::KeyServiceAway(_) | Self::Store(StoreError::Unavailable(_)) => true,
+            Self::Shared(error) => error.is_transient(),
+            Self::WrongMasterKey { .. }
+            | Self::Sealed(_)
+            | Self::NoDataKey
+            | Self::NotPrepared
+            | Self::KeyServiceRefused(_)
+            | Self::Store(_) => false,
+        }
+    }
 }
 
 impl From<VaultError> for StoreError {
     fn from(error: VaultError) -> Self {
         match error {
             VaultError::Store(error) => error,
-            VaultError::WrongMasterKey { .. }
-            | VaultError::Sealed(_)
-            | VaultError::NoDataKey
-            | VaultError::NotPrepared => Self::Internal(Box::new(error)),
+            error if error.is_transient() => Self::Unavailable(Box::new(error)),
+            error => Self::Internal(Box::new(error)),
         }
     }
 }
 
+/// How long a data key stays after it was retired, at least. By then no process seals with it any more, and what was
+/// sealed with it has been stored: processes keep the current key for one minute.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(5 * 60);
+
 /// The vault over PostgreSQL: data keys stand, wrapped, beside the data.
 pub struct PgVault {
+    db: Db,
     data_keys: DataKeys,
     pepper: Zeroizing<[u8; 32]>,
     audit_chain: AuditChain,
 }
 
 impl PgVault {
-    /// Opens the installation's keys. Fails when the master key is not the one they were made with.
-    pub async fn open(db: Db, master: MasterKey) -> Result<Self, VaultError> {
+    /// Opens the installation's keys. Fails when the master keys are not the ones they were made with.
+    pub async fn open(db: Db, master: impl Into<MasterKeys>) -> Result<Self, VaultError> {
+        let master = master.into();
         let pepper = deployment::load(&db, &master, deployment::PEPPER).await?;
         let audit_chain = AuditChain::new(deployment::load(&db, &master, deployment::AUDIT_CHAIN).await?);
-        Ok(Self { data_keys: DataKeys::new(db, master), pepper, audit_chain })
+        Ok(Self { data_keys: DataKeys::new(db.clone(), master), db, pepper, audit_chain })
     }
 
     /// For the stores that put changes on the record.
@@ -116,6 +161,7 @@ impl Vault for PgVault {
             MacPurpose::Session => b"patchbay session v1",
             MacPurpose::Invitation => b"patchbay invitation v1",
             MacPurpose::SignIn => b"patchbay sign-in v1",
+            MacPurpose::Csrf => b"patchbay csrf v1",
         };
         hmac(&self.pepper, &[purpose, secret.expose_secret().as_bytes()])
     }

@@ -46,7 +46,7 @@ async fn without_the_hook_an_acknowledged_write_can_be_lost() {
 async fn through_the_products_pool_no_acknowledged_write_is_lost() {
     let test = TestDb::with_pools(PoolSizes { app: 1, reader: 1, queue: 1 }).await;
     let alpha = test.ctx("alpha").await;
-    let store = PgInstances::new(test.db.clone());
+    let store = PgInstances::new(test.db.clone(), test.audit());
     let mut admin = test.admin().await;
     for n in 0..400u32 {
         let written = instance(&format!("i{n}"));
@@ -69,7 +69,7 @@ async fn through_the_products_pool_no_acknowledged_write_is_lost() {
 async fn a_connection_of_the_products_pool_is_never_handed_on_inside_a_transaction() {
     let test = TestDb::with_pools(PoolSizes { app: 1, reader: 1, queue: 1 }).await;
     let alpha = test.ctx("alpha").await;
-    let store = PgInstances::new(test.db.clone());
+    let store = PgInstances::new(test.db.clone(), test.audit());
     let mut admin = test.admin().await;
     for n in 0..300u32 {
         drop(cancel_after(2 + n % 7, store.find(&alpha, InstanceId::new(Uuid::now_v7()))).await);

@@ -15,9 +15,13 @@ use support::TestDb;
 
 /// Tables without tenant data, or with a rule of their own:
 /// - `tenants`: its key is the tenant's id; the slug is unique in the installation.
+/// - `users`, `user_identities`: people may be members of several tenants; nobody but the functions reads them.
+/// - `sign_in_states`: whose sign-in it is shows at its end; found by a secret's keyed hash only, once, for minutes.
+/// - `tenant_deletions`: proof of a deletion, when the tenant is no more; counts and names, no content.
 /// - `deployment_secrets`: the installation's keys.
 /// - `_sqlx_migrations`: which migrations have run.
-const NOT_BY_TENANT: &str = "('tenants', 'deployment_secrets', '_sqlx_migrations')";
+const NOT_BY_TENANT: &str = "('tenants', 'users', 'user_identities', 'sign_in_states', 'tenant_deletions', \
+                              'deployment_secrets', '_sqlx_migrations')";
 
 /// The text PostgreSQL gives back for the one policy.
 const POLICY: &str =
@@ -25,13 +29,120 @@ const POLICY: &str =
 const POLICY_OF_TENANTS: &str =
     "(id = (NULLIF(current_setting('app.current_tenant_id'::text, true), ''::text))::uuid)";
 
-const FUNCTIONS: [&str; 5] = [
+const FUNCTIONS: [&str; 15] = [
+    "data_key_usage() of patchbay_lookup",
     "enqueue_job(text,json,text,timestamp with time zone,integer,text,integer) of patchbay_queue",
     "find_api_key(text) of patchbay_lookup",
+    "find_invitation(bytea) of patchbay_lookup",
+    "find_session(bytea) of patchbay_lookup",
     "find_tenant(text) of patchbay_lookup",
+    "find_user(text,text) of patchbay_lookup",
+    "find_user_by_id(uuid) of patchbay_lookup",
+    "forget_members() of patchbay_lookup",
+    "list_tenants() of patchbay_lookup",
     "remove_job(text) of patchbay_queue",
+    "remove_tenant_jobs() of patchbay_queue",
     "search_work_item_ids(text,integer) of patchbay_lookup",
+    "sign_in_user(text,text,text,text,uuid) of patchbay_lookup",
+    "tenant_residue() of patchbay_lookup",
 ];
+
+/// What of a tenant a narrowed key does not see, as PostgreSQL gives the restrictive policies back. `None` for a table
+/// that nobody has thought about yet.
+fn narrowing(table: &str) -> Option<Vec<String>> {
+    const INSTANCES: &str = "current_setting('app.allowed_instances'::text, true)";
+    const PROJECTS: &str = "current_setting('app.allowed_projects'::text, true)";
+    let unset = |setting: &str| format!("(COALESCE({setting}, ''::text) = ''::text)");
+    let every = |setting: &str| format!("( SELECT {})", unset(setting));
+    let instance = |column: &str| {
+        let listed = format!("(string_to_array({INSTANCES}, ','::text))::uuid[]");
+        format!("({} OR ({column} = ANY (( SELECT {listed} AS string_to_array)::uuid[])))", every(INSTANCES))
+    };
+    let project = |column: &str| {
+        let listed = format!("string_to_array({PROJECTS}, chr(31))");
+        format!("({} OR ({column} = ANY (( SELECT {listed} AS string_to_array)::text[])))", every(PROJECTS))
+    };
+    let hanging = |every: String, on: &str, columns: &[(&str, &str)]| {
+        let same: Vec<String> =
+            columns.iter().map(|(there, here)| format!("({}.{there} = {table}.{here})", &on[..1])).collect();
+        format!("({every} OR (EXISTS ( SELECT FROM {on} {} WHERE ({}))))", &on[..1], same.join(" AND "))
+    };
+    let tenant = ("tenant_id", "tenant_id");
+    let of_item = || {
+        hanging(
+            every(PROJECTS),
+            "work_items",
+            &[tenant, ("instance_id", "instance_id"), ("ref_key", "item_ref_key")],
+        )
+    };
+    let of_item_id = |every| hanging(every, "work_items", &[tenant, ("id", "work_item_id")]);
+    let of_project = || {
+        let columns = [tenant, ("instance_id", "instance_id"), ("source_id", "project_source_id")];
+        hanging(every(PROJECTS), "projects", &columns)
+    };
+    Some(match table {
+        // Of the tenant as a whole: the use cases say who may see them.
+        "tenant_data_keys" | "api_keys" | "memberships" | "invitations" | "sessions" | "audit_heads"
+        | "audit_log" | "idempotency_keys" => vec![],
+        "source_instances" => vec![instance("id")],
+        "projects" => vec![instance("instance_id"), project("key")],
+        "work_items" | "work_item_metrics_daily" => vec![instance("instance_id"), project("project_key")],
+        "comments"
+        | "work_item_transitions"
+        | "work_item_changes"
+        | "links"
+        | "pull_requests"
+        | "reviews" => {
+            vec![instance("instance_id"), of_item()]
+        }
+        "work_item_details_pending" => vec![instance("instance_id"), of_item_id(every(PROJECTS))],
+        "work_item_labels" => {
+            let both = format!("( SELECT ({} AND {}))", unset(PROJECTS), unset(INSTANCES));
+            vec![of_item_id(both)]
+        }
+        "labels" | "milestones" | "sync_streams" => vec![instance("instance_id"), of_project()],
+        // Of which project is not known.
+        "raw_objects" | "sync_dead_letters" | "source_users" => {
+            vec![instance("instance_id"), every(PROJECTS)]
+        }
+        // Of an instance as a whole.
+        "sync_runs" | "credentials" | "write_intents" => vec![instance("instance_id")],
+        "sync_run_events" => vec![hanging(every(INSTANCES), "sync_runs", &[tenant, ("id", "run_id")])],
+        _ => return None,
+    })
+}
+
+/// Tables whose restrictive policies are not exactly those of [`narrowing`].
+async fn wrongly_narrowed(connection: &mut PgConnection) -> Vec<String> {
+    let found: Vec<(String, Vec<String>)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
+        "select c.relname::text, array(
+             select case when p.polcmd = '*' and p.polroles = '{{0}}' and p.polwithcheck is null
+                         then regexp_replace(pg_get_expr(p.polqual, p.polrelid), '\\s+', ' ', 'g') else 'of other form' end
+             from pg_policy p where p.polrelid = c.oid and not p.polpermissive)
+         from pg_class c where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace
+           and c.relname not in {NOT_BY_TENANT}"
+    )))
+    .fetch_all(connection)
+    .await
+    .unwrap();
+    assert!(found.len() > 25, "{} tables", found.len());
+    let mut wrong = Vec::new();
+    for (table, mut policies) in found {
+        policies.sort();
+        match narrowing(&table) {
+            None => wrong.push(format!("{table} is not said to be narrowed or not")),
+            Some(mut expected) => {
+                expected.sort();
+                if policies != expected {
+                    wrong.push(format!(
+                        "{table} is not narrowed as it should be: {policies:#?}, not {expected:#?}"
+                    ));
+                }
+            }
+        }
+    }
+    wrong
+}
 
 /// Rules over the catalog: what is broken, and the statement that lists the offenders. `$1` is the policy's text.
 fn rules() -> Vec<(&'static str, String)> {
@@ -58,7 +169,7 @@ fn rules() -> Vec<(&'static str, String)> {
                      case when p.polpermissive and p.polcmd = '*' and p.polroles = '{{0}}'
                           and pg_get_expr(p.polqual, p.polrelid) = $1
                           and pg_get_expr(p.polwithcheck, p.polrelid) = $1 then 1 else 0 end), '{{}}')
-                 from pg_policy p where p.polrelid = c.oid) <> array[1]"
+                 from pg_policy p where p.polrelid = c.oid and p.polpermissive) <> array[1]"
             ),
         ),
         (
@@ -155,6 +266,17 @@ fn rules() -> Vec<(&'static str, String)> {
                 .to_owned(),
         ),
         (
+            "lets the application or the reader at people",
+            "select format('%s: %s', c.relname, r.rolname) from pg_class c, pg_roles r
+             where c.relname in ('users', 'user_identities') and c.relnamespace = 'public'::regnamespace
+               and r.rolname in ('patchbay_app', 'patchbay_reader', 'patchbay_queue')
+               and (not c.relrowsecurity or not c.relforcerowsecurity
+                    or exists (select from pg_policy p where p.polrelid = c.oid)
+                    or has_any_column_privilege(r.oid, c.oid, 'select, insert, update')
+                    or has_table_privilege(r.oid, c.oid, 'delete'))"
+                .to_owned(),
+        ),
+        (
             "lets the application or the reader into the job queue",
             "select format('%s: %s', c.relname, r.rolname) from pg_class c, pg_roles r
              where c.relnamespace = 'graphile_worker'::regnamespace and c.relkind in ('r', 'v')
@@ -179,6 +301,7 @@ async fn offenders(connection: &mut PgConnection) -> Vec<String> {
             .unwrap_or_else(|error| panic!("the rule `{broken}`: {error}"));
         all.extend(found.into_iter().map(|what| format!("{what} {broken}")));
     }
+    all.extend(wrongly_narrowed(connection).await);
     all
 }
 
@@ -253,6 +376,17 @@ async fn the_reader_may_call_no_function_with_effects_and_see_no_other_session()
         "do $$ begin set local app.current_tenant_id = 'x'; end $$",
         "select * from public.api_keys",
         "select * from public.find_api_key('a')",
+        "select * from public.users",
+        "select * from public.user_identities",
+        "select * from public.memberships",
+        "select * from public.invitations",
+        "select * from public.sessions",
+        "select * from public.sign_in_states",
+        "select * from public.audit_log",
+        "select * from public.find_user('a', 'b')",
+        "select * from public.find_user_by_id('00000000-0000-0000-0000-000000000001')",
+        "select * from public.find_invitation('a')",
+        "select public.sign_in_user('a', 'b', 'c', 'd', '00000000-0000-0000-0000-000000000001')",
         "select public.enqueue_job('patchbay', '{}', null, null, 1, 'k', 0)",
         "select * from graphile_worker._private_jobs",
         "select content_hash from public.work_items",
@@ -294,7 +428,12 @@ async fn the_check_reports_every_kind_of_broken_table() {
          reset role;
          create table bad_owner (tenant_id uuid not null, primary key (tenant_id));
          grant create on schema public to patchbay_app;
-         grant select on graphile_worker._private_jobs to patchbay_app;",
+         grant select on graphile_worker._private_jobs to patchbay_app;
+         grant select (email) on users to patchbay_app;
+         alter table user_identities no force row level security;
+         drop policy project_grant on comments;
+         alter policy instance_grant on sync_runs using (true);
+         create policy wide on projects as restrictive for select using (true);",
     )
     .execute(&mut admin)
     .await
@@ -323,6 +462,12 @@ async fn the_check_reports_every_kind_of_broken_table() {
         "bad_materialized is a view",
         "bad_definer() is a SECURITY DEFINER",
         "_private_jobs: patchbay_app lets",
+        "users: patchbay_app lets",
+        "user_identities: patchbay_reader lets",
+        "bad_no_rls is not said to be narrowed",
+        "comments is not narrowed as it should be",
+        "sync_runs is not narrowed as it should be",
+        "projects is not narrowed as it should be",
     ] {
         assert!(
             found.iter().any(|line| line.starts_with(expected)),

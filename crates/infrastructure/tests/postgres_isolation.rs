@@ -40,7 +40,7 @@ fn instance(slug: &str) -> Instance {
 /// An instance with a project, items, labels, comments and a run of this tenant, written as the superuser.
 async fn fill(test: &TestDb, ctx: &Ctx, items: i32) -> InstanceId {
     let one = instance("core");
-    PgInstances::new(test.db.clone()).insert(ctx, &one, &Sealed(vec![1])).await.unwrap();
+    PgInstances::new(test.db.clone(), test.audit()).insert(ctx, &one, &Sealed(vec![1])).await.unwrap();
     let (tenant, id) = (ctx.tenant, one.id);
     let mut admin = test.admin().await;
     run(
@@ -353,7 +353,8 @@ async fn no_context_and_no_transaction_is_left_on_a_connection_after_a_thousand_
     .execute(&mut test.admin().await)
     .await
     .unwrap();
-    let (instances, access) = (PgInstances::new(test.db.clone()), PgAccess::new(test.db.clone()));
+    let (instances, access) =
+        (PgInstances::new(test.db.clone(), test.audit()), PgAccess::new(test.db.clone(), test.audit()));
     let slug = "any".parse().unwrap();
     for request in 0..1_000 {
         let polls = rand::rng().random_range(1..12);

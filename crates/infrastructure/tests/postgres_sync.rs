@@ -70,7 +70,7 @@ struct Fixture {
 impl Fixture {
     async fn new() -> Self {
         let test = TestDb::new().await;
-        let sync = PgSync::new(test.db.clone());
+        let sync = PgSync::new(test.db.clone(), test.audit());
         Self { test, sync }
     }
 
@@ -89,7 +89,10 @@ impl Fixture {
         };
         let sealed =
             self.test.vault().await.seal(ctx, SecretRef::InstanceCredential(id), b"{}").await.unwrap();
-        PgInstances::new(self.test.db.clone()).insert(ctx, &instance, &sealed).await.unwrap();
+        PgInstances::new(self.test.db.clone(), self.test.audit())
+            .insert(ctx, &instance, &sealed)
+            .await
+            .unwrap();
         id
     }
 

@@ -1,108 +1,48 @@
-//! Who calls: reads the bearer key, has it checked, and hands the caller on to the handlers.
+//! Who calls: reads the credential, has it checked, and hands the caller on to the handlers. A credential is an API key
+//! (`pb_…`) or an access token in `Authorization`, or on the admin server also the cookie of a signed-in browser.
+
+pub(crate) mod cookies;
+mod credential;
+mod csrf;
+mod resource;
 
 use std::sync::Arc;
 
-use application::access::AccessService;
-use application::{Ctx, Error};
+use application::access::{AccessService, PresentedKey};
+use application::ctx::Origin;
+use application::sign_in::{RequestInfo, SignInError, SignInService};
+use application::{Ctx, Error, Services};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use domain::Slug;
-use http::header::AUTHORIZATION;
 use http::request::Parts;
-use http::{HeaderMap, StatusCode};
+use http::{Extensions, HeaderMap, Method, StatusCode, Uri};
 use secrecy::{ExposeSecret, SecretString};
 
+use crate::limits::ClientAddress;
 use crate::problem::Problem;
 use crate::request;
+use credential::holds_token;
+pub use credential::{Credential, TENANT_HEADER};
+pub use csrf::OwnOrigins;
+pub use resource::ProtectedResource;
 
-/// Checks the key of every request that passes; state of [`require_caller`].
+/// The most characters of a user agent that go on the record.
+const MOST_CLIENT: usize = 200;
+
+/// Checks the credential of every request that passes; state of [`require_caller`].
 ///
 /// ```ignore
-/// router.route_layer(axum::middleware::from_fn_with_state(auth::Guard::new(access), auth::require_caller))
+/// router.route_layer(axum::middleware::from_fn_with_state(guard, auth::require_caller))
 /// ```
 #[derive(Debug, Clone)]
 pub struct Guard {
     access: Arc<AccessService>,
-    challenge: Arc<Challenge>,
-}
-
-/// What a 401 tells about how to sign in.
-#[derive(Debug, Clone, Default)]
-pub struct Challenge {
-    /// Where the RFC 9728 metadata of this server stands.
-    pub resource_metadata: Option<String>,
-    /// The scopes that are needed at least, separated by spaces.
-    pub scope: Option<String>,
-}
-
-impl Guard {
-    /// A guard whose 401 says no more than `Bearer`.
-    pub fn new(access: Arc<AccessService>) -> Self {
-        Self { access, challenge: Arc::default() }
-    }
-
-    /// Adds metadata address and scopes to its 401.
-    #[must_use]
-    pub fn with_challenge(mut self, challenge: Challenge) -> Self {
-        self.challenge = Arc::new(challenge);
-        self
-    }
-
-    /// Finds out who sends `parts`. Fails with a 401 problem, or a 503 when keys cannot be looked up.
-    pub async fn check(&self, headers: &HeaderMap, query: Option<&str>) -> Result<Caller, Problem> {
-        if query.is_some_and(holds_token) {
-            return Err(self.challenged(
-                Problem::new(
-                    StatusCode::UNAUTHORIZED,
-                    "token_in_query",
-                    "keys are not accepted in the query string, where logs and proxies would keep them",
-                )
-                .with_hint("send the header `Authorization: Bearer <API key>`, and revoke the key that was in the URL"),
-                "invalid_request",
-            ));
-        }
-        let token = match bearer(headers) {
-            Ok(token) => token,
-            Err(why) => return Err(self.challenged(Error::Unauthenticated(why).into(), "")),
-        };
-        self.check_token(&token).await
-    }
-
-    /// Checks a token again, for answers that outlive their request.
-    pub async fn check_token(&self, token: &SecretString) -> Result<Caller, Problem> {
-        let request_id = request::current_id().unwrap_or_else(request::new_id);
-        match self.access.authenticate(token.expose_secret(), request_id).await {
-            Ok(caller) => Ok(Caller { ctx: caller.ctx, tenant_slug: caller.tenant_slug }),
-            Err(error @ Error::Unauthenticated(_)) => Err(self.challenged(error.into(), "invalid_token")),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    fn challenged(&self, problem: Problem, error: &str) -> Problem {
-        let mut parts = Vec::new();
-        if !error.is_empty() {
-            parts.push(format!("error=\"{error}\""));
-        }
-        if let Some(scope) = &self.challenge.scope {
-            parts.push(format!("scope=\"{scope}\""));
-        }
-        if let Some(url) = &self.challenge.resource_metadata {
-            parts.push(format!("resource_metadata=\"{url}\""));
-        }
-        problem.with_challenge(format!("Bearer {}", parts.join(", ")).trim_end())
-    }
-}
-
-/// Lets only signed-in callers pass and adds [`Caller`] to the request.
-pub async fn require_caller(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
-    match guard.check(request.headers(), request.uri().query()).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(problem) => problem.into_response(),
-    }
+    sign_in: Arc<SignInService>,
+    resource: Arc<ProtectedResource>,
+    /// Where pages that may use cookies come from; `None` where cookies do not count.
+    pages: Option<Arc<OwnOrigins>>,
 }
 
 /// Who calls, and of which tenant. As an extractor it needs [`require_caller`] around the route.
@@ -112,6 +52,178 @@ pub struct Caller {
     pub ctx: Ctx,
     /// The tenant's short name.
     pub tenant_slug: Slug,
+    /// The key that was presented, when it was one.
+    pub key: Option<PresentedKey>,
+    /// What was presented; for answers that outlive their request and must look again.
+    pub credential: Arc<Credential>,
+}
+
+impl Guard {
+    /// A guard of keys and access tokens. Tokens must be made for this resource.
+    pub fn new(services: &Services, resource: ProtectedResource) -> Self {
+        Self {
+            access: services.access.clone(),
+            sign_in: services.sign_in.clone(),
+            resource: Arc::new(resource),
+            pages: None,
+        }
+    }
+
+    /// Also takes the cookies of signed-in browsers; changes only from pages of these origins.
+    #[must_use]
+    pub fn with_sessions(mut self, pages: OwnOrigins) -> Self {
+        self.pages = Some(Arc::new(pages));
+        self
+    }
+
+    /// Finds out who sends a request. Fails with a 401 or 403 problem, or a 503 when it cannot be found out.
+    pub async fn check(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        headers: &HeaderMap,
+        extensions: &Extensions,
+    ) -> Result<Caller, Problem> {
+        if uri.query().is_some_and(holds_token) {
+            return Err(self.challenged(token_in_query(), "invalid_request"));
+        }
+        let credential = match Credential::of(headers, self.pages.is_some()) {
+            Ok(credential) => credential,
+            Err(why) => return Err(self.challenged(self.unauthenticated(why), "")),
+        };
+        if let (Credential::Session(cookie), Some(pages)) = (&credential, &self.pages)
+            && !method.is_safe()
+        {
+            csrf::check(headers, pages, &self.sign_in.csrf_token(cookie))?;
+        }
+        self.check_again(&Arc::new(credential), origin_of(headers, extensions)).await
+    }
+
+    /// Checks a credential again: whether it still holds, and what it allows by now.
+    pub async fn check_again(
+        &self,
+        credential: &Arc<Credential>,
+        origin: Arc<Origin>,
+    ) -> Result<Caller, Problem> {
+        let info = RequestInfo { id: request::current_id().unwrap_or_else(request::new_id), origin };
+        let checked = match &**credential {
+            Credential::Key(key) => {
+                self.access.authenticate(key.expose_secret(), info.id).await.map(|mut caller| {
+                    caller.ctx.origin = info.origin.clone();
+                    caller
+                })
+            }
+            Credential::Session(cookie) => self.sign_in.authenticate_session(cookie, &info).await,
+            Credential::Token { token, tenant } => {
+                let audience = self.resource.url.as_str();
+                self.sign_in.authenticate_token(token, audience, tenant.as_deref(), &info).await
+            }
+        };
+        metrics::counter!(
+            "auth_decisions_total",
+            "credential" => credential.kind(),
+            "outcome" => match &checked {
+                Ok(_) => "ok",
+                Err(error) if error.is_retryable() => "unavailable",
+                Err(_) => "refused",
+            },
+        )
+        .increment(1);
+        match checked {
+            Ok(caller) => Ok(Caller {
+                ctx: caller.ctx,
+                tenant_slug: caller.tenant_slug,
+                key: caller.key,
+                credential: credential.clone(),
+            }),
+            Err(Error::Unauthenticated(why)) => {
+                tracing::info!(credential = credential.kind(), reason = why, "A credential was refused");
+                Err(self.challenged(self.unauthenticated(why), "invalid_token"))
+            }
+            Err(error @ Error::SignIn(SignInError::NoScope)) => Err(self.insufficient(error.into())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Turns a refused check into its answer. A missing scope is told with all the usual scopes of the server: a client
+    /// that asks for more should ask once.
+    pub fn refuse(&self, error: Error) -> Problem {
+        match error {
+            Error::Forbidden { .. } => self.insufficient(error.into()),
+            error => error.into(),
+        }
+    }
+
+    fn insufficient(&self, problem: Problem) -> Problem {
+        self.challenged(problem, "insufficient_scope")
+    }
+
+    fn unauthenticated(&self, why: &'static str) -> Problem {
+        let problem = Problem::from(Error::Unauthenticated(why));
+        match (self.sign_in.token_issuer(), &self.pages) {
+            (None, None) => problem.with_hint(
+                "an API key is required here: send the header `Authorization: Bearer pb_…`. This installation has no \
+                 authorization server",
+            ),
+            (Some(_), None) => problem.with_hint(
+                "send the header `Authorization: Bearer …` with an API key, or with an access token made for this \
+                 server; the WWW-Authenticate header says where to get one",
+            ),
+            (_, Some(_)) => problem.with_hint(
+                "send the header `Authorization: Bearer <API key>`, or sign in at /auth/login with a browser",
+            ),
+        }
+    }
+
+    fn challenged(&self, problem: Problem, error: &str) -> Problem {
+        let mut parts = Vec::new();
+        if !error.is_empty() {
+            parts.push(format!("error=\"{error}\""));
+        }
+        if !self.resource.scopes.is_empty() {
+            parts.push(format!("scope=\"{}\"", self.resource.scope_words()));
+        }
+        if self.sign_in.token_issuer().is_some() {
+            parts.push(format!("resource_metadata=\"{}\"", self.resource.metadata_url()));
+        }
+        problem.with_challenge(format!("Bearer {}", parts.join(", ")).trim_end())
+    }
+
+    /// Checks that a change asked for by this cookie comes from a page of ours.
+    pub(crate) fn check_page(&self, headers: &HeaderMap, cookie: &SecretString) -> Result<(), Problem> {
+        match &self.pages {
+            Some(pages) => csrf::check(headers, pages, &self.sign_in.csrf_token(cookie)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Lets only signed-in callers pass and adds [`Caller`] to the request.
+pub async fn require_caller(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
+    let checked = guard.check(request.method(), request.uri(), request.headers(), request.extensions()).await;
+    match checked {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+/// Where a request came from, for the record.
+pub(crate) fn origin_of(headers: &HeaderMap, extensions: &Extensions) -> Arc<Origin> {
+    let client = headers.get(http::header::USER_AGENT).and_then(|value| value.to_str().ok());
+    let client = client.map(|text| text.chars().filter(|c| !c.is_control()).take(MOST_CLIENT).collect());
+    Arc::new(Origin { address: ClientAddress::of(extensions), client })
+}
+
+fn token_in_query() -> Problem {
+    Problem::new(
+        StatusCode::UNAUTHORIZED,
+        "token_in_query",
+        "keys and tokens are not accepted in the query string, where logs and proxies would keep them",
+    )
+    .with_hint("send the header `Authorization: Bearer <API key>`, and revoke the key that was in the URL")
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -123,66 +235,6 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             .extensions
             .get::<Self>()
             .cloned()
-            .ok_or_else(|| Error::Unauthenticated("no API key was checked").into())
-    }
-}
-
-/// The token of `Authorization: Bearer`, or what is wrong with the header.
-pub fn bearer(headers: &HeaderMap) -> Result<SecretString, &'static str> {
-    let mut values = headers.get_all(AUTHORIZATION).iter();
-    let value = values.next().ok_or("an API key is needed")?;
-    if values.next().is_some() {
-        return Err("there is more than one Authorization header");
-    }
-    let (scheme, token) = value
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .ok_or("the Authorization header is not of the form `Bearer <API key>`")?;
-    if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {
-        return Err("the Authorization header is not of the form `Bearer <API key>`");
-    }
-    Ok(token.trim().to_owned().into())
-}
-
-fn holds_token(query: &str) -> bool {
-    url::form_urlencoded::parse(query.as_bytes()).any(|(name, value)| {
-        matches!(name.as_ref(), "access_token" | "token" | "api_key" | "apikey" | "key" | "authorization")
-            || domain::ApiKey::parse(&value).is_ok()
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use http::HeaderValue;
-
-    use super::*;
-
-    fn headers(value: &'static str) -> HeaderMap {
-        HeaderMap::from_iter([(AUTHORIZATION, HeaderValue::from_static(value))])
-    }
-
-    #[test]
-    fn the_scheme_is_bearer_in_any_case() {
-        for ok in ["Bearer abc", "bearer abc", "BEARER  abc "] {
-            assert_eq!(bearer(&headers(ok)).unwrap().expose_secret(), "abc", "{ok}");
-        }
-        for bad in ["abc", "Basic abc", "Bearer ", "Bearer"] {
-            assert!(bearer(&headers(bad)).is_err(), "{bad} was accepted");
-        }
-        assert!(bearer(&HeaderMap::new()).is_err());
-    }
-
-    #[test]
-    fn two_authorization_headers_are_refused() {
-        let mut two = headers("Bearer abc");
-        two.append(AUTHORIZATION, HeaderValue::from_static("Bearer def"));
-        assert!(bearer(&two).is_err());
-    }
-
-    #[test]
-    fn a_token_in_the_query_is_recognised_by_name() {
-        assert!(holds_token("limit=1&access_token=x"));
-        assert!(!holds_token("limit=1&label=token"));
+            .ok_or_else(|| Error::Unauthenticated("no credential was checked").into())
     }
 }

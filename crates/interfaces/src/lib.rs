@@ -3,9 +3,12 @@
 //! A handler translates a request, calls one use case and translates the answer back. It decides nothing else.
 
 pub mod admin;
+pub mod audit;
 pub mod auth;
 pub mod extract;
 pub mod health;
+pub mod idempotency;
+pub mod limits;
 pub mod mcp;
 pub mod metrics;
 pub mod problem;

@@ -1,6 +1,9 @@
 //! The MCP servers: streamable HTTP without sessions at `/mcp`, and plain `POST /tools/invoke` for scripts.
 
+mod front;
+pub(crate) mod metadata;
 mod outcome;
+mod record;
 pub mod sql;
 mod transport;
 
@@ -14,6 +17,9 @@ pub use outcome::{MAX_CALL, describe_metrics};
 pub struct McpConfig {
     /// The address users type, such as `https://patchbay.example.org`; its host is accepted beside loopback.
     pub public_url: Option<Url>,
+    /// The address of the MCP endpoint as clients type it: access tokens must be made for exactly this. Its host is
+    /// accepted, too.
+    pub resource: Url,
     /// Origins of web pages that may call, with scheme and port: `https://console.example.org:443`. Requests
     /// without `Origin`, which is what programs send, always may.
     pub allowed_origins: Vec<String>,
@@ -25,15 +31,14 @@ impl McpConfig {
     /// Hosts a request may name.
     fn hosts(&self) -> Vec<String> {
         let mut hosts: Vec<String> = ["localhost", "127.0.0.1", "[::1]"].map(String::from).to_vec();
-        if let Some(host) = self.public_url.as_ref().and_then(Url::host_str) {
-            hosts.push(host.to_owned());
-        }
+        let own = self.public_url.iter().chain([&self.resource]);
+        hosts.extend(own.filter_map(Url::host_str).map(str::to_owned));
         hosts
     }
 
     /// Origins a request may name, its own included.
     fn origins(&self) -> Vec<String> {
-        let own = self.public_url.as_ref().and_then(|url| {
+        let own = self.public_url.iter().chain([&self.resource]).filter_map(|url| {
             Some(format!("{}://{}:{}", url.scheme(), url.host_str()?, url.port_or_known_default()?))
         });
         self.allowed_origins.iter().cloned().chain(own).collect()

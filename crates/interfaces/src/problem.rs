@@ -138,11 +138,16 @@ impl From<domain::Invalid> for Problem {
     }
 }
 
+/// The code of the problem an answer holds, for whatever stands around the handler.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ProblemCode(pub(crate) &'static str);
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         // A struct of strings and numbers always serializes.
         let json = serde_json::to_vec(&self.body()).unwrap_or_default();
         let mut response = (self.0.status, json).into_response();
+        response.extensions_mut().insert(ProblemCode(self.0.code));
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(wait) = self.0.retry_after {
@@ -249,6 +254,7 @@ mod tests {
         for (error, status, code) in [
             (Error::Unauthenticated("no key"), 401, "unauthenticated"),
             (Error::Forbidden { needed: Scope::SyncRun }, 403, "forbidden"),
+            (Error::Exceeds { what: "the key is narrowed" }, 403, "exceeds_own_rights"),
             (domain::Invalid::one("/name", "is wrong").into(), 422, "invalid_input"),
             (Error::not_found("the run"), 404, "not_found"),
             (Error::Conflict { what: "taken".into(), hint: "another".into() }, 409, "conflict"),

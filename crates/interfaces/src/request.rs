@@ -4,6 +4,8 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use application::Error;
+use application::ports::{Health, StoreError};
 use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
@@ -72,6 +74,24 @@ struct Gate {
 pub fn guard(router: Router, server: &'static str, limits: Limits) -> Router {
     let gate = Gate { server, limits, slots: Arc::new(Semaphore::new(limits.concurrency)) };
     router.layer(CatchPanicLayer::custom(after_panic)).layer(middleware::from_fn_with_state(gate, enter))
+}
+
+/// Turns requests away while what all of them need does not answer, those included that wait for it already: they would
+/// wait in vain until their deadline, and keep their places. To be put inside of [`guard`].
+pub fn while_there(router: Router, health: Arc<dyn Health>) -> Router {
+    router.layer(middleware::from_fn_with_state(health, serve_while_there))
+}
+
+async fn serve_while_there(State(health): State<Arc<dyn Health>>, request: Request, next: Next) -> Response {
+    tokio::select! {
+        // First: nothing is begun that cannot end.
+        biased;
+        () = health.outage() => {
+            Problem::from(Error::Unavailable(StoreError::Unavailable("the database does not answer".into())))
+                .into_response()
+        }
+        response = next.run(request) => response,
+    }
 }
 
 async fn enter(State(gate): State<Gate>, request: Request, next: Next) -> Response {

@@ -1,9 +1,13 @@
 //! Serves a router on a listener: HTTP/1.1 and HTTP/2, with time-outs against slow clients and a graceful end.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use axum::body::{Body, Bytes, HttpBody};
+use axum::extract::Request;
 use axum::{Extension, Router};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -13,6 +17,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use crate::limits::TrustedProxies;
 
 /// How long a client may take for the head of a request.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
@@ -31,6 +38,7 @@ pub struct Shutdown(pub CancellationToken);
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    proxies: TrustedProxies,
     shutdown: CancellationToken,
     drain: Duration,
 ) -> io::Result<()> {
@@ -46,7 +54,7 @@ pub async fn serve(
         };
         // Ended tasks are let go of as new ones come.
         while connections.try_join_next().is_some() {}
-        let (stream, slot) = match accepted {
+        let (stream, peer, slot) = match accepted {
             Ok(accepted) => accepted,
             Err(error) if is_of_the_connection(&error) => continue,
             Err(error) => {
@@ -56,7 +64,7 @@ pub async fn serve(
                 continue;
             }
         };
-        let router = router.clone();
+        let service = FromClient { router: router.clone(), peer, proxies: proxies.clone() };
         let watcher = graceful.watcher();
         let stopping = shutdown.clone();
         connections.spawn(async move {
@@ -67,7 +75,7 @@ pub async fn serve(
             };
             let Ok(Ok(http2)) = http2 else { return };
             let connection = builder(http2)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service))
                 .into_owned();
             if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(%error, "A connection ended early");
@@ -85,14 +93,43 @@ pub async fn serve(
     Ok(())
 }
 
+/// Notes on every request of a connection whose it is.
+#[derive(Debug, Clone)]
+struct FromClient {
+    router: Router,
+    peer: IpAddr,
+    proxies: TrustedProxies,
+}
+
+impl<B> Service<http::Request<B>> for FromClient
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    type Response = <Router as Service<Request>>::Response;
+    type Error = <Router as Service<Request>>::Error;
+    type Future = <Router as Service<Request>>::Future;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        // A router is always ready.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: http::Request<B>) -> Self::Future {
+        let client = self.proxies.client(self.peer, request.headers());
+        request.extensions_mut().insert(client);
+        self.router.call(request.map(Body::new))
+    }
+}
+
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
     let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
+    let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, slot))
+    Ok((stream, peer.ip(), slot))
 }
 
 fn is_of_the_connection(error: &io::Error) -> bool {

@@ -2,49 +2,37 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "fakes and helpers of tests")]
 
-#[path = "mcp_sql/fakes.rs"]
-mod fakes;
-#[path = "rest/fakes.rs"]
-#[allow(dead_code, reason = "made for the admin server's tests")]
-mod world;
-
 use std::sync::Arc;
 
-use application::templates::TemplateService;
+use application::testing::{Fault, Memory, RUN};
 use axum::Router;
 use axum::body::Body;
-use domain::Scope;
 use domain::template::Argument;
-use fakes::{Next, Templates, TwoInstances};
+use domain::{RunState, Scope};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use patchbay_interfaces::mcp::{McpConfig, sql};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use world::World;
 
 struct Server {
     router: Router,
     key: String,
-    templates: Arc<Templates>,
-    world: Arc<World>,
+    world: Arc<Memory>,
 }
 
 impl Server {
     fn new() -> Self {
-        let world = Arc::new(World::default());
-        let templates = Arc::new(Templates::new());
-        let mut services = world::services(&world);
-        services.templates =
-            Arc::new(TemplateService::new(templates.clone(), templates.clone(), Arc::new(TwoInstances)));
+        let world = Memory::new();
         let config = McpConfig {
             public_url: Some("https://patchbay.example".parse().unwrap()),
+            resource: "http://127.0.0.1:8056/mcp".parse().unwrap(),
             allowed_origins: vec!["https://console.example:443".into()],
             shutdown: CancellationToken::new(),
         };
         let key = world.key(&[Scope::McpSql]);
-        Self { router: sql::router(services, &config), key, templates, world }
+        Self { router: sql::router(world.services(), &config), key, world }
     }
 
     fn post(&self, path: &str) -> http::request::Builder {
@@ -100,6 +88,7 @@ async fn a_client_of_either_era_gets_rows_with_freshness() {
     );
     assert_eq!(answer.await["result"]["serverInfo"]["name"], "patchbay-sql");
 
+    server.world.set_run_state(RUN, RunState::Succeeded);
     let old = server
         .call("search_issues_by_project", json!({"project": "a/b", "status": "done", "limit": 2}))
         .await;
@@ -113,8 +102,8 @@ async fn a_client_of_either_era_gets_rows_with_freshness() {
     // One short line, never the rows again.
     assert_eq!(old["content"].as_array().unwrap().len(), 1);
     assert!(old["content"][0]["text"].as_str().unwrap().len() < 200);
-    let asked = server.templates.asked.lock().unwrap().clone();
-    assert_eq!((asked[0].0[1].clone(), asked[0].1), (Argument::Text(Some("done".into())), 2));
+    let asked = server.world.asked();
+    assert_eq!((asked[0].arguments[1].clone(), asked[0].limit), (Argument::Text(Some("done".into())), 2));
 
     let meta = json!({"io.modelcontextprotocol/protocolVersion": "2026-07-28",
                       "io.modelcontextprotocol/clientCapabilities": {}});
@@ -321,7 +310,7 @@ async fn wrong_arguments_are_told_as_errors_the_assistant_can_act_on() {
             "{tool} {arguments}: {error}"
         );
     }
-    assert!(server.templates.asked.lock().unwrap().is_empty(), "nothing was run");
+    assert!(server.world.asked().is_empty(), "nothing was run");
     let status = server.call("search_issues_by_project", json!({"project": "a", "status": "open"})).await;
     assert_eq!(status["structuredContent"]["allowed"][0], "todo");
     let name = server.call("sql_run_template", json!({"name": "no_such"})).await;
@@ -340,26 +329,26 @@ async fn an_unknown_tool_is_an_error_of_the_protocol() {
 async fn failures_of_the_runner_say_what_to_do_and_nothing_of_the_inside() {
     let server = Server::new();
     let search = |project: &str| server.call("search_issues_by_project", json!({"project": project}));
-    *server.templates.next.lock().unwrap() = Next::Timeout;
+    server.world.break_down("templates.run", Fault::Timeout(5_000));
     let answer = search("a").await;
     assert_eq!(answer["structuredContent"]["code"], "query_timeout", "{answer}");
-    *server.templates.next.lock().unwrap() = Next::Fault;
+    server.world.break_down("templates.run", Fault::Internal("column c4nary of published.x"));
     let answer = search("a").await;
     assert_eq!(answer["structuredContent"]["code"], "internal");
     assert!(!answer.to_string().contains("c4nary"), "{answer}");
-    *server.templates.next.lock().unwrap() = Next::Panic;
+    server.world.break_down("templates.run", Fault::Panic("a bug with the secret c4nary"));
     let answer =
         server.rpc("tools/call", json!({"name": "find_work_items", "arguments": {"query": "a"}})).await;
     assert_eq!(answer["error"]["code"], -32603, "{answer}");
     assert!(!answer.to_string().contains("c4nary"), "{answer}");
-    *server.templates.next.lock().unwrap() = Next::Rows;
+    server.world.repair();
     assert_eq!(search("a").await["structuredContent"]["row_count"], 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_call_that_hangs_is_ended_by_its_deadline() {
     let server = Server::new();
-    *server.templates.next.lock().unwrap() = Next::Hang;
+    server.world.break_down("templates.run", Fault::Hang);
     let (status, answer) =
         server.invoke(json!({"name": "find_work_items", "arguments": {"query": "a"}})).await;
     assert_eq!(status, 504, "{answer}");
@@ -376,7 +365,7 @@ async fn without_a_key_nothing_is_answered_and_unknown_paths_are_not_found() {
         assert!(headers["www-authenticate"].to_str().unwrap().contains("scope=\"mcp:sql\""), "{headers:?}");
         assert!(answer["detail"].as_str().unwrap().contains("API key"), "{answer}");
     }
-    for path in ["/", "/.well-known/oauth-protected-resource", "/mcp/x"] {
+    for path in ["/", "/.well-known/openid-configuration", "/mcp/x"] {
         let request = Request::get(path).header("host", "localhost").body(Body::empty()).unwrap();
         assert_eq!(server.send(request).await.0, 404, "{path}");
     }

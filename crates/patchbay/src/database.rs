@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use infrastructure::postgres::{
     ConnectOptions, Db, DbUrls, PoolSizes, RolePasswords, create_database, migrate, reachable, schema_state,
-    unreachable,
+    set_passwords, unreachable,
 };
-use infrastructure::vault::MasterKey;
+use infrastructure::vault::MasterKeys;
 use private_postgres::{Cluster, Durability, Options, default_data_dir, find_binaries};
 use secrecy::ExposeSecret;
 
@@ -30,14 +30,16 @@ pub(crate) struct Database {
 
 impl Database {
     /// The configured database, or the private cluster of the data directory.
-    pub(crate) async fn open(args: &DatabaseArgs, master: &MasterKey) -> anyhow::Result<Self> {
+    pub(crate) async fn open(args: &DatabaseArgs, master: &MasterKeys) -> anyhow::Result<Self> {
         if let Some(url) = config::database_url(args)? {
             let admin = ConnectOptions::from_str(url.expose_secret()).map_err(|_| {
                 anyhow::anyhow!(
                     "PATCHBAY_DATABASE_URL is not of the form postgres://user:password@host/database"
                 )
             })?;
-            let urls = DbUrls::derive(admin, |role| Some(master.role_password(role)));
+            let urls = DbUrls::with_keys(admin, master)
+                .await
+                .context("the passwords of the database roles follow from the master key")?;
             if let Some(why) = unreachable(&urls.app).await {
                 bail!(
                     "PostgreSQL at {} cannot be reached: {why}. Check that it runs and that PATCHBAY_DATABASE_URL \
@@ -84,11 +86,20 @@ impl Database {
     }
 
     /// Creates or upgrades the schema. Answers what the server did not allow, with what to do.
-    pub(crate) async fn migrate(&self, master: &MasterKey) -> anyhow::Result<Vec<String>> {
-        // A private server trusts its socket's folder; any other asks for passwords.
-        let passwords = if self.private { RolePasswords::default() } else { RolePasswords::derived(master) };
+    pub(crate) async fn migrate(&self, master: &MasterKeys) -> anyhow::Result<Vec<String>> {
+        let passwords = self.passwords(master).await?;
         let migrated = migrate(&self.urls.admin, &passwords, master).await?;
         Ok(migrated.warnings.iter().map(ToString::to_string).collect())
+    }
+
+    /// Gives the roles the passwords that follow from the wrapping key.
+    pub(crate) async fn set_passwords(&self, master: &MasterKeys) -> anyhow::Result<()> {
+        Ok(set_passwords(&self.urls.admin, &self.passwords(master).await?).await?)
+    }
+
+    /// A private server trusts its socket's folder; any other asks for passwords.
+    async fn passwords(&self, master: &MasterKeys) -> anyhow::Result<RolePasswords> {
+        if self.private { Ok(RolePasswords::default()) } else { Ok(RolePasswords::derived(master).await?) }
     }
 
     /// Fails unless the schema is one this version works with.

@@ -4,7 +4,9 @@ mod cli;
 mod commands;
 mod config;
 mod database;
+mod limits;
 mod ready;
+mod sign_in;
 mod telemetry;
 mod wire;
 
@@ -49,5 +51,8 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => commands::doctor::run(args).await,
         Command::Tenant(args) => commands::tenant::run(args).await,
         Command::Key(args) => commands::key::run(args).await,
+        Command::Vault(args) => commands::vault::run(args).await,
+        Command::Audit(args) => commands::audit::run(args).await,
+        Command::Invitation(args) => commands::invitation::run(args).await,
     }
 }

@@ -55,6 +55,8 @@ impl Telemetry {
             .context("the metrics recorder could not be installed")?;
         interfaces::metrics::describe();
         interfaces::mcp::describe_metrics();
+        infrastructure::postgres::describe_audit_metrics();
+        infrastructure::limiter::describe_metrics();
         Ok(Self { metrics, traces })
     }
 }

@@ -4,64 +4,109 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use application::access::AccessService;
+use application::audit::AuditService;
+use application::idempotency::IdempotencyService;
 use application::instances::InstanceService;
-use application::ports::{Clock, Health, HealthCheck, Ids, InstanceStore, JobQueue, SyncStore, Vault};
+use application::jobs::Jobs;
+use application::keys::KeyService;
+use application::limits::{LimitService, Quotas};
+use application::members::MemberService;
+use application::ports::{
+    Clock, Health, HealthCheck, Ids, InstanceStore, JobQueue, MemberStore, SyncStore, Vault,
+};
+use application::sign_in::{SignInParts, SignInService};
 use application::sync::{SliceLimits, SyncEngine, SyncService};
 use application::templates::TemplateService;
+use application::tenants::TenantService;
 use application::work_items::WorkItemService;
 use application::{Services, ports};
 use async_trait::async_trait;
 use infrastructure::clock::{SystemClock, SystemIds};
 use infrastructure::egress::{EgressClient, EgressPolicy};
 use infrastructure::postgres::{
-    Db, GraphileQueue, PgAccess, PgInstances, PgSync, PgTemplateRunner, PgTemplates, PgWorkItems,
-    QueueSettings,
+    Db, GraphileQueue, PgAccess, PgAuditLog, PgIdempotency, PgInstances, PgMembers, PgSessions, PgSync,
+    PgTemplateRunner, PgTemplates, PgTenants, PgWorkItems, QueueSettings,
 };
 use infrastructure::sources;
-use infrastructure::vault::{MasterKey, PgVault};
+use infrastructure::vault::{MasterKeys, PgVault};
 use ipnet::IpNet;
+use url::Url;
+
+use crate::sign_in::SignIn;
 
 /// Everything a serving process runs.
 #[derive(Clone)]
 pub(crate) struct Wiring {
     pub(crate) services: Services,
-    pub(crate) engine: Arc<SyncEngine>,
+    /// What the worker does.
+    pub(crate) jobs: Arc<Jobs>,
     pub(crate) queue: Arc<dyn JobQueue>,
     pub(crate) db: Db,
+    audit: Arc<PgAuditLog>,
 }
 
 /// What differs between deployments.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct WireOptions {
     pub(crate) egress_allow: Vec<IpNet>,
     pub(crate) job_dead_after: Duration,
     pub(crate) key_env: &'static str,
+    /// Where people reach the installation.
+    pub(crate) public_url: Option<Url>,
+    pub(crate) limiter: Arc<dyn ports::RateLimiter>,
+    pub(crate) quotas: Quotas,
+    /// Whether reads go on the record.
+    pub(crate) audit_reads: bool,
+    /// Who people sign in with.
+    pub(crate) sign_in: SignIn,
 }
 
 impl Wiring {
     /// Opens the vault, proves the templates, and connects the parts.
-    pub(crate) async fn new(db: Db, master: MasterKey, options: WireOptions) -> anyhow::Result<Self> {
+    pub(crate) async fn new(db: Db, master: MasterKeys, options: WireOptions) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ids: Arc<dyn Ids> = Arc::new(SystemIds);
-        let vault: Arc<dyn Vault> = Arc::new(PgVault::open(db.clone(), master).await?);
-        let instances: Arc<dyn InstanceStore> = Arc::new(PgInstances::new(db.clone()));
-        let sync: Arc<dyn SyncStore> = Arc::new(PgSync::new(db.clone()));
+        let pg_vault = Arc::new(PgVault::open(db.clone(), master).await?);
+        let vault: Arc<dyn Vault> = pg_vault.clone();
+        let chain = pg_vault.audit_chain();
+        let instances: Arc<dyn InstanceStore> = Arc::new(PgInstances::new(db.clone(), chain.clone()));
+        let sync: Arc<dyn SyncStore> = Arc::new(PgSync::new(db.clone(), chain.clone()));
+        let audit = Arc::new(PgAuditLog::start(db.clone(), chain));
         let sources = sources::registry(EgressClient::new(EgressPolicy::new(options.egress_allow))?);
         let settings = QueueSettings {
             dead_after: options.job_dead_after,
             heartbeat: (options.job_dead_after / 4).min(Duration::from_secs(10)),
             ..QueueSettings::default()
         };
+        let limits = Arc::new(LimitService::new(options.limiter, options.quotas));
         let engine = SyncEngine::new(
             sync.clone(),
             vault.clone(),
             sources.clone(),
             clock.clone(),
             ids.clone(),
+            limits.clone(),
             SliceLimits::default(),
         );
+        let tenants = Arc::new(tenants(&db, &pg_vault));
+        let sessions_chain = pg_vault.audit_chain();
+        let identities = Identities::new(&db, pg_vault.clone(), options.key_env, options.public_url);
+        let sign_in = SignInService::new(SignInParts {
+            provider: options.sign_in.provider,
+            tokens: options.sign_in.tokens,
+            sessions: Arc::new(PgSessions::new(db.clone(), sessions_chain)),
+            members: identities.member_store,
+            vault: vault.clone(),
+            audit: audit.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+        });
         let services = Services {
-            access: Arc::new(access(&db, vault.clone(), options.key_env)),
+            access: identities.access,
+            keys: identities.keys,
+            members: identities.members,
+            sign_in: Arc::new(sign_in),
+            tenants: tenants.clone(),
             instances: Arc::new(InstanceService::new(
                 instances.clone(),
                 sync.clone(),
@@ -69,7 +114,9 @@ impl Wiring {
                 sources,
                 clock,
                 ids.clone(),
+                limits.clone(),
             )),
+            limits,
             sync: Arc::new(SyncService::new(sync.clone(), instances, ids)),
             work_items: Arc::new(WorkItemService::new(Arc::new(PgWorkItems::new(db.clone())))),
             templates: Arc::new(TemplateService::new(
@@ -77,11 +124,41 @@ impl Wiring {
                 Arc::new(PgTemplateRunner::new(db.clone())),
                 sync,
             )),
-            health: Arc::new(DbHealth(db.clone())),
+            audit: Arc::new(audit_service(audit.clone(), options.audit_reads)),
+            idempotency: Arc::new(IdempotencyService::new(Arc::new(PgIdempotency::new(
+                db.clone(),
+                pg_vault,
+            )))),
+            health: Arc::new(DbHealth { answers: db.watch(), db: db.clone() }),
         };
         let queue = Arc::new(GraphileQueue::new(db.clone(), settings));
-        Ok(Self { services, engine: Arc::new(engine), queue, db })
+        let jobs = Jobs::new(Arc::new(engine), tenants, queue.clone(), Arc::new(SystemClock));
+        Ok(Self { services, jobs: Arc::new(jobs), queue, db, audit })
     }
+
+    /// Stores what is noted for the record and not stored yet. To be called when nothing is served any more and the
+    /// database is still there.
+    pub(crate) async fn store_what_was_noted(&self) {
+        let lost = self.audit.close(LONGEST_FLUSH).await;
+        if lost > 0 {
+            tracing::error!(
+                records = lost,
+                "{lost} audit records could not be stored before the process ended"
+            );
+        }
+    }
+}
+
+/// How long the end of a process waits for audit records to be stored.
+const LONGEST_FLUSH: Duration = Duration::from_secs(10);
+
+fn audit_service(log: Arc<PgAuditLog>, reads: bool) -> AuditService {
+    let service = AuditService::new(log);
+    if reads {
+        return service;
+    }
+    tracing::warn!("Tool calls and template runs do not go on the record: --audit-reads is off");
+    service.without_reads()
 }
 
 impl std::fmt::Debug for Wiring {
@@ -90,31 +167,86 @@ impl std::fmt::Debug for Wiring {
     }
 }
 
-/// The access service alone, for commands that need no more.
-pub(crate) fn access(db: &Db, vault: Arc<dyn Vault>, key_env: &str) -> AccessService {
-    AccessService::new(
-        Arc::new(PgAccess::new(db.clone())),
-        vault,
-        Arc::new(SystemClock),
-        Arc::new(SystemIds),
-        key_env,
-    )
+/// The life of tenants, for commands that need no more.
+pub(crate) fn tenants(db: &Db, vault: &PgVault) -> TenantService {
+    let store = PgTenants::new(db.clone(), vault.audit_chain());
+    TenantService::new(Arc::new(store), Arc::new(SystemClock), Arc::new(SystemIds))
+}
+
+/// Everything about tenants, keys and members: all that some commands need.
+pub(crate) struct Identities {
+    pub(crate) access: Arc<AccessService>,
+    pub(crate) keys: Arc<KeyService>,
+    pub(crate) members: Arc<MemberService>,
+    /// For signing people in.
+    pub(crate) member_store: Arc<dyn MemberStore>,
+}
+
+impl Identities {
+    /// Puts them together. New keys carry the word `key_env`.
+    pub(crate) fn new(db: &Db, vault: Arc<PgVault>, key_env: &str, public_url: Option<Url>) -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let ids: Arc<dyn Ids> = Arc::new(SystemIds);
+        let store = Arc::new(PgAccess::new(db.clone(), vault.audit_chain()));
+        let member_store: Arc<dyn MemberStore> =
+            Arc::new(PgMembers::new(db.clone(), vault.audit_chain(), store.clone()));
+        let (clock, ids) = (&clock, &ids);
+        Self {
+            access: Arc::new(AccessService::new(store.clone(), vault.clone(), clock.clone(), ids.clone())),
+            keys: Arc::new(KeyService::new(
+                store,
+                member_store.clone(),
+                vault.clone(),
+                clock.clone(),
+                ids.clone(),
+                key_env,
+            )),
+            members: Arc::new(MemberService::new(
+                member_store.clone(),
+                vault,
+                clock.clone(),
+                ids.clone(),
+                public_url,
+            )),
+            member_store,
+        }
+    }
+}
+
+impl std::fmt::Debug for Identities {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Identities")
+    }
 }
 
 /// Ready when the database answers.
-struct DbHealth(Db);
+struct DbHealth {
+    db: Db,
+    answers: tokio::sync::watch::Receiver<bool>,
+}
 
 #[async_trait]
 impl Health for DbHealth {
     async fn check(&self) -> Vec<HealthCheck> {
-        let answered = tokio::time::timeout(Duration::from_secs(2), self.0.ping()).await;
+        let up = *self.answers.borrow();
+        let answered = match up {
+            true => tokio::time::timeout(Duration::from_secs(2), self.db.ping()).await.ok(),
+            false => None,
+        };
         let result = match answered {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(ports::StoreError::Unavailable(_))) | Err(_) => {
+            Some(Ok(())) => Ok(()),
+            Some(Err(ports::StoreError::Unavailable(_))) | None => {
                 Err("the database does not answer; check that it runs and can be reached".to_owned())
             }
-            Ok(Err(_)) => Err("the database refuses; run `patchbay doctor`".to_owned()),
+            Some(Err(_)) => Err("the database refuses; run `patchbay doctor`".to_owned()),
         };
         vec![HealthCheck { name: "database", result }]
+    }
+
+    async fn outage(&self) {
+        // Nobody asks any more: the process ends.
+        if self.answers.clone().wait_for(|up| !up).await.is_err() {
+            std::future::pending().await
+        }
     }
 }

@@ -12,6 +12,7 @@ pub struct Api {
     http: reqwest::Client,
     base: String,
     key: String,
+    tenant: Option<String>,
 }
 
 /// A status and a JSON body (`null` when it is none).
@@ -23,6 +24,8 @@ pub struct Answer {
     pub content_type: String,
     /// The body.
     pub body: Value,
+    /// The body as it came.
+    pub text: String,
 }
 
 impl Api {
@@ -31,7 +34,7 @@ impl Api {
     pub fn new(base: &str, key: &str) -> anyhow::Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
-        Ok(Self { http, base: base.to_owned(), key: key.to_owned() })
+        Ok(Self { http, base: base.to_owned(), key: key.to_owned(), tenant: None })
     }
 
     /// The same server with another key.
@@ -40,13 +43,28 @@ impl Api {
         Self { key: key.to_owned(), ..self.clone() }
     }
 
-    /// One request. `path` begins with a slash.
+    /// The same caller, who names the tenant beside an access token.
+    #[must_use]
+    pub fn in_tenant(&self, slug: &str) -> Self {
+        Self { tenant: Some(slug.to_owned()), ..self.clone() }
+    }
+
+    /// One request. `path` begins with a slash. Without a key, none is sent.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Answer> {
-        let mut request = self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.key);
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if !self.key.is_empty() {
+            request = request.bearer_auth(&self.key);
+        }
         if let Some(body) = body {
             request = request.json(body);
         }
         read(request).await
+    }
+
+    /// A POST with an idempotency key.
+    pub async fn post_once(&self, path: &str, key: &str, body: &Value) -> anyhow::Result<Answer> {
+        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(&self.key);
+        read(request.header("idempotency-key", key).json(body)).await
     }
 
     /// A POST with a body that need not be JSON.
@@ -133,6 +151,17 @@ impl Api {
         let body = json!({"name": tool, "arguments": arguments});
         read(self.http.post(format!("{base}/tools/invoke")).bearer_auth(&self.key).json(&body)).await
     }
+
+    /// One request of the MCP protocol, of the era of 2025-11-25, to the server at `mcp_url`.
+    pub async fn rpc(&self, mcp_url: &str, method: &str, params: &Value) -> anyhow::Result<Answer> {
+        let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
+        let mut request = self.http.post(mcp_url).json(&body);
+        if !self.key.is_empty() {
+            request = request.bearer_auth(&self.key);
+        }
+        let request = request.header("mcp-protocol-version", "2025-11-25");
+        read(request.header("accept", "application/json, text/event-stream")).await
+    }
 }
 
 async fn read(request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
@@ -144,6 +173,7 @@ async fn read(request: reqwest::RequestBuilder) -> anyhow::Result<Answer> {
         .and_then(|value| value.to_str().ok())
         .unwrap_or_default()
         .to_owned();
-    let body = serde_json::from_slice(&response.bytes().await?).unwrap_or(Value::Null);
-    Ok(Answer { status, content_type, body })
+    let text = String::from_utf8_lossy(&response.bytes().await?).into_owned();
+    let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+    Ok(Answer { status, content_type, body, text })
 }

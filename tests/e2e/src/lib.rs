@@ -4,7 +4,10 @@
 
 mod api;
 mod database;
+mod identity;
 mod process;
+mod redis;
+mod server;
 
 use std::path::PathBuf;
 
@@ -12,7 +15,10 @@ use anyhow::Context;
 
 pub use api::{Answer, Api};
 pub use database::Database;
-pub use process::{Patchbay, Started};
+pub use identity::{Browser, IdentityServer};
+pub use process::{NO_LIMITS, Patchbay, Started};
+pub use redis::Redis;
+pub use server::Postgres;
 
 /// A setting that `cargo xtask test` gives.
 pub fn setting(name: &str) -> anyhow::Result<String> {

@@ -11,6 +11,29 @@ use tokio::process::{Child, Command};
 
 use crate::{Api, Database};
 
+/// Limits that only their own tests are to meet.
+const WITHOUT_LIMITS: [&str; 8] = [
+    "PATCHBAY_LIMIT_ADDRESS",
+    "PATCHBAY_LIMIT_SIGN_IN",
+    "PATCHBAY_LIMIT_KEY",
+    "PATCHBAY_LIMIT_TENANT",
+    "PATCHBAY_LIMIT_TOOL_READ",
+    "PATCHBAY_LIMIT_TOOL_LIVE",
+    "PATCHBAY_LIMIT_TOOL_WRITE",
+    "PATCHBAY_LIMIT_UPSTREAM",
+];
+
+/// Settings under which no test meets a rate limit that it does not ask for.
+pub const NO_LIMITS: [(&str, &str); 7] = [
+    ("PATCHBAY_LIMIT_ADDRESS", "1000000/1s"),
+    ("PATCHBAY_LIMIT_SIGN_IN", "1000000/1s"),
+    ("PATCHBAY_LIMIT_KEY", "1000000/1s"),
+    ("PATCHBAY_LIMIT_TENANT", "1000000/1s"),
+    ("PATCHBAY_LIMIT_TOOL_READ", "1000000/1s"),
+    ("PATCHBAY_LIMIT_TOOL_LIVE", "1000000/1s"),
+    ("PATCHBAY_LIMIT_TOOL_WRITE", "1000000/1s"),
+];
+
 /// An installation: a migrated database and what its processes share.
 #[derive(Debug)]
 pub struct Patchbay {
@@ -33,7 +56,11 @@ pub struct Started {
 impl Patchbay {
     /// Makes a database and migrates it with the binary.
     pub async fn install() -> anyhow::Result<Self> {
-        let database = Database::create().await?;
+        Self::install_in(Database::create().await?).await
+    }
+
+    /// Migrates this database with the binary.
+    pub async fn install_in(database: Database) -> anyhow::Result<Self> {
         // 32 bytes in hex, different for each installation.
         let master_key = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
         let installed = Self { database, master_key, folder: TempDir::new()? };
@@ -47,6 +74,7 @@ impl Patchbay {
             .args(args)
             .env("PATCHBAY_DATABASE_URL", self.database.url()?)
             .env("PATCHBAY_MASTER_KEY", &self.master_key)
+            .envs(WITHOUT_LIMITS.map(|limit| (limit, "1000000/60s:1000000")))
             .stdin(Stdio::null())
             .kill_on_drop(true);
         Ok(command)
@@ -71,6 +99,11 @@ impl Patchbay {
         Ok((output.status.code().unwrap_or(-1), String::from_utf8(output.stderr)?))
     }
 
+    /// Runs a command to its end, however that is; its standard output.
+    pub async fn says(&self, args: &[&str]) -> anyhow::Result<String> {
+        Ok(String::from_utf8(self.command(args)?.output().await?.stdout)?)
+    }
+
     /// Creates a tenant; its id.
     pub async fn tenant(&self, slug: &str) -> anyhow::Result<String> {
         let made: Value = serde_json::from_str(&self.run(&["tenant", "create", slug, "--json"]).await?)?;
@@ -86,6 +119,11 @@ impl Patchbay {
 
     /// Starts these parts on free ports and waits until they answer.
     pub async fn serve(&self, parts: &str) -> anyhow::Result<Started> {
+        self.serve_with(parts, &[]).await
+    }
+
+    /// The same with settings beside the usual ones: names and values of environment variables.
+    pub async fn serve_with(&self, parts: &str, settings: &[(&str, &str)]) -> anyhow::Result<Started> {
         let ready = self.folder.path().join(format!("ready-{}.json", uuid::Uuid::new_v4().simple()));
         let log = std::fs::File::create(self.log(&ready))?;
         let ready_text = ready.to_str().context("temporary path")?.to_owned();
@@ -107,6 +145,7 @@ impl Patchbay {
                 "--ready-file",
                 &ready_text,
             ])?
+            .envs(settings.iter().copied())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()?;
@@ -145,6 +184,11 @@ impl Started {
     /// The admin API with a key.
     pub fn api(&self, key: &str) -> anyhow::Result<Api> {
         Api::new(self.admin_url.as_deref().context("the admin part does not run")?, key)
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
     }
 
     /// Ends it as a crash does: SIGKILL, no chance to tidy up.

@@ -24,6 +24,8 @@ pub(super) struct Services {
     redis: Supervised,
     redis_dir: PathBuf,
     redis_port: u16,
+    /// `redis-server`.
+    pub(super) redis_program: PathBuf,
     /// Node.js itself.
     pub(super) node: PathBuf,
     /// The directory where Node.js finds the MCP client's packages.
@@ -56,6 +58,7 @@ impl Services {
             redis,
             redis_dir,
             redis_port,
+            redis_program,
             node: node.node,
             mcp_client,
             postgres_programs,

@@ -1,30 +1,10 @@
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::{Grant, KeyId, KeyKind, Scopes, Slug, Tenant};
+use domain::{Grant, KeyId, KeyKind, Role, Scopes, Slug, Tenant, TenantId, UserId};
 
 use super::StoreError;
-use crate::Ctx;
-
-/// A key to be stored: its keyed hash, never the key.
-#[derive(Debug, Clone)]
-pub struct NewKey {
-    /// Its id.
-    pub id: KeyId,
-    /// The public part.
-    pub public_id: String,
-    /// HMAC-SHA-256 of the secret part.
-    pub mac: [u8; 32],
-    /// Its name.
-    pub name: String,
-    /// What it is meant for.
-    pub kind: KeyKind,
-    /// What it may do.
-    pub scopes: Scopes,
-    /// What it is narrowed to.
-    pub grant: Grant,
-    /// When it ends.
-    pub expires_at: Option<DateTime<Utc>>,
-}
 
 /// A stored key, as needed to check a presented one.
 #[derive(Debug, Clone)]
@@ -37,15 +17,28 @@ pub struct KnownKey {
     pub mac: [u8; 32],
     /// Its name.
     pub name: String,
+    /// What it is meant for.
+    pub kind: KeyKind,
     /// What it may do.
     pub scopes: Scopes,
     /// What it is narrowed to.
-    pub grant: std::sync::Arc<Grant>,
+    pub grant: Arc<Grant>,
     /// When it ends.
     pub expires_at: Option<DateTime<Utc>>,
+    /// Whose it is.
+    pub owner: Option<KeyOwner>,
 }
 
-/// Tenants and their keys.
+/// The person whose key it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyOwner {
+    /// The person.
+    pub user: UserId,
+    /// Their role in the key's tenant now; `None` when they are no member any more, or disabled.
+    pub role: Option<Role>,
+}
+
+/// Tenants, and who presents a key.
 #[async_trait]
 pub trait AccessStore: Send + Sync {
     /// Creates a tenant. [`StoreError::Conflict`] when the slug is taken.
@@ -54,9 +47,9 @@ pub trait AccessStore: Send + Sync {
     /// `None` when there is no such tenant. For operators only: no request names a tenant.
     async fn find_tenant(&self, slug: &Slug) -> Result<Option<Tenant>, StoreError>;
 
-    /// Stores a key of the tenant.
-    async fn insert_key(&self, ctx: &Ctx, key: &NewKey) -> Result<(), StoreError>;
-
-    /// Looks a key up by its public part, in any tenant. `None` when unknown or revoked.
+    /// Looks a key up by its public part, in any tenant. `None` when unknown or revoked. At most 4 s old.
     async fn find_key(&self, public_id: &str) -> Result<Option<KnownKey>, StoreError>;
+
+    /// Notes that a key was used: at most once a minute for each key, later, and never in the way of a request.
+    fn note_use(&self, tenant: TenantId, key: KeyId, at: DateTime<Utc>);
 }

@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::{AuditEntry, AuditRecord};
+use domain::{AuditEntry, AuditHead, AuditRecord};
 use futures::stream::BoxStream;
 use uuid::Uuid;
 
@@ -31,8 +31,9 @@ pub struct AuditFilter {
 pub struct AuditVerdict {
     /// Records looked at.
     pub records: i64,
-    /// The last record's place and hash, to be kept elsewhere: a later check against it shows a rolled-back log.
-    pub head: Option<(i64, [u8; 32])>,
+    /// The chain's end, to be kept elsewhere: a later check against it shows a rolled-back log. `None` when the tenant
+    /// has no records.
+    pub head: Option<AuditHead>,
     /// The first place where the chain does not hold, and why.
     pub broken: Option<(i64, String)>,
 }
@@ -53,9 +54,18 @@ pub trait AuditLog: Send + Sync {
         page: &ListPage,
     ) -> Result<Listing<AuditRecord>, StoreError>;
 
-    /// Everything the filter matches, oldest first, in one snapshot and without holding it in memory.
-    fn export(&self, ctx: &Ctx, filter: AuditFilter) -> BoxStream<'static, Result<AuditRecord, StoreError>>;
+    /// The end of the tenant's chain. `None` when the tenant has no records.
+    async fn head(&self, ctx: &Ctx) -> Result<Option<AuditHead>, StoreError>;
 
-    /// Looks the tenant's chain through.
-    async fn verify(&self, ctx: &Ctx) -> Result<AuditVerdict, StoreError>;
+    /// Everything the filter matches up to and with this place, oldest first and without holding it in memory. Records
+    /// never change, so that this is one picture however long the reader takes.
+    fn export(
+        &self,
+        ctx: &Ctx,
+        filter: AuditFilter,
+        last: i64,
+    ) -> BoxStream<'static, Result<AuditRecord, StoreError>>;
+
+    /// Looks the tenant's chain through; with `expected`, also whether that record is still there.
+    async fn verify(&self, ctx: &Ctx, expected: Option<&AuditHead>) -> Result<AuditVerdict, StoreError>;
 }

@@ -14,7 +14,7 @@ pub struct IdempotencyKey {
     pub key: String,
     /// Method and route template, or `mcp` and the tool's name.
     pub route: String,
-    /// SHA-256 over path, query and canonical body.
+    /// SHA-256 over method, path, query and canonical body.
     pub fingerprint: [u8; 32],
 }
 
@@ -48,11 +48,16 @@ pub enum Claimed {
 /// Makes sure that a request with a key has one effect.
 #[async_trait]
 pub trait IdempotencyStore: Send + Sync {
-    /// Claims the key. The claim lasts as long as the request's deadline: a process that dies leaves a key that the
-    /// next attempt takes over, with nothing of the dead one's effect stored.
+    /// Claims the key. Of any number that ask at once, one is told [`Claimed::Fresh`].
+    ///
+    /// The claim lasts a little longer than a request may: a process that dies leaves a key that the next attempt takes
+    /// over, with nothing of the dead one's effect stored. A unit that is dropped or abandoned frees its key.
     async fn claim(&self, ctx: &Ctx, key: &IdempotencyKey) -> Result<Claimed, StoreError>;
 
     /// Stores the answer and commits everything written in the unit, in one transaction.
+    ///
+    /// [`StoreError::Fenced`] when the claim was taken over meanwhile: nothing written in the unit is kept then. On any
+    /// other error it may or may not be kept, and repeating the request finds out.
     async fn finish(
         &self,
         ctx: &Ctx,

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use domain::{InstanceId, RunId, TenantId};
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::StoreError;
 
@@ -21,6 +22,11 @@ pub enum Job {
         instance: InstanceId,
         /// The run.
         run: RunId,
+    },
+    /// Removing the rows of a tenant. Names the deletion and not the tenant, of whom no trace is to stay in the queue.
+    DeleteTenant {
+        /// The deletion.
+        deletion: Uuid,
     },
 }
 

@@ -1,9 +1,12 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{InstanceId, Quota};
+use domain::{InstanceId, Quota, TenantId};
+use uuid::Uuid;
 
 /// What a limit counts, and for whom.
+///
+/// The keys of one call are of one client address, or of one tenant: only those can be counted together.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum LimitKey {
     /// Requests of a client address, before it is known who calls.
@@ -11,12 +14,30 @@ pub enum LimitKey {
     /// Sign-ins from a client address.
     SignIn(String),
     /// Requests of a key or person.
-    Principal(uuid::Uuid),
+    Principal(TenantId, Uuid),
     /// Requests of a tenant.
-    Tenant(domain::TenantId),
+    Tenant(TenantId),
     /// Calls of one class of tools by a key or person.
-    Tool(ToolClass, uuid::Uuid),
+    Tool(ToolClass, TenantId, Uuid),
 }
+
+impl LimitKey {
+    /// The limit's name in `RateLimit` headers, errors and metrics.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Address(_) => "address",
+            Self::SignIn(_) => "sign-in",
+            Self::Principal(..) => "key",
+            Self::Tenant(_) => "tenant",
+            Self::Tool(ToolClass::Read, ..) => "tool-read",
+            Self::Tool(ToolClass::LiveRead, ..) => "tool-live",
+            Self::Tool(ToolClass::Write, ..) => "tool-write",
+        }
+    }
+}
+
+/// The name of the limit of requests to a tracker, as [`LimitKey::name`] is for the others.
+pub const UPSTREAM: &str = "upstream";
 
 /// What kind of tool is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -34,8 +55,17 @@ pub enum ToolClass {
 pub enum UpstreamUse {
     /// Somebody waits for the answer. May use the whole budget.
     Person,
-    /// A sync. Leaves a reserve for people.
+    /// A sync. Leaves a fifth for people.
     Sync,
+}
+
+/// One limit to count a request against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// What is counted.
+    pub key: LimitKey,
+    /// How much of it is allowed.
+    pub quota: Quota,
 }
 
 /// Where one limit stands after a request was counted.
@@ -76,7 +106,7 @@ pub trait RateLimiter: Send + Sync {
     /// Counts one request against all of these limits, or against none when one of them is used up. Never fails:
     /// without its shared store it counts in this process, at the limit divided by the number of replicas; sign-ins
     /// are closed then.
-    async fn take(&self, keys: &[LimitKey]) -> Decision;
+    async fn take(&self, limits: &[Limit]) -> Decision;
 
     /// Counts `requests` against an instance's budget of requests to its tracker.
     async fn take_upstream(
@@ -86,6 +116,9 @@ pub trait RateLimiter: Send + Sync {
         who: UpstreamUse,
         requests: u32,
     ) -> Decision;
+
+    /// Counts `requests` that were made already, also past the budget: later ones wait the longer.
+    async fn debit_upstream(&self, instance: InstanceId, budget: Quota, requests: u32);
 
     /// Whether the shared store is there; `None` when none is configured.
     fn shared(&self) -> Option<bool>;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::{Credential, Cursor, InstanceId, Invalid, PageRecords, SourceKind, StreamName};
+use domain::{Credential, Cursor, InstanceId, Invalid, PageRecords, Quota, SourceKind, StreamName};
 use serde_json::Value;
 use url::Url;
 
@@ -71,6 +71,8 @@ pub struct Capabilities {
     pub writes: bool,
     /// Sends webhooks.
     pub webhooks: bool,
+    /// How many requests one instance may be sent, as far as the tracker's documentation tells.
+    pub budget: Quota,
 }
 
 /// An open connection to a tracker: address, credential and settings of one instance.
@@ -92,6 +94,11 @@ impl Connection {
     /// Counts one request.
     pub fn count_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many requests were counted since the last [`Self::take_requests`].
+    pub fn requests(&self) -> i64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// How many requests were counted since the last call.

@@ -124,6 +124,8 @@ pub struct CommitOutcome {
     pub counts: RunCounts,
     /// Someone asked to cancel the run.
     pub cancel_requested: bool,
+    /// The tenant is suspended: the run waits behind this page until the tenant is resumed, which enqueues it again.
+    pub suspended: bool,
 }
 
 /// How a run ends.

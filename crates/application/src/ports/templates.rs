@@ -25,6 +25,8 @@ pub struct RowSet {
     pub columns: Vec<Column>,
     /// The rows as objects keyed by column name.
     pub rows: Vec<Map<String, Value>>,
+    /// Bytes of the rows as JSON, about.
+    pub bytes: usize,
     /// There were more rows than the limit, or more bytes than the cap.
     pub truncated: bool,
 }

@@ -28,6 +28,8 @@ pub enum MacPurpose {
     Invitation,
     /// The state of a sign-in that is under way.
     SignIn,
+    /// What a page must send along with changes it asks for by cookie; made of the cookie.
+    Csrf,
 }
 
 /// An encrypted secret with its key ids.

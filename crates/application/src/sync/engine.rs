@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::{Cursor, InstanceStatus, RequestId, RunError, RunId, RunKind, RunState};
+use domain::{Cursor, InstanceStatus, Quota, RequestId, RunError, RunId, RunKind, RunState};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, warn};
 
 use super::failure::{self, Verdict};
 use crate::instances::open_connection;
+use crate::limits::LimitService;
 use crate::ports::{
-    Clock, Connection, Finish, Ids, Job, JobHandler, JobOutcome, Page, PageCommit, PageRequest, PendingItem,
-    ProjectRef, Slice, SourceAdapter, SourceError, Sources, StoreError, StreamCommit, StreamScope,
-    StreamSpec, SyncStore, Vault,
+    Clock, CommitOutcome, Connection, Finish, Ids, Job, JobHandler, JobOutcome, Page, PageCommit,
+    PageRequest, PendingItem, ProjectRef, Slice, SourceAdapter, SourceError, Sources, StoreError,
+    StreamCommit, StreamScope, StreamSpec, SyncStore, UpstreamUse, Vault,
 };
 use crate::{Ctx, Error};
 
@@ -48,6 +49,8 @@ impl Default for SliceLimits {
 
 /// How often a slice looks whether it should stop while it waits for the source.
 const STOP_CHECK: Duration = Duration::from_secs(1);
+/// The longest a run waits for more of its budget than the next request needs.
+const LONGEST_BUDGET_SAVING: Duration = Duration::from_secs(60);
 /// Items whose details are read from the store at once.
 const PENDING_CHUNK: usize = 200;
 
@@ -58,6 +61,7 @@ pub struct SyncEngine {
     sources: Sources,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
+    budgets: Arc<LimitService>,
     limits: SliceLimits,
 }
 
@@ -65,10 +69,14 @@ pub struct SyncEngine {
 enum Stop {
     /// The process is asked to end.
     Shutdown,
+    /// The tenant is suspended; the store has noted that the run waits.
+    Suspended,
     /// Someone asked to cancel the run, or it is no longer ours.
     Asked,
     /// The source failed.
     Source(SourceError),
+    /// The instance's budget of requests is used up for now.
+    Budget(Duration),
     /// The store failed.
     Store(StoreError),
     /// The share is done; the continuation is enqueued.
@@ -87,6 +95,7 @@ struct Work<'a> {
     slice: &'a Slice,
     adapter: &'a dyn SourceAdapter,
     connection: &'a Connection,
+    budget: Quota,
     stop: &'a CancellationToken,
     began: Instant,
 }
@@ -99,9 +108,10 @@ impl SyncEngine {
         sources: Sources,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
+        budgets: Arc<LimitService>,
         limits: SliceLimits,
     ) -> Self {
-        Self { store, vault, sources, clock, ids, limits }
+        Self { store, vault, sources, clock, ids, budgets, limits }
     }
 
     /// Does one slice of a run. An `Err` means that nothing could be noted and the job should be tried again.
@@ -129,15 +139,17 @@ impl SyncEngine {
             slice: &slice,
             adapter: adapter.as_ref(),
             connection: &connection,
+            budget: self.budgets.budget(&adapter.capabilities()),
             stop,
             began: Instant::now(),
         };
         match self.work_through(&work).await {
             Ok(()) => self.finish(ctx, &slice, RunState::Succeeded, None, None).await,
-            Err(Stop::ShareDone) => Ok(()),
+            Err(Stop::ShareDone | Stop::Suspended) => Ok(()),
             Err(Stop::Shutdown) => self.suspend(&work, self.clock.now(), None).await,
             Err(Stop::Asked) => self.finish(ctx, &slice, RunState::Cancelled, None, None).await,
             Err(Stop::Source(error)) => self.source_failed(&work, &error).await,
+            Err(Stop::Budget(wait)) => self.wait_for_budget(&work, wait).await,
             Err(Stop::Store(StoreError::Fenced)) => {
                 info!(run.id = %run, "Slice of run {run} was overtaken by a later one");
                 Ok(())
@@ -231,11 +243,11 @@ impl SyncEngine {
                         commit,
                         self.fetch_project(work, spec, project, Some(next), since, None)
                     );
-                    stop_if_asked(committed?.cancel_requested)?;
+                    stop_if_asked(committed?)?;
                     Some(fetched?)
                 }
                 _ => {
-                    stop_if_asked(commit.await?.cancel_requested)?;
+                    stop_if_asked(commit.await?)?;
                     None
                 }
             };
@@ -306,11 +318,11 @@ impl SyncEngine {
                 fetched = match batches.next() {
                     Some(items) if !end_slice => {
                         let (committed, next) = tokio::join!(commit, self.fetch_details(work, spec, items));
-                        stop_if_asked(committed?.cancel_requested)?;
+                        stop_if_asked(committed?)?;
                         Some(next?)
                     }
                     _ => {
-                        stop_if_asked(commit.await?.cancel_requested)?;
+                        stop_if_asked(commit.await?)?;
                         None
                     }
                 };
@@ -369,20 +381,20 @@ impl SyncEngine {
     {
         let trying = async {
             for wait in failure::SHORT_WAITS {
-                match call().await {
-                    Err(error) if failure::worth_a_short_wait(&error) => {
+                match self.within_budget(work, &mut call).await {
+                    Err(Stop::Source(error)) if failure::worth_a_short_wait(&error) => {
                         warn!(source.error = %error, "The source failed, trying again in {wait:?}");
                         tokio::time::sleep(wait).await;
                     }
                     other => return other,
                 }
             }
-            call().await
+            self.within_budget(work, &mut call).await
         };
         tokio::pin!(trying);
         loop {
             tokio::select! {
-                result = &mut trying => return result.map_err(Stop::Source),
+                result = &mut trying => return result,
                 () = work.stop.cancelled() => return Err(Stop::Shutdown),
                 () = tokio::time::sleep(STOP_CHECK) => {
                     if self.store.should_stop(work.ctx, &work.slice.key).await? {
@@ -391,6 +403,42 @@ impl SyncEngine {
                 }
             }
         }
+    }
+
+    /// Asks the source once, when its budget allows; what it took beyond one request is counted afterwards.
+    async fn within_budget<T, F>(&self, work: &Work<'_>, call: &mut impl FnMut() -> F) -> Result<T, Stop>
+    where
+        F: Future<Output = Result<T, SourceError>>,
+    {
+        let instance = work.slice.key.instance;
+        if let Err(Error::RateLimited { retry_after, .. } | Error::Closed { retry_after }) =
+            self.budgets.count_upstream(instance, work.budget, UpstreamUse::Sync).await
+        {
+            return Err(Stop::Budget(retry_after));
+        }
+        let before = work.connection.requests();
+        let result = call().await;
+        let made = work.connection.requests() - before;
+        self.budgets.debit_upstream(instance, work.budget, made).await;
+        result.map_err(Stop::Source)
+    }
+
+    /// Not a failure of the source: the run goes on when a slice's worth of requests is there again.
+    async fn wait_for_budget(&self, work: &Work<'_>, until_one: Duration) -> Result<(), Error> {
+        let share = u32::try_from(self.limits.pages).unwrap_or(u32::MAX);
+        let worthwhile = work.budget.interval().saturating_mul(share).min(LONGEST_BUDGET_SAVING);
+        let wait = TimeDelta::from_std(until_one.max(worthwhile)).unwrap_or(TimeDelta::MAX);
+        let why = RunError {
+            code: "budget_wait".into(),
+            hint: format!(
+                "the instance's budget of {} requests in {} s is used up but for what is kept for people; the run goes \
+                 on by itself",
+                work.budget.count,
+                work.budget.window.as_secs()
+            ),
+        };
+        info!(run.id = %work.slice.run.id, code = why.code, wait_s = wait.num_seconds(), "Run waits for its budget");
+        self.suspend(work, self.clock.now() + wait, Some(&why)).await
     }
 
     async fn source_failed(&self, work: &Work<'_>, error: &SourceError) -> Result<(), Error> {
@@ -435,7 +483,9 @@ impl SyncEngine {
 #[async_trait]
 impl JobHandler for SyncEngine {
     async fn handle(&self, job: Job, stop: CancellationToken) -> JobOutcome {
-        let Job::SyncSlice { tenant, instance, run } = job;
+        let Job::SyncSlice { tenant, instance, run } = job else {
+            return JobOutcome::Retry("the sync engine does slices of runs only".to_owned());
+        };
         let ctx = Ctx::system(tenant, "worker", RequestId::new(self.ids.uuid()));
         let span = tracing::info_span!(
             "job.sync_slice", tenant.id = %tenant, instance.id = %instance, run.id = %run, request.id = %ctx.request_id
@@ -453,8 +503,14 @@ impl std::fmt::Debug for SyncEngine {
     }
 }
 
-fn stop_if_asked(cancel_requested: bool) -> Result<(), Stop> {
-    if cancel_requested { Err(Stop::Asked) } else { Ok(()) }
+fn stop_if_asked(committed: CommitOutcome) -> Result<(), Stop> {
+    if committed.cancel_requested {
+        Err(Stop::Asked)
+    } else if committed.suspended {
+        Err(Stop::Suspended)
+    } else {
+        Ok(())
+    }
 }
 
 /// A run that somebody else has taken over is theirs to end.

@@ -10,6 +10,24 @@ pub(super) fn is_public(address: IpAddr) -> bool {
     }
 }
 
+/// Whether the address is one that organisations give to machines of their own: this machine, RFC 1918, RFC 6598 and
+/// unique local IPv6. Not link-local, where clouds keep their metadata, nor AWS's metadata network among the latter.
+pub(super) fn is_private(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            v4.is_loopback()
+                || v4.is_private()
+                // Alibaba keeps its metadata service inside of RFC 6598.
+                || (a == 100 && (64..128).contains(&b) && v4 != Ipv4Addr::new(100, 100, 100, 200))
+        }
+        IpAddr::V6(v6) => {
+            let s = v6.segments();
+            v6.is_loopback() || ((s[0] & 0xfe00) == 0xfc00 && !(s[0] == 0xfd00 && s[1] == 0x0ec2))
+        }
+    }
+}
+
 fn is_public_v4(address: Ipv4Addr) -> bool {
     let [a, b, c, _] = address.octets();
     // IANA's special-purpose registry, and everything from multicast up.

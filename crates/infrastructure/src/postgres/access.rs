@@ -1,23 +1,24 @@
 //! Tenants and API keys.
 
-use std::collections::BTreeSet;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use application::Ctx;
-use application::ports::{AccessStore, KnownKey, NewKey, StoreError};
+use application::ports::{AccessStore, KeyOwner, KnownKey, StoreError};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{
-    Allowed, Grant, InstanceId, KeyId, ProjectKey, RequestId, Scopes, Slug, Tenant, TenantId, TenantStatus,
+    AuditAction, AuditEntry, Grant, KeyId, RequestId, Role, Scopes, Slug, Tenant, TenantId, TenantStatus,
+    UserId,
 };
 use moka::Expiry;
 use moka::future::Cache;
-use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::audit::AuditChain;
 use super::db::{Db, store_error, unique_violation};
+use super::key_uses::KeyUses;
+use super::keys::GrantRow;
 
 /// A revoked key works no longer than this, on any replica; the rest of the promised 5 s is for the look-up.
 const KNOWN_FOR: Duration = Duration::from_secs(4);
@@ -28,7 +29,9 @@ const MOST_KEPT: u64 = 20_000;
 /// [`AccessStore`] over PostgreSQL.
 #[derive(Clone)]
 pub struct PgAccess {
-    db: Db,
+    pub(super) db: Db,
+    pub(super) audit: AuditChain,
+    uses: KeyUses,
     keys: Cache<String, Option<KnownKey>>,
 }
 
@@ -56,19 +59,21 @@ struct Row {
     key_id: Uuid,
     mac: Vec<u8>,
     name: String,
+    kind: String,
     scopes: Vec<String>,
     expires_at: Option<DateTime<Utc>>,
-    instances: Option<Vec<Uuid>>,
-    projects_read: Option<Vec<String>>,
-    projects_write: Option<Vec<String>>,
-    templates: Option<Vec<String>>,
-    toolsets: Option<Vec<String>>,
+    #[sqlx(flatten)]
+    grant: GrantRow,
+    user_id: Option<Uuid>,
+    user_role: Option<String>,
 }
 
 impl TryFrom<Row> for KnownKey {
     type Error = Box<dyn std::error::Error + Send + Sync>;
 
     fn try_from(row: Row) -> Result<Self, Self::Error> {
+        let role = row.user_role.as_deref().map(str::parse::<Role>).transpose()?;
+        let owner = row.user_id.map(|user| KeyOwner { user: UserId::new(user), role });
         Ok(Self {
             tenant: Tenant {
                 id: TenantId::new(row.tenant_id),
@@ -80,36 +85,32 @@ impl TryFrom<Row> for KnownKey {
             id: KeyId::new(row.key_id),
             mac: row.mac.as_slice().try_into()?,
             name: row.name,
+            kind: row.kind.parse()?,
             scopes: Scopes::parse(row.scopes.iter().map(String::as_str))?,
-            grant: Arc::new(Grant {
-                instances: Allowed::from_list(
-                    row.instances.map(|ids| ids.into_iter().map(InstanceId::new).collect::<Vec<_>>()),
-                ),
-                projects_read: Allowed::from_list(parsed(row.projects_read)?),
-                projects_write: Allowed::from_list(parsed(row.projects_write)?),
-                templates: Allowed::from_list(row.templates),
-                toolsets: Allowed::from_list(parsed(row.toolsets)?),
-            }),
+            grant: Arc::new(Grant::try_from(row.grant)?),
+            owner,
             expires_at: row.expires_at,
         })
     }
 }
 
-fn parsed<T: FromStr>(list: Option<Vec<String>>) -> Result<Option<Vec<T>>, T::Err> {
-    list.map(|list| list.iter().map(|text| text.parse()).collect()).transpose()
-}
-
 impl PgAccess {
-    /// Uses these connections.
-    pub fn new(db: Db) -> Self {
-        Self { db, keys: Cache::builder().max_capacity(MOST_KEPT).expire_after(Lifetime).build() }
+    /// Uses these connections, and puts changes on this record.
+    pub fn new(db: Db, audit: AuditChain) -> Self {
+        let keys = Cache::builder().max_capacity(MOST_KEPT).expire_after(Lifetime).build();
+        Self { uses: KeyUses::new(db.clone()), db, audit, keys }
+    }
+
+    /// Makes the next look-up of this key ask the database: on this replica a change shows at once.
+    pub(super) async fn forget(&self, public_id: &str) {
+        self.keys.invalidate(public_id).await;
     }
 
     async fn read_key(&self, public_id: &str) -> Result<Option<KnownKey>, StoreError> {
         let mut tx = self.db.system_tx().await?;
         let row: Option<Row> = sqlx::query_as(
-            "select tenant_id, tenant_slug, tenant_status, strict_audit, tenant_created_at, key_id, mac, name, scopes,
-                    expires_at, instances, projects_read, projects_write, templates, toolsets
+            "select tenant_id, tenant_slug, tenant_status, strict_audit, tenant_created_at, key_id, mac, name, kind,
+                    scopes, expires_at, instances, projects_read, projects_write, templates, toolsets, user_id, user_role
              from public.find_api_key($1)",
         )
         .bind(public_id)
@@ -137,7 +138,13 @@ impl AccessStore for PgAccess {
                 Err(StoreError::Conflict("a tenant of that slug"))
             }
             Err(error) => Err(store_error(error)),
-            Ok(_) => tx.commit().await.map_err(store_error),
+            Ok(_) => {
+                let entry = AuditEntry::ok(AuditAction::new("tenant.create"))
+                    .to("tenant", tenant.id)
+                    .with("slug", tenant.slug.as_str());
+                self.audit.record(&mut tx, &ctx, &entry).await?;
+                tx.commit().await.map_err(store_error)
+            }
         }
     }
 
@@ -162,14 +169,6 @@ impl AccessStore for PgAccess {
         .map_err(StoreError::Internal)
     }
 
-    async fn insert_key(&self, ctx: &Ctx, key: &NewKey) -> Result<(), StoreError> {
-        let mut tx = self.db.tenant_tx(ctx).await?;
-        insert_key(&mut tx, ctx, key).await?;
-        tx.commit().await.map_err(store_error)?;
-        self.keys.invalidate(&key.public_id).await;
-        Ok(())
-    }
-
     async fn find_key(&self, public_id: &str) -> Result<Option<KnownKey>, StoreError> {
         // Of many requests with one key, one asks the database.
         self.keys.try_get_with(public_id.to_owned(), self.read_key(public_id)).await.map_err(|error| {
@@ -178,34 +177,8 @@ impl AccessStore for PgAccess {
             if unavailable { StoreError::Unavailable(shared) } else { StoreError::Internal(shared) }
         })
     }
-}
 
-async fn insert_key(connection: &mut PgConnection, ctx: &Ctx, key: &NewKey) -> Result<(), StoreError> {
-    sqlx::query(
-        "insert into api_keys (tenant_id, id, public_id, mac, name, kind, scopes, expires_at, instances,
-             projects_read, projects_write, templates, toolsets, created_by)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
-    )
-    .bind(ctx.tenant.as_uuid())
-    .bind(key.id.as_uuid())
-    .bind(&key.public_id)
-    .bind(key.mac.as_slice())
-    .bind(&key.name)
-    .bind(key.kind.as_str())
-    .bind(key.scopes.names())
-    .bind(key.expires_at)
-    .bind(key.grant.instances.as_list().map(|list| list.iter().map(|id| id.as_uuid()).collect::<Vec<_>>()))
-    .bind(key.grant.projects_read.as_list().map(project_keys))
-    .bind(key.grant.projects_write.as_list().map(project_keys))
-    .bind(key.grant.templates.as_list().map(|list| list.iter().cloned().collect::<Vec<_>>()))
-    .bind(key.grant.toolsets.as_list().map(|list| list.iter().map(|set| set.as_str()).collect::<Vec<_>>()))
-    .bind(ctx.principal.label())
-    .execute(connection)
-    .await
-    .map(drop)
-    .map_err(store_error)
-}
-
-fn project_keys(list: &BTreeSet<ProjectKey>) -> Vec<&str> {
-    list.iter().map(ProjectKey::as_str).collect()
+    fn note_use(&self, tenant: TenantId, key: KeyId, at: DateTime<Utc>) {
+        self.uses.note(tenant, key, at);
+    }
 }

@@ -13,9 +13,10 @@ use tracing::info;
 
 pub use self::check::{Finding, check_server};
 pub use self::error::BootstrapError;
-pub use self::roles::RolePasswords;
+pub(crate) use self::roles::LOGINS;
+pub use self::roles::{RolePasswords, set_passwords};
 pub use self::state::{SchemaState, schema_state};
-use crate::vault::{MasterKey, create_deployment_secrets};
+use crate::vault::{MasterKeys, create_deployment_secrets};
 
 /// The schema's history.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
@@ -41,8 +42,9 @@ pub struct Migrated {
 pub async fn migrate(
     admin: &PgConnectOptions,
     passwords: &RolePasswords,
-    master: &MasterKey,
+    master: impl Into<MasterKeys>,
 ) -> Result<Migrated, BootstrapError> {
+    let master = master.into();
     let mut connection = PgConnection::connect_with(admin).await.map_err(BootstrapError::Connect)?;
     let version = check::server_version(&mut connection).await?;
     if version.major < check::OLDEST_MAJOR {
@@ -53,7 +55,7 @@ pub async fn migrate(
         .execute(&mut connection)
         .await
         .map_err(BootstrapError::at("waiting for another migration"))?;
-    let result = migrate_locked(&mut connection, admin, passwords, master).await;
+    let result = migrate_locked(&mut connection, admin, passwords, &master).await;
     // The lock ends with the connection, also when this fails.
     drop(connection.close().await);
     result
@@ -63,7 +65,7 @@ async fn migrate_locked(
     connection: &mut PgConnection,
     admin: &PgConnectOptions,
     passwords: &RolePasswords,
-    master: &MasterKey,
+    master: &MasterKeys,
 ) -> Result<Migrated, BootstrapError> {
     if state::has_secrets(connection).await? {
         create_deployment_secrets(connection, master).await?;

@@ -6,13 +6,23 @@
     reason = "the one place of pools; the only text put together is fixed words, a UUID and a number"
 )]
 
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use application::Ctx;
 use application::ports::StoreError;
+use secrecy::ExposeSecret;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
+
+use super::bootstrap::LOGINS;
+use super::idempotency::LEASE;
+use super::logins::Logins;
+use super::outage::{self, BEGIN_DEADLINE, Breakdowns, in_time, is_broken};
+use super::unit::{PgUnit, Savepoint};
+use crate::vault::{MasterKeys, VaultError};
 
 /// One address per role of the database.
 #[derive(Debug, Clone)]
@@ -25,6 +35,8 @@ pub struct DbUrls {
     pub reader: PgConnectOptions,
     /// `patchbay_queue`: owns the job queue.
     pub queue: PgConnectOptions,
+    /// What the roles' passwords follow, when the server asks for them: a rotation of the master key changes them.
+    pub keys: Option<MasterKeys>,
 }
 
 impl DbUrls {
@@ -43,7 +55,18 @@ impl DbUrls {
             reader: role("patchbay_reader"),
             queue: role("patchbay_queue"),
             admin,
+            keys: None,
         }
+    }
+
+    /// As [`Self::derive`], with the passwords that follow from the master keys.
+    pub async fn with_keys(admin: PgConnectOptions, keys: &MasterKeys) -> Result<Self, VaultError> {
+        let passwords = keys.passwords_to_set(LOGINS).await?;
+        let password_of = |role: &str| {
+            let at = LOGINS.iter().position(|login| *login == role)?;
+            Some(passwords[at].expose_secret().to_owned())
+        };
+        Ok(Self { keys: Some(keys.clone()), ..Self::derive(admin, password_of) })
     }
 }
 
@@ -70,35 +93,165 @@ pub struct Db {
     app: PgPool,
     reader: PgPool,
     queue: PgPool,
+    logins: Arc<Logins>,
+    breakdowns: Breakdowns,
 }
 
-/// A transaction.
-pub(crate) type Tx = Transaction<'static, Postgres>;
+/// A transaction: one of its own, or a part of the request's [unit of work](PgUnit). Commit it, or everything done in it
+/// is undone.
+#[derive(Debug)]
+pub(crate) struct Tx(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Own(Transaction<'static, Postgres>),
+    Part(Savepoint),
+}
+
+impl Tx {
+    /// Keeps what was done; a part is stored when its unit is.
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        match self.0 {
+            Inner::Own(tx) => tx.commit().await,
+            Inner::Part(part) => part.commit().await,
+        }
+    }
+}
+
+impl Deref for Tx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        match &self.0 {
+            Inner::Own(tx) => tx,
+            Inner::Part(part) => part,
+        }
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        match &mut self.0 {
+            Inner::Own(tx) => tx,
+            Inner::Part(part) => part,
+        }
+    }
+}
 
 impl Db {
     /// Makes the pools. Connections are opened when needed, so this does not fail when the database is away.
     pub fn connect(urls: &DbUrls, sizes: PoolSizes) -> Self {
-        Self {
-            app: pool(sizes.app)
-                .after_release(rollback)
-                .connect_lazy_with(named(&urls.app, "patchbay").options(APP_SETTINGS)),
+        let app = named(&urls.app, "patchbay").options(APP_SETTINGS);
+        let reader = named(&urls.reader, "patchbay-templates").options(READER_SETTINGS);
+        let queue = named(&urls.queue, "patchbay-queue");
+        let breakdowns = Breakdowns::new();
+        let pool = |size| pool(size, breakdowns.clone());
+        let pools = [
+            (pool(sizes.app).after_release(rollback).connect_lazy_with(app.clone()), app),
             // No hook: what is left of a transaction is closed with its connection, see `TemplateConnection`.
-            reader: pool(sizes.reader)
-                .connect_lazy_with(named(&urls.reader, "patchbay-templates").options(READER_SETTINGS)),
-            queue: pool(sizes.queue)
-                .after_release(rollback)
-                .connect_lazy_with(named(&urls.queue, "patchbay-queue")),
-        }
+            (pool(sizes.reader).connect_lazy_with(reader.clone()), reader),
+            (pool(sizes.queue).after_release(rollback).connect_lazy_with(queue.clone()), queue),
+        ];
+        let [app, reader, queue] = [0, 1, 2].map(|at| pools[at].0.clone());
+        Self { app, reader, queue, logins: Arc::new(Logins::new(urls.keys.clone(), pools)), breakdowns }
     }
 
     /// A transaction that sees and writes the rows of this tenant only. Commit it, or everything is undone.
+    ///
+    /// When the context has a unit of work it is a part of that. While it is held, ask for no second one.
     pub(crate) async fn tenant_tx(&self, ctx: &Ctx) -> Result<Tx, StoreError> {
-        begin(&self.app, "BEGIN", ctx).await
+        match PgUnit::of(ctx)? {
+            Some(unit) => Ok(Tx(Inner::Part(unit.part(self, ctx).await?))),
+            None => self.own_tx(ctx).await,
+        }
     }
 
     /// A read-only transaction over this tenant's rows. Drop it when done: the rollback costs nobody a wait.
+    ///
+    /// Within a unit of work that has written something it sees what was written.
     pub(crate) async fn tenant_read(&self, ctx: &Ctx) -> Result<Tx, StoreError> {
-        begin(&self.app, "BEGIN READ ONLY", ctx).await
+        if let Some(unit) = PgUnit::of(ctx)?
+            && let Some(part) = unit.part_if_open(self, ctx).await?
+        {
+            return Ok(Tx(Inner::Part(part)));
+        }
+        self.begin(context("BEGIN READ ONLY", ctx)).await.map(|tx| Tx(Inner::Own(tx)))
+    }
+
+    /// As [`Self::tenant_tx`], but committed on its own even within a unit of work: for what must stay when the request
+    /// is undone, and for what comes before a call to somebody else, which no open transaction may wait for.
+    ///
+    /// A unit that has written something already may hold the locks this needs, so it is a part of that one.
+    pub(crate) async fn apart_tx(&self, ctx: &Ctx) -> Result<Tx, StoreError> {
+        if let Some(unit) = PgUnit::of(ctx)?
+            && let Some(part) = unit.part_if_open(self, ctx).await?
+        {
+            return Ok(Tx(Inner::Part(part)));
+        }
+        self.own_tx(ctx).await
+    }
+
+    /// As [`Self::tenant_tx`], but never a part of the context's unit of work.
+    pub(crate) async fn own_tx(&self, ctx: &Ctx) -> Result<Tx, StoreError> {
+        self.begin(context("BEGIN", ctx)).await.map(|tx| Tx(Inner::Own(tx)))
+    }
+
+    /// A read-only transaction over this tenant's rows as they are at its first statement, however long it lasts.
+    pub(crate) async fn tenant_snapshot(&self, ctx: &Ctx) -> Result<Tx, StoreError> {
+        let opened = self.begin(context("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ctx)).await;
+        opened.map(|tx| Tx(Inner::Own(tx)))
+    }
+
+    /// The transaction of a unit of work, with its first savepoint. Only for [`PgUnit`].
+    ///
+    /// The server ends it when nothing comes for as long as its claim lasts: a process that stands still must not keep
+    /// its locks from whoever takes over.
+    pub(super) async fn begin_unit(&self, ctx: &Ctx) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let statement = format!(
+            "{}; SET LOCAL idle_in_transaction_session_timeout = {}; SAVEPOINT part",
+            context("BEGIN", ctx),
+            LEASE.as_millis()
+        );
+        self.begin(statement).await
+    }
+
+    /// Begins a transaction of the application. When the server refuses the password, with the one it has now; when the
+    /// connection turns out to be broken, on a new one: nothing has been done on it yet.
+    async fn begin(&self, statement: String) -> Result<Transaction<'static, Postgres>, StoreError> {
+        let begin = || in_time(self.app.begin_with(AssertSqlSafe(statement.clone())));
+        let mut before = self.logins.changes();
+        let mut begun = begin().await;
+        for _ in 0..2 {
+            let Err(error) = &begun else { break };
+            if is_broken(error) {
+                self.breakdowns.note();
+            } else if !self.logins.renewed(before, error).await {
+                break;
+            }
+            before = self.logins.changes();
+            begun = begin().await;
+        }
+        begun.map_err(store_error)
+    }
+
+    /// Whether the database answers, as found out all the time from now on: false after three seconds of silence. Asked
+    /// on a connection of its own, so that full pools do not count.
+    pub fn watch(&self) -> tokio::sync::watch::Receiver<bool> {
+        let pool = self.app.clone();
+        outage::watch_over(move || pool.connect_options())
+    }
+
+    /// How often the pools have changed over to other passwords; for [`Self::check_passwords`].
+    pub fn password_changes(&self) -> u64 {
+        self.logins.changes()
+    }
+
+    /// Looks whether the server still takes the passwords of the pools, and changes them if not. Whether they have been
+    /// changed since `before`. A process calls it every few seconds: the job queue's crate takes connections itself and
+    /// cannot try again with another password.
+    pub async fn check_passwords(&self, before: u64) -> bool {
+        self.logins.check().await;
+        self.logins.changes() != before
     }
 
     /// A connection of the role that may read the published views only, to begin a template's transaction on.
@@ -106,8 +259,14 @@ impl Db {
     /// `tested` asks the server first and passes over connections that broke while idle.
     pub(crate) async fn template_connection(&self, tested: bool) -> Result<TemplateConnection, StoreError> {
         for _ in 0..=self.reader_slots() {
-            let mut connection = self.reader.acquire().await.map_err(store_error)?;
-            if !tested || connection.ping().await.is_ok() {
+            let before = self.logins.changes();
+            let mut connection = match in_time(self.reader.acquire()).await {
+                Err(error) if self.logins.renewed(before, &error).await => {
+                    self.reader.acquire().await.map_err(store_error)?
+                }
+                other => other.map_err(store_error)?,
+            };
+            if !tested || in_time(connection.ping()).await.is_ok() {
                 return Ok(TemplateConnection { connection, finished: false });
             }
             connection.close_on_drop();
@@ -122,7 +281,7 @@ impl Db {
 
     /// A transaction without a tenant: it sees no tenant's rows, only what the functions of the schema give.
     pub(crate) async fn system_tx(&self) -> Result<Tx, StoreError> {
-        self.app.begin().await.map_err(store_error)
+        self.begin("BEGIN".to_owned()).await.map(|tx| Tx(Inner::Own(tx)))
     }
 
     /// The pool of the job queue's owner, for the queue's own crate.
@@ -132,7 +291,8 @@ impl Db {
 
     /// Answers when the database does.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        self.app.execute("select 1").await.map(drop).map_err(store_error)
+        let mut tx = self.system_tx().await?;
+        tx.execute("select 1").await.map(drop).map_err(store_error)
     }
 
     /// Open and idle connections: app, then reader.
@@ -191,7 +351,7 @@ impl TemplateConnection {
         if timeout_ms != TEMPLATE_TIMEOUT_MS {
             statement.push_str(&format!("; SET LOCAL statement_timeout = {timeout_ms}"));
         }
-        self.connection.begin_with(AssertSqlSafe(statement)).await
+        in_time(self.connection.begin_with(AssertSqlSafe(statement))).await
     }
 
     /// Gives the connection back, with the transaction rolled back; nobody waits for that.
@@ -212,10 +372,14 @@ fn named(options: &PgConnectOptions, name: &str) -> PgConnectOptions {
     options.clone().application_name(name)
 }
 
-fn pool(size: u32) -> PgPoolOptions {
+fn pool(size: u32, breakdowns: Breakdowns) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(size)
-        .acquire_timeout(Duration::from_secs(5))
+        .acquire_timeout(BEGIN_DEADLINE)
+        .before_acquire(move |_, connection| {
+            let sound = breakdowns.outlived_by(connection.age);
+            Box::pin(async move { Ok(sound) })
+        })
         .max_lifetime(Duration::from_secs(30 * 60))
         // Saves a round trip; a broken connection shows as an error that callers may repeat.
         .test_before_acquire(false)
@@ -232,14 +396,10 @@ fn rollback(
     Box::pin(async move {
         // BEGIN first: a ROLLBACK outside a transaction writes a warning into the server's log, for each request.
         // In a failed transaction BEGIN is an error, and the connection is closed.
-        connection.execute("BEGIN; ROLLBACK").await?;
+        // In time: a server that stands still would keep the place in the pool.
+        in_time(connection.execute("BEGIN; ROLLBACK")).await?;
         Ok(true)
     })
-}
-
-async fn begin(pool: &PgPool, begin: &str, ctx: &Ctx) -> Result<Tx, StoreError> {
-    let statement = context(begin, ctx);
-    pool.begin_with(AssertSqlSafe(statement)).await.map_err(store_error)
 }
 
 /// `BEGIN`, the tenant, and what the principal is narrowed to, for one round trip. A UUID's text cannot carry SQL, and

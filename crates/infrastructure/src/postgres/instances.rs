@@ -4,24 +4,32 @@ use application::Ctx;
 use application::ports::{InstanceStore, ListCursor, ListPage, Listing, Sealed, StoreError};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::{Instance, InstanceId, InstanceStatus, SourceKind};
+use domain::{AuditAction, AuditEntry, Instance, InstanceId, InstanceStatus, SourceKind};
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
+use super::audit::AuditChain;
 use super::db::{Db, Tx, store_error, unique_violation};
 
 /// [`InstanceStore`] over PostgreSQL.
 #[derive(Debug, Clone)]
 pub struct PgInstances {
     db: Db,
+    audit: AuditChain,
 }
 
 impl PgInstances {
-    /// Uses these connections.
-    pub fn new(db: Db) -> Self {
-        Self { db }
+    /// Uses these connections, and puts changes on this record.
+    pub fn new(db: Db, audit: AuditChain) -> Self {
+        Self { db, audit }
     }
 }
+
+const CREATED: AuditAction = AuditAction::new("instance.create");
+const UPDATED: AuditAction = AuditAction::new("instance.update");
+const DELETED: AuditAction = AuditAction::new("instance.delete");
+/// A credential was handed out to be opened.
+pub(super) const CREDENTIAL_USED: AuditAction = AuditAction::new("credential.use");
 
 const COLUMNS: &str = "id, slug, source, name, base_url, settings, status, created_at, updated_at";
 
@@ -114,6 +122,11 @@ impl InstanceStore for PgInstances {
             other => other.map_err(store_error)?,
         };
         write_credential(&mut tx, ctx, instance.id, credential).await?;
+        let entry = AuditEntry::ok(CREATED)
+            .to("instance", instance.id)
+            .with("source", instance.source.as_str())
+            .with("slug", instance.slug.as_str());
+        self.audit.record(&mut tx, ctx, &entry).await?;
         tx.commit().await.map_err(store_error)
     }
 
@@ -170,6 +183,11 @@ impl InstanceStore for PgInstances {
         if let Some(sealed) = credential {
             write_credential(&mut tx, ctx, instance.id, sealed).await?;
         }
+        let entry = AuditEntry::ok(UPDATED)
+            .to("instance", instance.id)
+            .with("status", instance.status.as_str())
+            .with("credential_changed", credential.is_some());
+        self.audit.record(&mut tx, ctx, &entry).await?;
         tx.commit().await.map_err(store_error)?;
         Ok(true)
     }
@@ -192,12 +210,17 @@ impl InstanceStore for PgInstances {
             .execute(&mut *tx)
             .await
             .map_err(store_error)?;
+        if deleted.rows_affected() == 0 {
+            return Ok(false);
+        }
+        self.audit.record(&mut tx, ctx, &AuditEntry::ok(DELETED).to("instance", id)).await?;
         tx.commit().await.map_err(store_error)?;
-        Ok(deleted.rows_affected() > 0)
+        Ok(true)
     }
 
     async fn credential(&self, ctx: &Ctx, id: InstanceId) -> Result<Option<Sealed>, StoreError> {
-        let mut tx = self.db.tenant_read(ctx).await?;
+        // Apart: a call to the tracker follows, and what was used stays used.
+        let mut tx = self.db.apart_tx(ctx).await?;
         let sealed: Option<Vec<u8>> =
             sqlx::query_scalar("select sealed from credentials where tenant_id = $1 and instance_id = $2")
                 .bind(ctx.tenant.as_uuid())
@@ -205,6 +228,10 @@ impl InstanceStore for PgInstances {
                 .fetch_optional(&mut *tx)
                 .await
                 .map_err(store_error)?;
-        Ok(sealed.map(Sealed))
+        let Some(sealed) = sealed else { return Ok(None) };
+        // Nobody gets a credential to open without leaving a trace.
+        self.audit.record(&mut tx, ctx, &AuditEntry::ok(CREDENTIAL_USED).to("instance", id)).await?;
+        tx.commit().await.map_err(store_error)?;
+        Ok(Some(Sealed(sealed)))
     }
 }

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::Row;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use super::db::{Db, Tx, store_error};
 
@@ -41,6 +42,9 @@ impl Default for QueueSettings {
         }
     }
 }
+
+/// Between two attempts to get the job queue back.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Attempts of a job whose slice could not be noted, with waits growing up to hours.
 const MAX_ATTEMPTS: i32 = 25;
@@ -73,17 +77,20 @@ pub(super) async fn enqueue_slice(
 }
 
 async fn enqueue_in_tx(tx: &mut Tx, job: &Job, run_at: Option<DateTime<Utc>>) -> Result<(), StoreError> {
-    let Job::SyncSlice { instance, run, .. } = job;
+    // One job of a queue at a time.
+    let (queue, key) = match job {
+        Job::SyncSlice { instance, run, .. } => (format!("inst:{instance}"), key(*run)),
+        Job::DeleteTenant { deletion } => (format!("deletion:{deletion}"), deletion_key(*deletion)),
+    };
     let payload =
         serde_json::to_value(Task(job.clone())).map_err(|error| StoreError::Internal(Box::new(error)))?;
     sqlx::query("select public.enqueue_job($1, $2::json, $3, $4, $5, $6, $7)")
         .bind(Task::IDENTIFIER)
         .bind(payload.to_string())
-        // One job of an instance at a time.
-        .bind(format!("inst:{instance}"))
+        .bind(queue)
         .bind(run_at)
         .bind(MAX_ATTEMPTS)
-        .bind(key(*run))
+        .bind(key)
         .bind(0i32)
         .execute(&mut **tx)
         .await
@@ -99,6 +106,46 @@ pub(super) async fn remove_in_tx(tx: &mut Tx, run: RunId) -> Result<(), StoreErr
         .await
         .map(drop)
         .map_err(store_error)
+}
+
+/// Enqueues the next slice of every unfinished run of a tenant as part of a transaction; replaces those that wait.
+pub(super) async fn enqueue_unfinished(tx: &mut Tx, tenant: TenantId) -> Result<(), StoreError> {
+    // The payload is that of `Job::SyncSlice`; tests/tenants.rs lets a worker read it.
+    sqlx::query(
+        "select public.enqueue_job($2, json_build_object('kind', 'sync_slice', 'tenant', r.tenant_id, 'instance',
+             r.instance_id, 'run', r.id), 'inst:' || r.instance_id, r.resume_at, $3, 'run:' || r.id, 0)
+         from sync_runs r where r.tenant_id = $1 and r.state in ('queued', 'running', 'waiting') order by r.id",
+    )
+    .bind(tenant.as_uuid())
+    .bind(Task::IDENTIFIER)
+    .bind(MAX_ATTEMPTS)
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+    .map_err(store_error)
+}
+
+/// Enqueues the removal of a tenant's rows as part of a transaction.
+pub(super) async fn enqueue_deletion(
+    tx: &mut Tx,
+    deletion: Uuid,
+    run_at: Option<DateTime<Utc>>,
+) -> Result<(), StoreError> {
+    enqueue_in_tx(tx, &Job::DeleteTenant { deletion }, run_at).await
+}
+
+/// Removes the waiting job of a deletion as part of a transaction.
+pub(super) async fn remove_deletion(tx: &mut Tx, deletion: Uuid) -> Result<(), StoreError> {
+    sqlx::query("select public.remove_job($1)")
+        .bind(deletion_key(deletion))
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+        .map_err(store_error)
+}
+
+fn deletion_key(deletion: Uuid) -> String {
+    format!("deletion:{deletion}")
 }
 
 fn key(run: RunId) -> String {
@@ -158,31 +205,22 @@ impl JobQueue for GraphileQueue {
         grace: Duration,
         stop: CancellationToken,
     ) -> Result<(), StoreError> {
-        let internal = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::Internal(error);
-        let worker = WorkerOptions::default()
-            .pg_pool(self.db.queue_pool().clone())
-            .schema("graphile_worker")
-            .concurrency(concurrency)
-            .poll_interval(self.settings.poll)
-            .heartbeat_interval(self.settings.heartbeat)
-            .sweep_interval(self.settings.dead_after / 2)
-            .sweep_threshold(self.settings.dead_after)
-            .recovery_delay(Duration::ZERO)
-            // Without this a recovered job gets its attempt back, and one that kills its process never ends.
-            .on(JobRecovery, |_| async { JobRecoveryResult::FailWithBackoff })
-            .listen_os_shutdown_signals(false)
-            .shutdown_signal(stop.clone().cancelled_owned())
-            .shutdown_grace_period(grace)
-            .add_extension(Handling { handler, stop: stop.clone() })
-            .define_job::<Task>()
-            .init()
-            .await
-            .map_err(|error| internal(Box::new(error)))?;
-        info!(concurrency, "Worker started");
-        let housekeeping = self.clone().housekeep();
-        tokio::select! {
-            result = worker.run() => result.map_err(|error| internal(Box::new(error))),
-            () = housekeeping => Ok(()),
+        let mut begun = false;
+        loop {
+            let worked = self.work(handler.clone(), concurrency, grace, stop.clone(), &mut begun).await;
+            match worked {
+                _ if stop.is_cancelled() => return worked,
+                // It never worked: that is for the operator to mend.
+                Err(error) if !begun => return Err(error),
+                Err(error) => warn!(error = %error, "The worker lost the job queue; trying again"),
+                Ok(()) => warn!("The worker ended by itself; starting it again"),
+            }
+            // The queue's crate takes connections itself, and cannot try another password.
+            self.db.check_passwords(0).await;
+            tokio::select! {
+                () = stop.cancelled() => return Ok(()),
+                () = tokio::time::sleep(AGAIN) => {}
+            }
         }
     }
 
@@ -205,6 +243,45 @@ impl JobQueue for GraphileQueue {
 }
 
 impl GraphileQueue {
+    /// Does jobs until it is asked to stop, or the database fails in a way that the queue's crate does not get over.
+    /// Notes in `begun` that the queue was there.
+    async fn work(
+        &self,
+        handler: Arc<dyn JobHandler>,
+        concurrency: usize,
+        grace: Duration,
+        stop: CancellationToken,
+        begun: &mut bool,
+    ) -> Result<(), StoreError> {
+        let internal = |error: Box<dyn std::error::Error + Send + Sync>| StoreError::Internal(error);
+        let worker = WorkerOptions::default()
+            .pg_pool(self.db.queue_pool().clone())
+            .schema("graphile_worker")
+            .concurrency(concurrency)
+            .poll_interval(self.settings.poll)
+            .heartbeat_interval(self.settings.heartbeat)
+            .sweep_interval(self.settings.dead_after / 2)
+            .sweep_threshold(self.settings.dead_after)
+            .recovery_delay(Duration::ZERO)
+            // Without this a recovered job gets its attempt back, and one that kills its process never ends.
+            .on(JobRecovery, |_| async { JobRecoveryResult::FailWithBackoff })
+            .listen_os_shutdown_signals(false)
+            .shutdown_signal(stop.clone().cancelled_owned())
+            .shutdown_grace_period(grace)
+            .add_extension(Handling { handler, stop: stop.clone() })
+            .define_job::<Task>()
+            .init()
+            .await
+            .map_err(|error| internal(Box::new(error)))?;
+        *begun = true;
+        info!(concurrency, "Worker started");
+        let housekeeping = self.clone().housekeep();
+        tokio::select! {
+            result = worker.run() => result.map_err(|error| internal(Box::new(error))),
+            () = housekeeping => Ok(()),
+        }
+    }
+
     /// Clears away what the queue leaves behind, for ever. A slice that died after its commit leaves a job that
     /// counts as permanently failed; the reason of a real failure stands in `sync_runs`.
     async fn housekeep(self) {

@@ -7,15 +7,21 @@ use application::ports::{
 };
 use chrono::{DateTime, Utc};
 use domain::{
-    Cursor, InstanceId, InstanceStatus, Run, RunCounts, RunError, RunId, RunKind, RunState, StreamName,
+    AuditAction, AuditEntry, AuditOutcome, Cursor, InstanceId, InstanceStatus, Run, RunCounts, RunError,
+    RunId, RunKind, RunState, StreamName,
 };
 use serde_json::Value;
 use sqlx::postgres::PgRow;
 use sqlx::{QueryBuilder, Row};
 
+use super::audit::AuditChain;
 use super::db::{Db, Tx, store_error, unique_violation};
 use super::sync::{hold, refresh_metrics};
 use super::{instances, jobs};
+
+const STARTED: AuditAction = AuditAction::new("run.start");
+const CANCELLED: AuditAction = AuditAction::new("run.cancel");
+const ENDED: AuditAction = AuditAction::new("run.end");
 
 const COLUMNS: &str = "id, instance_id, kind, state, stream, done, estimate, upserted, unchanged, tombstoned, failed,
     comments, transitions, requests, error_code, error_hint, resume_at, cancel_requested_at is not null as cancelled,
@@ -54,7 +60,7 @@ fn read(row: &PgRow) -> Result<Run, sqlx::Error> {
     })
 }
 
-pub(super) async fn start(db: &Db, ctx: &Ctx, run: &NewRun) -> Result<(), StoreError> {
+pub(super) async fn start(db: &Db, audit: &AuditChain, ctx: &Ctx, run: &NewRun) -> Result<(), StoreError> {
     let mut tx = db.tenant_tx(ctx).await?;
     let inserted = sqlx::query(
         "insert into sync_runs (tenant_id, id, instance_id, kind, state) values ($1, $2, $3, $4, 'queued')",
@@ -73,6 +79,11 @@ pub(super) async fn start(db: &Db, ctx: &Ctx, run: &NewRun) -> Result<(), StoreE
     };
     event(&mut tx, ctx, run.id, "queued", "The run waits for a worker").await?;
     jobs::enqueue_slice(&mut tx, ctx.tenant, run.instance_id, run.id, None).await?;
+    let entry = AuditEntry::ok(STARTED)
+        .to("run", run.id)
+        .with("instance", run.instance_id.to_string())
+        .with("kind", run.kind.as_str());
+    audit.record(&mut tx, ctx, &entry).await?;
     tx.commit().await.map_err(store_error)
 }
 
@@ -141,9 +152,14 @@ fn listing<T>(mut items: Vec<T>, limit: i64, position: impl Fn(&T) -> ListCursor
     Listing { items, next }
 }
 
-pub(super) async fn request_cancel(db: &Db, ctx: &Ctx, id: RunId) -> Result<Option<Run>, StoreError> {
+pub(super) async fn request_cancel(
+    db: &Db,
+    audit: &AuditChain,
+    ctx: &Ctx,
+    id: RunId,
+) -> Result<Option<Run>, StoreError> {
     let mut tx = db.tenant_tx(ctx).await?;
-    sqlx::query(
+    let asked = sqlx::query(
         "update sync_runs set cancel_requested_at = coalesce(cancel_requested_at, now())
          where tenant_id = $1 and id = $2 and state in ('queued', 'running', 'waiting')",
     )
@@ -151,7 +167,9 @@ pub(super) async fn request_cancel(db: &Db, ctx: &Ctx, id: RunId) -> Result<Opti
     .bind(id.as_uuid())
     .execute(&mut *tx)
     .await
-    .map_err(store_error)?;
+    .map_err(store_error)?
+    .rows_affected()
+        > 0;
     // Nobody works at a queued or waiting run: it can end here. Its job finds it ended and does nothing.
     let ended = sqlx::query(
         "update sync_runs set state = 'cancelled', finished_at = now(), resume_at = null, error_code = null,
@@ -174,19 +192,33 @@ pub(super) async fn request_cancel(db: &Db, ctx: &Ctx, id: RunId) -> Result<Opti
         // Whoever works at it ends it within a page. Should nobody do so any more, this job does.
         jobs::enqueue_slice(&mut tx, ctx.tenant, run.instance_id, id, None).await?;
     }
+    // Of a run that had ended already, nothing changes.
+    if asked {
+        audit.record(&mut tx, ctx, &AuditEntry::ok(CANCELLED).to("run", id).with("ended", ended)).await?;
+    }
     tx.commit().await.map_err(store_error)?;
     Ok(run)
 }
 
-pub(super) async fn begin_slice(db: &Db, ctx: &Ctx, id: RunId) -> Result<Option<Slice>, StoreError> {
+pub(super) async fn begin_slice(
+    db: &Db,
+    audit: &AuditChain,
+    ctx: &Ctx,
+    id: RunId,
+) -> Result<Option<Slice>, StoreError> {
     let mut tx = db.tenant_tx(ctx).await?;
     let row = sqlx::query(
-        "update sync_runs r set state = 'running', fence = r.fence + 1, started_at = coalesce(r.started_at, now()),
-             resume_at = null, error_code = null, error_hint = null
-         from (select id, state, started_at from sync_runs where tenant_id = $1 and id = $2 for update) before
+        // The tenant is locked against being resumed meanwhile: a run that is put aside here is one that the resuming
+        // sees, and enqueues again.
+        "update sync_runs r set state = case when before.active then 'running' else r.state end,
+             fence = r.fence + 1, resume_at = null, error_code = null, error_hint = null,
+             started_at = case when before.active then coalesce(r.started_at, now()) else r.started_at end
+         from (select s.id, s.state, s.started_at, t.status = 'active' as active
+               from sync_runs s join tenants t on t.id = s.tenant_id
+               where s.tenant_id = $1 and s.id = $2 for update of s for share of t) before
          where r.tenant_id = $1 and r.id = before.id and before.state in ('queued', 'running', 'waiting')
          returning r.fence, r.instance_id, r.projects, r.failures, before.state as before,
-             before.started_at is null as first",
+             before.started_at is null as first, before.active",
     )
     .bind(ctx.tenant.as_uuid())
     .bind(id.as_uuid())
@@ -194,6 +226,11 @@ pub(super) async fn begin_slice(db: &Db, ctx: &Ctx, id: RunId) -> Result<Option<
     .await
     .map_err(store_error)?;
     let Some(row) = row else { return Ok(None) };
+    if !row.try_get("active").map_err(store_error)? {
+        wait_for_tenant(&mut tx, ctx, id).await?;
+        tx.commit().await.map_err(store_error)?;
+        return Ok(None);
+    }
     let key = SliceKey {
         run: id,
         instance: InstanceId::new(row.try_get("instance_id").map_err(store_error)?),
@@ -216,9 +253,30 @@ pub(super) async fn begin_slice(db: &Db, ctx: &Ctx, id: RunId) -> Result<Option<
         .map_err(store_error)?;
     let credential = Sealed(sealed.try_get("sealed").map_err(store_error)?);
     let streams = streams(&mut tx, ctx, key.instance).await?;
+    let entry = AuditEntry::ok(instances::CREDENTIAL_USED)
+        .to("instance", key.instance)
+        .with("run", id.to_string())
+        .with("slice", key.fence);
+    audit.record(&mut tx, ctx, &entry).await?;
     tx.commit().await.map_err(store_error)?;
     let projects = projects_from(&projects);
     Ok(Some(Slice { key, run, instance, credential, projects, streams, failures }))
+}
+
+/// Puts a run aside until its tenant is resumed, which enqueues it again. Not a failure of the source, and counted as none.
+pub(super) async fn wait_for_tenant(tx: &mut Tx, ctx: &Ctx, run: RunId) -> Result<(), StoreError> {
+    const WHY: &str = "The tenant is suspended; the run goes on when an operator resumes it";
+    sqlx::query(
+        "update sync_runs set state = 'waiting', resume_at = null, error_code = 'tenant_suspended', error_hint = $3
+         where tenant_id = $1 and id = $2",
+    )
+    .bind(ctx.tenant.as_uuid())
+    .bind(run.as_uuid())
+    .bind(WHY)
+    .execute(&mut **tx)
+    .await
+    .map_err(store_error)?;
+    event(tx, ctx, run, "waiting", WHY).await
 }
 
 async fn streams(tx: &mut Tx, ctx: &Ctx, instance: InstanceId) -> Result<Vec<StreamState>, StoreError> {
@@ -289,7 +347,7 @@ pub(super) async fn suspend(
     requests: i64,
 ) -> Result<(), StoreError> {
     let mut tx = db.tenant_tx(ctx).await?;
-    let cancel_requested = hold(&mut tx, ctx, key).await?;
+    let cancel_requested = hold(&mut tx, ctx, key).await?.cancel_requested;
     // A cancelled run does not wait for the tracker first: its next slice ends it at once.
     let resume_at = if cancel_requested { None } else { Some(resume_at) };
     sqlx::query(
@@ -314,7 +372,13 @@ pub(super) async fn suspend(
     tx.commit().await.map_err(store_error)
 }
 
-pub(super) async fn finish(db: &Db, ctx: &Ctx, key: &SliceKey, finish: &Finish) -> Result<(), StoreError> {
+pub(super) async fn finish(
+    db: &Db,
+    audit: &AuditChain,
+    ctx: &Ctx,
+    key: &SliceKey,
+    finish: &Finish,
+) -> Result<(), StoreError> {
     let mut tx = db.tenant_tx(ctx).await?;
     hold(&mut tx, ctx, key).await?;
     let row = sqlx::query(
@@ -357,7 +421,25 @@ pub(super) async fn finish(db: &Db, ctx: &Ctx, key: &SliceKey, finish: &Finish) 
     }
     let message = finish.error.as_ref().map_or("The run ended", |error| &error.hint);
     event(&mut tx, ctx, key.run, &state, message).await?;
+    audit.record(&mut tx, ctx, &ended(key, &state, finish)).await?;
     tx.commit().await.map_err(store_error)
+}
+
+/// What goes on the record when a run ends. Hints may name what a tracker said; the code does.
+fn ended(key: &SliceKey, state: &str, finish: &Finish) -> AuditEntry {
+    let failed = finish.state == RunState::Failed;
+    let mut entry = AuditEntry::ok(ENDED)
+        .to("run", key.run)
+        .ended(if failed { AuditOutcome::Failed } else { AuditOutcome::Ok })
+        .with("instance", key.instance.to_string())
+        .with("state", state);
+    if let Some(error) = &finish.error {
+        entry = entry.with("code", error.code.as_str());
+    }
+    if let Some(status) = finish.instance_status {
+        entry = entry.with("instance_status", status.as_str());
+    }
+    entry
 }
 
 async fn set_status(

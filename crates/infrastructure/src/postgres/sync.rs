@@ -23,20 +23,23 @@ use chrono::{DateTime, Utc};
 use domain::{InstanceId, ProjectId, Run, RunError, RunId, TenantId};
 use moka::future::Cache;
 
+use super::audit::AuditChain;
 use super::db::Db;
 use super::{freshness, runs};
 
 /// [`SyncStore`] on PostgreSQL.
 pub struct PgSync {
     db: Db,
-    recent: Cache<TenantId, Arc<Vec<Freshness>>>,
+    audit: AuditChain,
+    /// By tenant and the instances that the caller is narrowed to.
+    recent: Cache<(TenantId, Option<Vec<InstanceId>>), Arc<Vec<Freshness>>>,
 }
 
 impl PgSync {
-    /// Uses these connections.
-    pub fn new(db: Db) -> Self {
+    /// Uses these connections, and puts changes on this record.
+    pub fn new(db: Db, audit: AuditChain) -> Self {
         let recent = Cache::builder().max_capacity(10_000).time_to_live(Duration::from_secs(2)).build();
-        Self { db, recent }
+        Self { db, audit, recent }
     }
 }
 
@@ -49,7 +52,7 @@ impl std::fmt::Debug for PgSync {
 #[async_trait]
 impl SyncStore for PgSync {
     async fn start(&self, ctx: &Ctx, run: &NewRun) -> Result<(), StoreError> {
-        runs::start(&self.db, ctx, run).await
+        runs::start(&self.db, &self.audit, ctx, run).await
     }
 
     async fn active_run(&self, ctx: &Ctx, instance: InstanceId) -> Result<Option<RunId>, StoreError> {
@@ -65,11 +68,11 @@ impl SyncStore for PgSync {
     }
 
     async fn request_cancel(&self, ctx: &Ctx, run: RunId) -> Result<Option<Run>, StoreError> {
-        runs::request_cancel(&self.db, ctx, run).await
+        runs::request_cancel(&self.db, &self.audit, ctx, run).await
     }
 
     async fn begin_slice(&self, ctx: &Ctx, run: RunId) -> Result<Option<Slice>, StoreError> {
-        runs::begin_slice(&self.db, ctx, run).await
+        runs::begin_slice(&self.db, &self.audit, ctx, run).await
     }
 
     async fn set_projects(
@@ -111,8 +114,9 @@ impl SyncStore for PgSync {
     }
 
     async fn finish(&self, ctx: &Ctx, slice: &SliceKey, finish: &Finish) -> Result<(), StoreError> {
-        runs::finish(&self.db, ctx, slice, finish).await?;
-        self.recent.invalidate(&ctx.tenant).await;
+        runs::finish(&self.db, &self.audit, ctx, slice, finish).await?;
+        // What narrowed callers are told may be two seconds older.
+        self.recent.invalidate(&(ctx.tenant, None)).await;
         Ok(())
     }
 
@@ -129,9 +133,12 @@ impl SyncStore for PgSync {
     }
 
     async fn cached_freshness(&self, ctx: &Ctx) -> Result<Arc<Vec<Freshness>>, StoreError> {
+        let narrowed = ctx.grant.instances.as_list().map(|list| list.iter().copied().collect());
         // try_get_with: many callers at once cause one query.
         self.recent
-            .try_get_with(ctx.tenant, async { freshness::read(&self.db, ctx).await.map(Arc::new) })
+            .try_get_with((ctx.tenant, narrowed), async {
+                freshness::read(&self.db, ctx).await.map(Arc::new)
+            })
             .await
             .map_err(|error| match &*error {
                 StoreError::Unavailable(_) => StoreError::Unavailable(Box::new(error)),

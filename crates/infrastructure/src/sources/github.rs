@@ -21,13 +21,16 @@ use application::ports::{
     SourceErrorKind, StreamSpec,
 };
 use async_trait::async_trait;
-use domain::{Credential, Invalid};
+use domain::{Credential, Invalid, Quota};
 use serde_json::Value;
 use url::Url;
 
 use crate::egress::EgressClient;
 use api::Api;
 use settings::{Settings, Stream};
+
+/// What github.com allows the requests of one token. An Enterprise server may allow more.
+const REQUESTS_AN_HOUR: Quota = Quota::per(5_000, 3_600, 5_000);
 
 /// The adapter.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ impl SourceAdapter for GitHub {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { incremental: true, writes: false, webhooks: false }
+        Capabilities { incremental: true, writes: false, webhooks: false, budget: REQUESTS_AN_HOUR }
     }
 
     fn default_base_url(&self) -> Option<Url> {

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::VaultError;
-use super::master_key::{KEK_ID_LEN, MasterKey};
+use super::key_wrapper::{KEK_ID_LEN, KekId};
 
 const VERSION: u8 = 1;
 const NONCE_LEN: usize = 12;
@@ -18,13 +18,13 @@ const HEADER_LEN: usize = 1 + KEK_ID_LEN + 16;
 pub(super) struct Header {
     /// The master key that wrapped the data key when this was sealed. After a rotation of the master key it
     /// tells only history, so nothing is looked up by it.
-    kek: [u8; KEK_ID_LEN],
+    kek: KekId,
     /// The data key that opens the rest.
     pub(super) data_key: Uuid,
 }
 
 impl Header {
-    pub(super) fn new(kek: [u8; KEK_ID_LEN], data_key: Uuid) -> Self {
+    pub(super) fn new(kek: KekId, data_key: Uuid) -> Self {
         Self { kek, data_key }
     }
 
@@ -72,35 +72,69 @@ pub(super) fn open(
     decrypt(key, &header.associated_data(bound), body, what)
 }
 
-/// Wraps a 32-byte key by the master key: `v1 | kek id | nonce | ciphertext | tag`, bound to what it is for.
-pub(super) fn wrap(master: &MasterKey, purpose: &str, key: &[u8; 32]) -> Result<Vec<u8>, VaultError> {
-    let mut out = [&[VERSION], master.kek_id().as_slice()].concat();
-    let bound = format!("v1|{purpose}|{}", master.id());
-    out.extend(encrypt(master.wrapping_key(), bound.as_bytes(), key, "key")?);
-    Ok(out)
+/// A wrapped key, taken apart: `version | kek id | rest`.
+///
+/// Version 1 was wrapped by a key of this process, and the rest is `nonce | ciphertext | tag`. Version 2 was wrapped by
+/// a key service, and the rest is what the service answered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wrapped<'a> {
+    version: u8,
+    /// The key that wrapped it.
+    pub(super) kek: KekId,
+    rest: &'a [u8],
 }
 
-/// Unwraps a key. Tells a wrong master key from a changed ciphertext.
-pub(super) fn unwrap(
-    master: &MasterKey,
-    purpose: &str,
-    wrapped: &[u8],
+const BY_SERVICE: u8 = 2;
+
+impl<'a> Wrapped<'a> {
+    /// `None` when it has no such form.
+    pub(super) fn split(bytes: &'a [u8]) -> Option<Self> {
+        let (&version, bytes) = bytes.split_first()?;
+        let (kek, rest) = bytes.split_first_chunk::<KEK_ID_LEN>()?;
+        (version == VERSION || version == BY_SERVICE).then_some(Self { version, kek: *kek, rest })
+    }
+
+    /// `nonce | ciphertext | tag`, when a key of a process wrapped it.
+    pub(super) fn local(&self) -> Option<&'a [u8]> {
+        (self.version == VERSION).then_some(self.rest)
+    }
+
+    /// What the key service answered, when it wrapped it.
+    pub(super) fn of_service(&self) -> Option<&'a str> {
+        (self.version == BY_SERVICE).then(|| std::str::from_utf8(self.rest).ok()).flatten()
+    }
+
+    /// What wrapped it, as it is stored beside it and shown: the key's id, and the version of a service's key.
+    pub(super) fn by(&self) -> String {
+        let version = self.of_service().and_then(|text| text.strip_prefix("vault:")?.split(':').next());
+        match version {
+            Some(version) => format!("{}:{version}", hex::encode(self.kek)),
+            None => hex::encode(self.kek),
+        }
+    }
+}
+
+/// What wrapped this; for the column beside it.
+pub(super) fn wrapped_by(wrapped: &[u8]) -> Result<String, VaultError> {
+    Wrapped::split(wrapped).map(|wrapped| wrapped.by()).ok_or(VaultError::Sealed("key"))
+}
+
+/// Puts the front before what a key of this process has encrypted.
+pub(super) fn wrapped_here(kek: KekId, rest: &[u8]) -> Vec<u8> {
+    [&[VERSION], kek.as_slice(), rest].concat()
+}
+
+/// Puts the front before what a key service has answered.
+pub(super) fn wrapped_by_service(kek: KekId, answer: &str) -> Vec<u8> {
+    [&[BY_SERVICE], kek.as_slice(), answer.as_bytes()].concat()
+}
+
+pub(super) fn encrypt(
+    key: &[u8; 32],
+    aad: &[u8],
+    plaintext: &[u8],
     what: &'static str,
-) -> Result<Zeroizing<[u8; 32]>, VaultError> {
-    let malformed = || VaultError::Sealed(what);
-    let (front, body) = wrapped.split_at_checked(1 + KEK_ID_LEN).ok_or_else(malformed)?;
-    if front[0] != VERSION {
-        return Err(malformed());
-    }
-    if front[1..] != master.kek_id() {
-        return Err(VaultError::WrongMasterKey { given: master.id(), stored: hex::encode(&front[1..]) });
-    }
-    let bound = format!("v1|{purpose}|{}", master.id());
-    let plain = decrypt(master.wrapping_key(), bound.as_bytes(), body, what)?;
-    Ok(Zeroizing::new(plain.as_slice().try_into().map_err(|_| malformed())?))
-}
-
-fn encrypt(key: &[u8; 32], aad: &[u8], plaintext: &[u8], what: &'static str) -> Result<Vec<u8>, VaultError> {
+) -> Result<Vec<u8>, VaultError> {
     let mut nonce = [0u8; NONCE_LEN];
     rand::rng().fill_bytes(&mut nonce);
     let ciphertext = Aes256Gcm::new(key.into())
@@ -109,7 +143,7 @@ fn encrypt(key: &[u8; 32], aad: &[u8], plaintext: &[u8], what: &'static str) -> 
     Ok([nonce.as_slice(), &ciphertext].concat())
 }
 
-fn decrypt(
+pub(super) fn decrypt(
     key: &[u8; 32],
     aad: &[u8],
     body: &[u8],
@@ -155,20 +189,6 @@ mod tests {
             }
             assert!(opens(&sealed[..index]).is_err(), "opened when cut to {index} bytes");
         }
-    }
-
-    // Security requirement 53.
-    #[test]
-    fn a_wrapped_key_opens_only_for_its_purpose_and_master_key() {
-        let master = MasterKey::generate();
-        let wrapped = wrap(&master, "dek|a", &KEY).unwrap();
-        assert_eq!(*unwrap(&master, "dek|a", &wrapped, "key").unwrap(), KEY);
-        assert!(matches!(unwrap(&master, "dek|b", &wrapped, "key"), Err(VaultError::Sealed(_))));
-        let error = unwrap(&MasterKey::generate(), "dek|a", &wrapped, "key").unwrap_err();
-        assert!(
-            error.to_string().starts_with("the master key does not open this database's keys"),
-            "{error}"
-        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use async_trait::async_trait;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -10,8 +11,9 @@ use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// Bytes of a key id.
-pub(super) const KEK_ID_LEN: usize = 8;
+use super::VaultError;
+use super::envelope::{Wrapped, decrypt, encrypt, wrapped_here};
+use super::key_wrapper::{KEK_ID_LEN, KekId, KeyWrapper};
 
 const HOW_TO_MAKE_ONE: &str = "make one with `openssl rand -base64 32`, keep it outside the database and its \
                                backups, and set PATCHBAY_MASTER_KEY or PATCHBAY_MASTER_KEY_FILE";
@@ -38,7 +40,7 @@ pub enum MasterKeyError {
 pub struct MasterKey {
     secret: Zeroizing<[u8; 32]>,
     wrapping: Zeroizing<[u8; 32]>,
-    id: [u8; KEK_ID_LEN],
+    id: KekId,
 }
 
 impl MasterKey {
@@ -94,12 +96,41 @@ impl MasterKey {
         hex::encode(super::hmac(&self.secret, &[b"patchbay role password v1", role.as_bytes()]))
     }
 
-    pub(super) fn kek_id(&self) -> [u8; KEK_ID_LEN] {
+    /// What a wrapping is bound to.
+    fn bound(&self, purpose: &str) -> String {
+        format!("v1|{purpose}|{}", self.id())
+    }
+}
+
+#[async_trait]
+impl KeyWrapper for MasterKey {
+    fn id(&self) -> KekId {
         self.id
     }
 
-    pub(super) fn wrapping_key(&self) -> &[u8; 32] {
-        &self.wrapping
+    async fn current(&self) -> Result<String, VaultError> {
+        Ok(self.id())
+    }
+
+    async fn wrap(&self, purpose: &str, key: &[u8; 32]) -> Result<Vec<u8>, VaultError> {
+        let encrypted = encrypt(&self.wrapping, self.bound(purpose).as_bytes(), key, "key")?;
+        Ok(wrapped_here(self.id, &encrypted))
+    }
+
+    async fn unwrap(
+        &self,
+        purpose: &str,
+        wrapped: &Wrapped<'_>,
+        what: &'static str,
+    ) -> Result<Zeroizing<[u8; 32]>, VaultError> {
+        let malformed = || VaultError::Sealed(what);
+        let body = wrapped.local().ok_or_else(malformed)?;
+        let plain = decrypt(&self.wrapping, self.bound(purpose).as_bytes(), body, what)?;
+        Ok(Zeroizing::new(plain.as_slice().try_into().map_err(|_| malformed())?))
+    }
+
+    async fn role_passwords(&self, role: &str) -> Result<Vec<SecretString>, VaultError> {
+        Ok(vec![self.role_password(role).into()])
     }
 }
 

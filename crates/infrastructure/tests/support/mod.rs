@@ -6,7 +6,7 @@
 //!
 //! let test = TestDb::new().await;         // a database of its own, dropped at the end
 //! let alpha = test.ctx("alpha").await;    // a tenant, created, as a context with every scope
-//! let store = PgInstances::new(test.db.clone());
+//! let store = PgInstances::new(test.db.clone(), test.audit());
 //! ```
 //!
 //! `test.db` connects as the roles the product uses; `test.admin()` is the superuser, who sees everything and
@@ -30,12 +30,15 @@ use std::path::{Path, PathBuf};
 use application::Ctx;
 use application::ports::AccessStore;
 use domain::{RequestId, Tenant, TenantId, TenantStatus};
-use patchbay_infrastructure::postgres::{Db, DbUrls, PgAccess, PoolSizes, RolePasswords, migrate};
+use patchbay_infrastructure::postgres::{
+    AuditChain, Db, DbUrls, PgAccess, PoolSizes, RolePasswords, migrate,
+};
 use patchbay_infrastructure::vault::{MasterKey, PgVault};
 use sha2::{Digest, Sha256};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use uuid::Uuid;
+use zeroize::Zeroizing;
 
 /// The master key of every test database. Worth nothing elsewhere.
 pub const MASTER_KEY: &str = "q3sX0m9Yb1vK7cR2eWfJ5hTzL8nPdGuA4iOoVxEyMsk=";
@@ -103,8 +106,16 @@ impl TestDb {
             strict_audit: false,
             created_at: chrono::DateTime::UNIX_EPOCH,
         };
-        PgAccess::new(self.db.clone()).create_tenant(&tenant).await.expect("the tenant is created");
+        PgAccess::new(self.db.clone(), self.audit())
+            .create_tenant(&tenant)
+            .await
+            .expect("the tenant is created");
         ctx(tenant.id)
+    }
+
+    /// A chain for stores that put changes on the record, under a key of the tests' own.
+    pub fn audit(&self) -> AuditChain {
+        AuditChain::new(Zeroizing::new([9; 32]))
     }
 
     /// The vault under [`MASTER_KEY`].

@@ -1,11 +1,12 @@
 //! The description of the API: OpenAPI 3.1, generated from the handlers and kept as `docs/openapi.json`.
 
-use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi, PathsBuilder, SecurityRequirement};
 use utoipa::{IntoResponses, OpenApi as _, PartialSchema as _, ToSchema as _};
 
+use super::scoped::{self, operations};
 use crate::health;
+use crate::idempotency;
 use crate::problem::{FieldErrorBody, ProblemBody};
 
 macro_rules! failures {
@@ -27,6 +28,7 @@ failures!(
     Failures {
         401: Unauthenticated = "No key, or one that is unknown, expired or revoked",
         403: Forbidden = "The key lacks a scope; the text names it",
+        429: TooMany = "A limit is used up, or the key has too many open streams; try again after Retry-After",
         500: Internal = "A fault of the service",
         503: Unavailable = "Overloaded or without its database; try again after Retry-After",
         504: Timeout = "Took longer than 30 seconds",
@@ -56,15 +58,15 @@ failures!(
     }
 );
 failures!(
-    /// Of starting a run.
-    StartFailures {
-        409: Conflict = "The instance has an unfinished run (run_id), is paused, or needs new credentials",
+    /// Of a change without a body.
+    ChangeFailures {
+        409: Conflict = "In the way of something; the text says what",
     }
 );
 failures!(
-    /// Of following a run.
-    StreamFailures {
-        429: TooMany = "The key has too many open streams",
+    /// Of starting a run.
+    StartFailures {
+        409: Conflict = "The instance has an unfinished run (run_id), is paused, or needs new credentials",
     }
 );
 
@@ -72,19 +74,24 @@ failures!(
 #[openapi(
     info(title = "Patchbay admin API", description = "Connects issue trackers to a tenant, syncs them, and serves the normalized data. Errors are application/problem+json (RFC 9457). Lists take `limit` and `cursor` and answer `{items, next_cursor}`."),
     tags(
-        (name = "access", description = "Who the caller is"),
+        (name = "access", description = "Who the caller is; keys, members and invitations"),
         (name = "instances", description = "Connections to trackers"),
         (name = "runs", description = "Backfills and syncs"),
         (name = "work items", description = "The normalized data"),
+        (name = "audit", description = "What was done, by whom and when"),
+        (name = "sign-in", description = "Signing in with a browser; its cookie then stands for the person on every route"),
         (name = "operations", description = "Health and metrics; no key needed"),
     ),
-    paths(health::livez, health::readyz, health::render)
+    paths(
+        super::sign_in::login, super::sign_in::callback, super::sign_in::switch_tenant, super::sign_in::logout,
+        health::livez, health::readyz, health::render,
+    )
 )]
 struct Base;
 
 /// The whole description, as served.
 pub fn description() -> OpenApi {
-    complete(super::api_routes().split_for_parts().1)
+    complete(super::api_routes().split_for_parts(|router| router).1)
 }
 
 /// The JSON of a description, as served and as kept in `docs/openapi.json`.
@@ -103,8 +110,12 @@ pub(super) fn complete(api: OpenApi) -> OpenApi {
         for operation in operations(&mut item) {
             operation.responses.responses.extend(Failures::responses());
         }
+        if let Some(post) = &mut item.post {
+            idempotency::describe(post);
+        }
         paths = paths.path(format!("/api/v1{path}"), item);
     }
+    scoped::declare_open(&mut whole.paths);
     for (path, item) in std::mem::take(&mut whole.paths.paths) {
         paths = paths.path(path, item);
     }
@@ -119,8 +130,4 @@ pub(super) fn complete(api: OpenApi) -> OpenApi {
     components.security_schemes.insert("api_key".into(), SecurityScheme::Http(bearer).into());
     whole.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>("api_key", [])]);
     whole
-}
-
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.post, &mut item.put, &mut item.patch, &mut item.delete].into_iter().flatten()
 }

@@ -12,17 +12,16 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use domain::{Run, RunId};
 use futures::{Stream, stream};
-use http::{HeaderMap, HeaderName, StatusCode};
-use secrecy::SecretString;
+use http::{HeaderName, StatusCode};
 use serde::Serialize;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::AdminState;
-use super::openapi::{ItemFailures, StreamFailures};
+use super::openapi::ItemFailures;
 use super::runs::{RunBody, now};
-use crate::auth::{Caller, Guard, bearer};
+use crate::auth::{Caller, Credential, Guard};
 use crate::extract::Path;
 use crate::problem::Problem;
 use crate::server::Shutdown;
@@ -82,18 +81,16 @@ impl Drop for OpenStream {
     get, path = "/runs/{id}/events", operation_id = "follow_run", tag = "runs", params(("id" = uuid::Uuid, Path)),
     responses(
         (status = 200, description = "Events `progress`, `end` and `error`; data is a Run, or a Problem", content_type = "text/event-stream", body = String),
-        ItemFailures, StreamFailures
+        ItemFailures
     )
 )]
 pub(super) async fn follow(
     State(state): State<AdminState>,
-    Caller { ctx, .. }: Caller,
+    Caller { ctx, credential, .. }: Caller,
     shutdown: Option<Extension<Shutdown>>,
-    headers: HeaderMap,
     Path(id): Path<RunId>,
 ) -> Result<Response, Problem> {
     let run = state.services.sync.get_run(&ctx, id).await?;
-    let token = bearer(&headers).map_err(Error::Unauthenticated)?;
     let slot = match ctx.principal.id() {
         Some(id) => Some(state.streams.open(id).ok_or_else(too_many)?),
         None => None,
@@ -101,7 +98,7 @@ pub(super) async fn follow(
     let follower = Follower {
         services: state.services,
         guard: state.guard,
-        token,
+        credential,
         ctx,
         id,
         shown: None,
@@ -129,7 +126,7 @@ fn too_many() -> Problem {
 struct Follower {
     services: Services,
     guard: Guard,
-    token: SecretString,
+    credential: Arc<Credential>,
     ctx: Ctx,
     id: RunId,
     /// What was sent last.
@@ -192,9 +189,14 @@ impl Follower {
             return Ok(());
         }
         self.recheck_at = now + RECHECK;
-        match self.guard.check_token(&self.token).await {
+        match self.guard.check_again(&self.credential, self.ctx.origin.clone()).await {
+            // Whoever left the tenant and joined another is not to go on reading the first.
+            Ok(caller) if caller.ctx.tenant != self.ctx.tenant => {
+                Err(Error::Unauthenticated("the credential is now of another tenant").into())
+            }
             Ok(caller) => {
                 self.ctx.scopes = caller.ctx.scopes;
+                self.ctx.grant = caller.ctx.grant;
                 self.checked_at = now;
                 Ok(())
             }

@@ -1,22 +1,28 @@
 //! What became of a tool call, whichever way it came in; with its deadline, its span and its counts.
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use application::audit::AuditService;
 use application::{Ctx, Error};
-use domain::Invalid;
+use domain::{AuditEntry, Invalid};
 use futures::FutureExt;
 use http::StatusCode;
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, ContentBlock};
-use serde_json::Value;
+use rmcp::model::{CallToolResult, ContentBlock, ErrorCode};
+use serde_json::{Value, json};
 use tracing::Instrument;
 
+use super::record::Record;
 use crate::problem::{ErrorBody, Problem};
 
 /// How long a tool call may take.
 pub const MAX_CALL: Duration = Duration::from_secs(30);
+
+/// One of the codes that JSON-RPC leaves to servers.
+const NOT_NOW: ErrorCode = ErrorCode(-32000);
 
 const CALLS: &str = "mcp_tool_calls_total";
 const DURATION: &str = "mcp_tool_duration_seconds";
@@ -34,6 +40,17 @@ pub(super) struct Answer {
     pub(super) content: Value,
     /// One line for a reader; never the content again.
     pub(super) line: String,
+    /// Of a template's answer.
+    pub(super) size: Option<Size>,
+}
+
+/// How much a template gave.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Size {
+    pub(super) rows: usize,
+    /// Of the rows as JSON, about.
+    pub(super) bytes: usize,
+    pub(super) truncated: bool,
 }
 
 /// Why a tool says nothing.
@@ -78,16 +95,20 @@ impl From<Error> for Failure {
     }
 }
 
-/// Runs a call: within its deadline, counted, in a span, and with a panic caught.
+/// Runs a call: within its deadline, counted, in a span, with a panic caught, and on the record. Without a record there
+/// is no answer.
 ///
 /// `tool` must be a name from the list of tools, so that callers cannot make up metrics.
 pub(super) async fn run(
+    audit: &Arc<AuditService>,
     ctx: &Ctx,
     tool: &str,
     traceparent: Option<&str>,
+    entry: AuditEntry,
     call: impl Future<Output = Result<Answer, Failure>>,
 ) -> Result<Answer, Failure> {
     let begun = Instant::now();
+    let record = Record::of(audit, ctx, entry, begun);
     let span = tracing::info_span!(
         "mcp.tools.call",
         gen_ai.tool.name = tool,
@@ -114,6 +135,7 @@ pub(super) async fn run(
     span.record("status", status);
     counter!(CALLS, "tool" => tool.to_owned(), "status" => status).increment(1);
     histogram!(DURATION, "tool" => tool.to_owned()).record(begun.elapsed().as_secs_f64());
+    record.keep(&outcome).await?;
     outcome
 }
 
@@ -127,7 +149,7 @@ fn timed_out() -> Failure {
 /// and what is our fault is an error of the protocol.
 pub(super) fn to_result(outcome: Result<Answer, Failure>) -> Result<CallToolResult, ErrorData> {
     match outcome {
-        Ok(Answer { content, line }) => {
+        Ok(Answer { content, line, .. }) => {
             let mut result = CallToolResult::success(vec![ContentBlock::text(line)]);
             result.structured_content = Some(content);
             Ok(result)
@@ -147,6 +169,13 @@ pub(super) fn to_result(outcome: Result<Answer, Failure>) -> Result<CallToolResu
             Err(ErrorData::internal_error("the tool failed through a fault of the service", None))
         }
     }
+}
+
+/// A request that is turned away before it is looked at, as an error of the protocol.
+pub(super) fn not_now(error: Error) -> ErrorData {
+    let told = Problem::from(error).body();
+    let data = json!({"code": told.code, "retry_after_ms": told.retry_after_ms, "hint": told.hint});
+    ErrorData::new(NOT_NOW, told.detail, Some(data))
 }
 
 /// The same words whether the tool does not exist or is not this caller's.

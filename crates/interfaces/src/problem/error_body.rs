@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use application::Error;
 use application::ports::{SourceError, SourceErrorKind};
+use application::sign_in::SignInError;
 use domain::{FieldError, RunId};
 use http::StatusCode;
 use serde::Serialize;
@@ -99,6 +100,12 @@ pub(super) fn describe(error: &Error) -> Described {
                 .with_hint(format!("use a key with the scope `{needed}`, or ask an admin for one")),
             )
         },
+        Error::Exceeds { what } => Described::new(
+            StatusCode::FORBIDDEN,
+            ErrorBody::new("exceeds_own_rights", format!("this goes beyond the caller's own rights: {what}"))
+                .with_hint("nobody hands out, changes or removes more than they hold: ask somebody who does"),
+        ),
+        Error::SignIn(error) => describe_sign_in(error),
         Error::Invalid(invalid) => {
             let first = invalid.errors.first();
             let mut body = ErrorBody::new("invalid_input", invalid.to_string());
@@ -188,6 +195,79 @@ pub(super) fn describe(error: &Error) -> Described {
                     .with_hint("try again; if it stays, give the operator the request id"),
             )
         }
+    }
+}
+
+fn describe_sign_in(error: &SignInError) -> Described {
+    use SignInError as Kind;
+    let described = |status, code, message: &str, hint: &str| {
+        Described::new(status, ErrorBody::new(code, message).with_hint(hint))
+    };
+    match error {
+        Kind::NotConfigured => described(
+            StatusCode::NOT_FOUND,
+            "sign_in_not_configured",
+            "signing in is not configured on this installation",
+            "use an API key; operators: set PATCHBAY_OIDC_ISSUER and PATCHBAY_OIDC_CLIENT_ID (docs/signing-in.md)",
+        ),
+        Kind::Expired => described(
+            StatusCode::BAD_REQUEST,
+            "sign_in_expired",
+            "the sign-in took longer than 10 minutes, was used already, or was begun in another browser",
+            "begin again at /auth/login",
+        ),
+        Kind::Refused(why) => described(
+            StatusCode::FORBIDDEN,
+            "sign_in_refused",
+            &format!("the sign-in was refused: {why}"),
+            "begin again at /auth/login; if it stays, ask the operator of this installation",
+        ),
+        Kind::Unavailable(why) => {
+            tracing::warn!(reason = why, "The identity provider cannot be asked");
+            let mut body = ErrorBody::new(
+                "identity_provider_unavailable",
+                "the identity provider cannot be asked at the moment, so nobody is let in",
+            )
+            .with_hint("try again shortly; operators: `patchbay doctor` says why");
+            body.retry_after_ms = Some(5_000);
+            Described::new(StatusCode::SERVICE_UNAVAILABLE, body)
+        }
+        Kind::Invitation(why) => described(
+            StatusCode::FORBIDDEN,
+            "invitation_not_accepted",
+            &format!("the invitation was not accepted: {why}"),
+            "sign in with the invited e-mail address, or ask for a new invitation",
+        ),
+        Kind::NoMembership => described(
+            StatusCode::FORBIDDEN,
+            "no_membership",
+            "you are not a member of any tenant here",
+            "ask an admin of your company for an invitation, and open its link; then sign in once with a browser",
+        ),
+        Kind::ChooseTenant { tenants } => {
+            let list = tenants.join(", ");
+            let mut body = ErrorBody::new(
+                "choose_tenant",
+                format!(
+                    "you are a member of several tenants, or not of the one you named; yours are: {list}"
+                ),
+            )
+            .with_hint("name one of yours: in the header Patchbay-Tenant, or as `tenant` when signing in");
+            body.field = Some("/tenant".into());
+            body.allowed.clone_from(tenants);
+            let errors = vec![FieldError {
+                pointer: "/tenant".into(),
+                message: "must be one of your tenants".into(),
+                allowed: tenants.clone(),
+            }];
+            Described { errors, ..Described::new(StatusCode::FORBIDDEN, body) }
+        }
+        Kind::NoScope => described(
+            StatusCode::FORBIDDEN,
+            "forbidden",
+            "the access token grants nothing that your role in the tenant allows",
+            "ask for a token with the scopes in the WWW-Authenticate header, or an admin for a greater role",
+        ),
     }
 }
 

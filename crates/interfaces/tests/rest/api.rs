@@ -1,9 +1,9 @@
-use domain::{Scope, StatusNorm};
+use application::testing::{Fault, RUN};
+use domain::Scope;
 use http::{Request, StatusCode};
 use serde_json::json;
 
 use super::{Api, Body};
-use crate::fakes::RUN;
 
 #[tokio::test]
 async fn the_caller_is_told_who_it_is() {
@@ -46,7 +46,7 @@ async fn unknown_malformed_and_doubled_keys_are_refused() {
     let (response, _) =
         api.send(api.request("GET", "/api/v1/me").header("authorization", "Bearer x"), Body::empty()).await;
     assert_eq!(response.status(), 401);
-    api.world.revoke_all();
+    api.world.revoke_all_keys();
     assert_eq!(api.get("/api/v1/me").await.0, 401);
 }
 
@@ -199,19 +199,23 @@ async fn a_run_has_the_promised_shape() {
 }
 
 #[tokio::test]
-async fn filters_reach_the_store_and_a_cursor_goes_on_where_the_page_ended() {
+async fn filters_narrow_the_list_and_a_cursor_goes_on_where_the_page_ended() {
     let api = Api::new();
-    let (status, list) = api.get("/api/v1/work-items?status=in_progress&type=bug&project=a%2Fb&limit=2&updated_since=2026-01-02T03:04:05%2B02:00").await;
-    assert_eq!(status, 200, "{list}");
-    let cursor = list["next_cursor"].as_str().unwrap();
-    let (status, _) = api.get(&format!("/api/v1/work-items?cursor={cursor}")).await;
-    assert_eq!(status, 200);
-    let asked = api.world.items_asked_for.lock().unwrap();
-    assert_eq!(asked[0].0.status, Some(StatusNorm::InProgress));
-    assert_eq!((asked[0].0.project.as_deref(), asked[0].1.limit), (Some("a/b"), 2));
-    let cursor = asked[1].1.cursor.as_ref().unwrap();
-    assert_eq!((cursor.after.as_str(), cursor.id.as_u128()), ("2026-01-02T03:04:05Z", 77));
-    assert_eq!(asked[1].1.limit, 50);
+    let keys = |list: &serde_json::Value| -> Vec<String> {
+        let items = list["items"].as_array().unwrap();
+        items.iter().map(|item| item["source_key"].as_str().unwrap().to_owned()).collect()
+    };
+    let filter =
+        "status=in_progress&type=bug&project=acme%2Fcore&limit=2&updated_since=2026-01-02T04:04:05%2B01:00";
+    let (status, first) = api.get(&format!("/api/v1/work-items?{filter}")).await;
+    assert_eq!(status, 200, "{first}");
+    assert_eq!(keys(&first), ["acme/core#3", "acme/core#2"]);
+    let cursor = first["next_cursor"].as_str().unwrap();
+    let (status, second) = api.get(&format!("/api/v1/work-items?{filter}&cursor={cursor}")).await;
+    assert_eq!((status.as_u16(), &second["next_cursor"]), (200, &json!(null)));
+    assert_eq!(keys(&second), ["acme/core#1"]);
+    let (_, all) = api.get("/api/v1/work-items").await;
+    assert_eq!(keys(&all).len(), 5);
 }
 
 #[tokio::test]
@@ -243,16 +247,16 @@ async fn every_wrong_query_parameter_is_an_error_that_says_what_is_known() {
     let (_, problem) = api.get("/api/v1/runs?state=done").await;
     assert_eq!(problem["errors"][0]["allowed"].as_array().unwrap().len(), 7);
     assert_eq!(api.get("/api/v1/instances?project=x").await.0, 422);
-    assert!(api.world.items_asked_for.lock().unwrap().is_empty(), "a wrong filter reached the store");
 }
 
 #[tokio::test]
 async fn faults_of_ours_and_panics_say_nothing_of_the_inside() {
     let api = Api::new();
+    api.world.break_down("instances.list", Fault::Internal("syntax error in select secret from credentials"));
     let (status, problem) = api.get("/api/v1/instances").await;
     assert_eq!((status.as_u16(), &problem["code"]), (500, &json!("internal")));
     assert!(!problem.to_string().contains("select"), "{problem}");
-    *api.world.panics.lock().unwrap() = true;
+    api.world.break_down("work_items.list", Fault::Panic("a bug with the secret c4nary"));
     let (status, problem) = api.get("/api/v1/work-items").await;
     assert_eq!((status.as_u16(), &problem["code"]), (500, &json!("internal")));
     assert!(!problem.to_string().contains("c4nary"));
@@ -264,7 +268,7 @@ async fn readiness_lists_what_is_wrong_and_liveness_does_not_ask() {
     let anonymous = |path: &str| Request::builder().uri(path.to_owned());
     let (response, ready) = api.send(anonymous("/readyz"), Body::empty()).await;
     assert_eq!((response.status(), &ready["ready"]), (StatusCode::OK, &json!(true)));
-    *api.world.unhealthy.lock().unwrap() = true;
+    api.world.fall_ill("cannot be reached: start PostgreSQL");
     let (response, ready) = api.send(anonymous("/readyz"), Body::empty()).await;
     assert_eq!(response.status(), 503);
     assert_eq!(

@@ -6,7 +6,7 @@ use futures::StreamExt;
 use tower::ServiceExt;
 
 use super::{Api, Body, app};
-use crate::fakes::RUN;
+use application::testing::RUN;
 
 async fn follow(api: &Api) -> BodyDataStream {
     let request = api.request("GET", &format!("/api/v1/runs/{RUN}/events")).body(Body::empty()).unwrap();
@@ -36,9 +36,9 @@ async fn progress_is_sent_when_it_changed_and_the_stream_ends_with_the_run() {
         tokio::time::timeout(Duration::from_secs(2), next(&mut events)).await.is_err(),
         "an unchanged run was sent again"
     );
-    *api.world.run_state.lock().unwrap() = Some(RunState::Running);
+    api.world.set_run_state(RUN, RunState::Running);
     assert!(next(&mut events).await.unwrap().contains("\"state\":\"running\""));
-    *api.world.run_state.lock().unwrap() = Some(RunState::Succeeded);
+    api.world.set_run_state(RUN, RunState::Succeeded);
     let end = next(&mut events).await.unwrap();
     assert!(end.starts_with("event: end\n") && end.contains("\"state\":\"succeeded\""), "{end}");
     assert_eq!(next(&mut events).await, None);
@@ -49,7 +49,7 @@ async fn a_revoked_key_ends_its_streams_within_ten_seconds() {
     let api = Api::new();
     let mut events = follow(&api).await;
     next(&mut events).await.unwrap();
-    api.world.revoke_all();
+    api.world.revoke_all_keys();
     let last = tokio::time::timeout(Duration::from_secs(10), next(&mut events)).await.unwrap().unwrap();
     assert!(last.starts_with("event: error\n") && last.contains("unauthenticated"), "{last}");
     assert_eq!(next(&mut events).await, None);

@@ -2,41 +2,50 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an unexpected None or Err should fail there")]
 
 mod api;
+mod authorization;
 mod events;
-mod fakes;
+mod limits;
 mod openapi;
+mod sessions;
 mod slow_clients;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use application::Services;
+use application::testing::Memory;
 use axum::Router;
 use axum::body::Body;
 use domain::Scope;
-use fakes::World;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
+use patchbay_interfaces::admin::AdminConfig;
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-fn app(world: &Arc<World>) -> Router {
+fn app(world: &Arc<Memory>) -> Router {
+    app_of(world.services())
+}
+
+fn app_of(services: Services) -> Router {
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    patchbay_interfaces::admin::router(fakes::services(world), metrics)
+    let config = AdminConfig { public_url: "https://patchbay.example".parse().unwrap(), origins: Vec::new() };
+    patchbay_interfaces::admin::router(services, metrics, &config)
 }
 
 /// A server with an all-powerful key.
 struct Api {
-    world: Arc<World>,
+    world: Arc<Memory>,
     router: Router,
     key: String,
 }
 
 impl Api {
     fn new() -> Self {
-        let world = Arc::new(World::default());
+        let world = Memory::new();
         let router = app(&world);
         let key = world.key(&[Scope::Admin]);
         Self { world, router, key }
@@ -82,6 +91,7 @@ impl Served {
         let task = tokio::spawn(patchbay_interfaces::server::serve(
             listener,
             router,
+            patchbay_interfaces::limits::TrustedProxies::default(),
             shutdown.clone(),
             Duration::from_secs(5),
         ));

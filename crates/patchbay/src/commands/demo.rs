@@ -5,14 +5,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use application::keys::KeySpec;
 use application::ports::ListPage;
 use application::{Ctx, Services};
 use domain::{
     Credential, Instance, InstancePatch, KeyKind, NewInstance, RunState, Scope, Scopes, SourceKind, Tenant,
 };
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use infrastructure::limiter::Limiter;
 use infrastructure::postgres::PoolSizes;
-use infrastructure::vault::MasterKey;
+use infrastructure::vault::{MasterKey, MasterKeys};
 use private_postgres::{Durability, default_data_dir};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -66,13 +68,15 @@ pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     println!("Patchbay demo. Its data is in {}; Ctrl-C stops it.", dir.display());
 
-    let master = master_key(&dir.join("master.key"))?;
+    let master = MasterKeys::local(master_key(&dir.join("master.key"))?);
     let database = Database::private(dir.join("postgres"), args.pg_bin.as_deref(), Durability::Safe).await?;
     database.migrate(&master).await?;
     // The simulated trackers are on this machine.
     args.listen.egress_allow.push("127.0.0.0/8".parse()?);
     let db = database.connect(PoolSizes::default());
-    let wiring = Wiring::new(db.clone(), master, wire_options(&args.listen, "demo")).await?;
+    // One process, and nobody else: nothing to share limits with.
+    let limiter = Limiter::in_process(args.listen.limits.replicas);
+    let wiring = Wiring::new(db.clone(), master, wire_options(&args.listen, limiter, "demo")?).await?;
     let tracker = start_tracker().await?;
     let mut serving =
         Serving::start(&wiring, &args.listen, &[Part::Admin, Part::McpSql, Part::Worker], &telemetry).await?;
@@ -94,6 +98,7 @@ pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<ExitCode> {
     let outcome = serving.until_asked_to_end().await;
     println!("\nStopping.");
     tracker.stop().await;
+    wiring.store_what_was_noted().await;
     db.close().await;
     database.close().await?;
     outcome.map(|()| ExitCode::SUCCESS)
@@ -201,9 +206,9 @@ async fn new_key(
     kind: KeyKind,
     scope: Scope,
 ) -> anyhow::Result<SecretString> {
-    let created =
-        services.access.create_key(ctx, name, kind, Scopes::new([scope])?, None).await.map_err(explain)?;
-    Ok(created.key)
+    let spec = KeySpec::new(name, kind, Scopes::new([scope])?);
+    let created = services.keys.create(ctx, spec).await.map_err(explain)?;
+    Ok(created.text)
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the secret ends here")]

@@ -9,6 +9,8 @@ use serde::Serialize;
 use crate::cli::DoctorArgs;
 use crate::config;
 use crate::database::Database;
+use crate::limits;
+use crate::sign_in::SignIn;
 
 #[derive(Debug, Serialize)]
 struct Finding {
@@ -24,7 +26,8 @@ fn finding(check: &'static str, result: anyhow::Result<()>) -> Finding {
 }
 
 pub(crate) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
-    let findings = examine(&args).await;
+    let mut findings = examine(&args).await;
+    findings.extend(redis(&args).await);
     let healthy = findings.iter().all(|finding| finding.ok);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&findings)?);
@@ -40,6 +43,18 @@ pub(crate) async fn run(args: DoctorArgs) -> anyhow::Result<ExitCode> {
 }
 
 async fn examine(args: &DoctorArgs) -> Vec<Finding> {
+    let mut findings = examine_database(args).await;
+    match SignIn::new(&args.sign_in) {
+        Ok(sign_in) => {
+            let asked = sign_in.probe().await;
+            findings.extend(asked.into_iter().map(|(check, result)| finding(check, result)));
+        }
+        Err(error) => findings.push(finding("sign-in", Err(error))),
+    }
+    findings
+}
+
+async fn examine_database(args: &DoctorArgs) -> Vec<Finding> {
     let master = match config::master_key(&args.database) {
         Ok(master) => master,
         Err(error) => return vec![finding("master key", Err(error))],
@@ -87,4 +102,14 @@ async fn examine(args: &DoctorArgs) -> Vec<Finding> {
         findings.push(finding("private database", Err(error)));
     }
     findings
+}
+
+/// Nothing when no Redis is configured.
+async fn redis(args: &DoctorArgs) -> Option<Finding> {
+    let result = match limits::redis_address(&args.redis) {
+        Ok(None) => return None,
+        Ok(Some(address)) => address.check().await.map_err(anyhow::Error::new),
+        Err(error) => Err(error),
+    };
+    Some(finding("Redis", result))
 }

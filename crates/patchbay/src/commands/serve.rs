@@ -6,20 +6,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use application::ports::JobHandler;
+use application::ports::{JobHandler, RateLimiter};
 use infrastructure::postgres::PoolSizes;
+use interfaces::admin::AdminConfig;
+use interfaces::limits::TrustedProxies;
 use interfaces::mcp::McpConfig;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+use url::Url;
 
 use super::tenant::prepare;
-use crate::cli::{ListenArgs, Part, ServeArgs};
+use crate::cli::{ListenArgs, Part, ServeArgs, Switch};
 use crate::config;
 use crate::database::Database;
+use crate::limits;
 use crate::ready::Ready;
+use crate::sign_in::SignIn;
 use crate::telemetry::Telemetry;
 use crate::wire::{WireOptions, Wiring};
 
@@ -35,7 +40,8 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let workers = u32::from(args.listen.worker_concurrency);
     let db = database.connect(PoolSizes { app: 16 + 2 * workers, reader: 20, queue: 4 });
     prepare(&database, &db, &master).await?;
-    let wiring = Wiring::new(db.clone(), master, wire_options(&args.listen, "live")).await?;
+    let limiter = limits::limiter(&args.redis, &args.listen.limits).await?;
+    let wiring = Wiring::new(db.clone(), master, wire_options(&args.listen, limiter, "live")?).await?;
     let serving = Serving::start(&wiring, &args.listen, &args.only, &telemetry).await?;
     if let Some(path) = &args.listen.ready_file {
         serving.ready.write(path)?;
@@ -47,17 +53,27 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         "Patchbay is ready"
     );
     let outcome = serving.until_asked_to_end().await;
+    wiring.store_what_was_noted().await;
     db.close().await;
     database.close().await?;
     outcome.map(|()| ExitCode::SUCCESS)
 }
 
-pub(crate) fn wire_options(listen: &ListenArgs, key_env: &'static str) -> WireOptions {
-    WireOptions {
+pub(crate) fn wire_options(
+    listen: &ListenArgs,
+    limiter: Arc<dyn RateLimiter>,
+    key_env: &'static str,
+) -> anyhow::Result<WireOptions> {
+    Ok(WireOptions {
         egress_allow: listen.egress_allow.clone(),
         job_dead_after: Duration::from_secs(u64::from(listen.job_dead_after_s)),
         key_env,
-    }
+        public_url: listen.public_url.clone(),
+        limiter,
+        quotas: listen.limits.quotas(),
+        audit_reads: listen.audit_reads == Switch::On,
+        sign_in: SignIn::new(&listen.sign_in)?,
+    })
 }
 
 /// How often pools and queue are looked at for `/metrics`.
@@ -94,24 +110,31 @@ impl Serving {
             }
             false => None,
         };
+        let proxies = listen.limits.trusted_proxies();
         if let Some((listener, address)) = admin {
             serving.ready.admin_url = Some(format!("http://{address}"));
-            let router = interfaces::admin::router(wiring.services.clone(), telemetry.metrics.clone());
-            serving.spawn_server(listener, router);
+            let config = AdminConfig {
+                public_url: listen.public_url.clone().unwrap_or(own_url(address, "")?),
+                origins: own_origins(address).to_vec(),
+            };
+            let router =
+                interfaces::admin::router(wiring.services.clone(), telemetry.metrics.clone(), &config);
+            serving.spawn_server(listener, router, proxies.clone());
         }
         if let Some((listener, address)) = mcp_sql {
             serving.ready.mcp_sql_url = Some(format!("http://{address}/mcp"));
             let config = McpConfig {
                 public_url: listen.public_url.clone(),
+                resource: listen.mcp_sql_url.clone().unwrap_or(own_url(address, "mcp")?),
                 allowed_origins: allowed_origins(address, listen),
                 shutdown: stop.child_token(),
             };
             let router = interfaces::mcp::sql::router(wiring.services.clone(), &config);
-            serving.spawn_server(listener, router);
+            serving.spawn_server(listener, router, proxies.clone());
         }
         if parts.contains(&Part::Worker) {
             let (queue, stop) = (wiring.queue.clone(), stop.clone());
-            let handler: Arc<dyn JobHandler> = wiring.engine.clone();
+            let handler: Arc<dyn JobHandler> = wiring.jobs.clone();
             let concurrency = usize::from(listen.worker_concurrency);
             serving.tasks.spawn(async move {
                 queue.run_worker(handler, concurrency, grace, stop).await.context("the worker stopped")
@@ -121,10 +144,12 @@ impl Serving {
         Ok(serving)
     }
 
-    fn spawn_server(&mut self, listener: TcpListener, router: axum::Router) {
+    fn spawn_server(&mut self, listener: TcpListener, router: axum::Router, proxies: TrustedProxies) {
         let (stop, grace) = (self.stop.clone(), self.grace);
         self.tasks.spawn(async move {
-            interfaces::server::serve(listener, router, stop, grace).await.context("a server stopped")
+            interfaces::server::serve(listener, router, proxies, stop, grace)
+                .await
+                .context("a server stopped")
         });
     }
 
@@ -159,6 +184,8 @@ impl Serving {
 /// Keeps the gauges of pools and queue up to date.
 async fn measure(wiring: Wiring, metrics: PrometheusHandle, stop: CancellationToken) -> anyhow::Result<()> {
     loop {
+        // A rotation of the master key gives the database roles other passwords.
+        wiring.db.check_passwords(0).await;
         for (pool, (open, idle)) in ["app", "reader"].into_iter().zip(wiring.db.pool_usage()) {
             metrics::gauge!("db_pool_connections", "pool" => pool, "state" => "open").set(open);
             metrics::gauge!("db_pool_connections", "pool" => pool, "state" => "idle")
@@ -183,8 +210,21 @@ async fn measure(wiring: Wiring, metrics: PrometheusHandle, stop: CancellationTo
 /// Browsers may call from the server's own address, from the public one, and from what the operator names.
 fn allowed_origins(address: SocketAddr, listen: &ListenArgs) -> Vec<String> {
     let public = listen.public_url.as_ref().map(|url| url.origin().ascii_serialization());
-    let own = [format!("http://{address}"), format!("http://localhost:{}", address.port())];
-    own.into_iter().chain(public).chain(listen.mcp_allowed_origins.clone()).collect()
+    own_origins(address).into_iter().chain(public).chain(listen.mcp_allowed_origins.clone()).collect()
+}
+
+fn own_origins(address: SocketAddr) -> [String; 2] {
+    [format!("http://{address}"), format!("http://localhost:{}", address.port())]
+}
+
+/// The address of a server that nobody gave a public one. On this very machine it is called localhost, which browsers
+/// trust with cookies without TLS.
+fn own_url(address: SocketAddr, path: &str) -> anyhow::Result<Url> {
+    let url = match address.ip().is_loopback() && path.is_empty() {
+        true => format!("http://localhost:{}/", address.port()),
+        false => format!("http://{address}/{path}"),
+    };
+    Ok(url.parse()?)
 }
 
 async fn bind(address: SocketAddr, what: &str, flag: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {

@@ -8,8 +8,13 @@ grant create on schema public to patchbay_lookup, patchbay_queue;
 
 -- What the owner of the looking functions may read, and no more.
 grant select (id, slug, status, strict_audit, created_at) on public.tenants to patchbay_lookup;
-grant select (tenant_id, id, public_id, mac, name, scopes, expires_at, revoked_at, instances, projects_read,
-              projects_write, templates, toolsets) on public.api_keys to patchbay_lookup;
+grant select (kek_id, retired_at, created_at) on public.tenant_data_keys to patchbay_lookup;
+grant select (tenant_id, id, public_id, mac, name, kind, scopes, expires_at, revoked_at, instances, projects_read,
+              projects_write, templates, toolsets, user_id) on public.api_keys to patchbay_lookup;
+-- People belong to no tenant: nobody but these functions reads or writes them.
+grant select, insert, update on public.users, public.user_identities to patchbay_lookup;
+grant select, update on public.memberships to patchbay_lookup;
+grant select on public.invitations to patchbay_lookup;
 grant select (tenant_id, id, search, updated_at, deleted_at, instance_id, project_key) on public.work_items
     to patchbay_lookup;
 
@@ -20,15 +25,91 @@ grant select on public._sqlx_migrations to patchbay_app;
 drop function if exists public.find_api_key(text);
 create function public.find_api_key(p_public_id text)
 returns table (tenant_id uuid, tenant_slug text, tenant_status text, strict_audit boolean, tenant_created_at timestamptz,
-               key_id uuid, mac bytea, name text, scopes text[], expires_at timestamptz, instances uuid[],
-               projects_read text[], projects_write text[], templates text[], toolsets text[])
+               key_id uuid, mac bytea, name text, kind text, scopes text[], expires_at timestamptz, instances uuid[],
+               projects_read text[], projects_write text[], templates text[], toolsets text[], user_id uuid,
+               user_role text)
 language sql stable strict security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select t.id, t.slug, t.status, t.strict_audit, t.created_at, k.id, k.mac, k.name, k.scopes, k.expires_at,
-           k.instances, k.projects_read, k.projects_write, k.templates, k.toolsets
+    select t.id, t.slug, t.status, t.strict_audit, t.created_at, k.id, k.mac, k.name, k.kind, k.scopes, k.expires_at,
+           k.instances, k.projects_read, k.projects_write, k.templates, k.toolsets, k.user_id,
+           -- None for who is no member any more, or disabled.
+           (select m.role from public.memberships m join public.users u on u.id = m.user_id
+            where m.tenant_id = k.tenant_id and m.user_id = k.user_id and u.disabled_at is null)
     from public.api_keys k join public.tenants t on t.id = k.tenant_id
     where k.public_id = p_public_id and k.revoked_at is null
+$$;
+
+-- Somebody signed in: stores who they are, or what changed about them since. Memberships carry name and address along,
+-- so that a tenant's list needs no look at people. p_new is the id of a person who was not known.
+create or replace function public.sign_in_user(
+    p_issuer text, p_subject text, p_email text, p_name text, p_new uuid)
+returns uuid
+language plpgsql volatile security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    v_user uuid;
+begin
+    update public.user_identities i set last_sign_in_at = pg_catalog.now()
+    where i.issuer = p_issuer and i.subject = p_subject returning i.user_id into v_user;
+    if v_user is null then
+        begin
+            insert into public.users (id, email, name) values (p_new, p_email, p_name);
+            insert into public.user_identities (issuer, subject, user_id) values (p_issuer, p_subject, p_new);
+            return p_new;
+        exception when unique_violation then
+            -- Signed in twice at the same moment: the other one was first.
+            select i.user_id into strict v_user
+            from public.user_identities i where i.issuer = p_issuer and i.subject = p_subject;
+        end;
+    end if;
+    update public.users u set email = p_email, name = p_name
+    where u.id = v_user and (u.email, u.name) is distinct from (p_email, p_name);
+    update public.memberships m set email = p_email, name = p_name
+    where m.user_id = v_user and (m.email, m.name) is distinct from (p_email, p_name);
+    return v_user;
+end
+$$;
+
+-- A person and where they may go: a row for each membership in a tenant that is served, or one without a tenant.
+create or replace function public.find_user_by_id(p_user uuid)
+returns table (user_id uuid, email text, name text, role text, tenant_id uuid, tenant_slug text, tenant_status text,
+               strict_audit boolean, tenant_created_at timestamptz)
+language sql stable strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select u.id, u.email, u.name, m.role, m.id, m.slug, m.status, m.strict_audit, m.created_at
+    from public.users u
+    left join (select m.user_id, m.role, t.id, t.slug, t.status, t.strict_audit, t.created_at
+               from public.memberships m join public.tenants t on t.id = m.tenant_id
+               where t.status = 'active') m on m.user_id = u.id
+    where u.id = p_user and u.disabled_at is null
+    order by m.slug
+$$;
+
+create or replace function public.find_user(p_issuer text, p_subject text)
+returns table (user_id uuid, email text, name text, role text, tenant_id uuid, tenant_slug text, tenant_status text,
+               strict_audit boolean, tenant_created_at timestamptz)
+language sql stable strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select f.* from public.user_identities i, public.find_user_by_id(i.user_id) f
+    where i.issuer = p_issuer and i.subject = p_subject
+$$;
+
+-- Who was invited with this token, and where to? Asked before the tenant is known.
+create or replace function public.find_invitation(p_mac bytea)
+returns table (tenant_id uuid, tenant_slug text, tenant_status text, strict_audit boolean, tenant_created_at timestamptz,
+               id uuid, email text, role text, invited_by text, created_at timestamptz, expires_at timestamptz,
+               accepted_at timestamptz, revoked_at timestamptz)
+language sql stable strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select t.id, t.slug, t.status, t.strict_audit, t.created_at, i.id, i.email, i.role, i.invited_by, i.created_at,
+           i.expires_at, i.accepted_at, i.revoked_at
+    from public.invitations i join public.tenants t on t.id = i.tenant_id
+    where i.mac = p_mac and t.status = 'active'
 $$;
 
 -- The tenant of a slug, for operators.
@@ -48,6 +129,16 @@ language sql stable strict security definer
 set search_path = pg_catalog, pg_temp
 as $$
     select t.id, t.slug, t.status, t.strict_audit, t.created_at from public.tenants t order by t.slug
+$$;
+
+-- What wraps how many data keys of all tenants, for operators: numbers and key ids, no tenant.
+create or replace function public.data_key_usage()
+returns table (kek_id text, retired boolean, keys bigint, oldest timestamptz)
+language sql stable strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select k.kek_id, k.retired_at is not null, count(*), min(k.created_at)
+    from public.tenant_data_keys k group by 1, 2
 $$;
 
 -- Full text over the current tenant's items. @@ is not leakproof, so under row-level security the whole tenant
@@ -102,20 +193,125 @@ begin
 end
 $$;
 
+-- Of a tenant that is being deleted: removes its waiting jobs, and answers how many are in work. The tenant comes from
+-- the setting, never from an argument.
+create or replace function public.remove_tenant_jobs()
+returns bigint
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    delete from graphile_worker._private_jobs
+    where locked_at is null and payload ->> 'tenant' = nullif(current_setting('app.current_tenant_id', true), '');
+    select count(*) from graphile_worker._private_jobs
+    where payload ->> 'tenant' = nullif(current_setting('app.current_tenant_id', true), '');
+$$;
+
+-- Of a tenant that is being deleted: forgets the people who are members of no other. The application has no right to
+-- the table of people.
+grant select (tenant_id, user_id) on public.memberships to patchbay_lookup;
+grant select (id), delete on public.users to patchbay_lookup;
+create or replace function public.forget_members()
+returns bigint
+language sql security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with only_here as (
+        select m.user_id
+        from public.memberships m join public.tenants t on t.id = m.tenant_id
+        where m.tenant_id = nullif(current_setting('app.current_tenant_id', true), '')::uuid
+          and t.status = 'deleting'
+          and not exists (
+              select from public.memberships o where o.user_id = m.user_id and o.tenant_id <> m.tenant_id)
+    ), gone as (
+        delete from public.users u using only_here o where u.id = o.user_id returning 1
+    )
+    select count(*) from gone
+$$;
+
+-- What is left of the current tenant in every table that has a tenant, those included that the application may not
+-- read: the proof of a deletion must not lean on the policies it is to check.
+do $$
+declare
+    name text;
+begin
+    for name in
+        select c.relname from pg_catalog.pg_class c
+        join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped
+        where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+    loop
+        execute format('grant select (tenant_id) on public.%I to patchbay_lookup', name);
+    end loop;
+end
+$$;
+create or replace function public.tenant_residue()
+returns table (place text, remaining bigint)
+language plpgsql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    tenant uuid := nullif(current_setting('app.current_tenant_id', true), '')::uuid;
+begin
+    for place in
+        select c.relname from pg_catalog.pg_class c
+        join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attname = 'tenant_id' and not a.attisdropped
+        where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+        order by c.relname
+    loop
+        execute format('select count(*) from public.%I where tenant_id = $1', place) into remaining using tenant;
+        return next;
+    end loop;
+    place := 'tenants';
+    select count(*) into remaining from public.tenants t where t.id = tenant;
+    return next;
+end
+$$;
+
+alter function public.remove_tenant_jobs() owner to patchbay_queue;
+alter function public.forget_members() owner to patchbay_lookup;
+alter function public.tenant_residue() owner to patchbay_lookup;
+revoke all on function public.remove_tenant_jobs(), public.forget_members(), public.tenant_residue() from public;
+grant execute on function public.remove_tenant_jobs(), public.forget_members(), public.tenant_residue() to patchbay_app;
+
+-- Whose session is this? Asked before the tenant is known.
+grant select (tenant_id, id, user_id, mac, created_at, last_used_at, expires_at, revoked_at) on public.sessions
+    to patchbay_lookup;
+create or replace function public.find_session(p_mac bytea)
+returns table (tenant_id uuid, session_id uuid, user_id uuid, created_at timestamptz, expires_at timestamptz, idle_s float8)
+language sql stable strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select s.tenant_id, s.id, s.user_id, s.created_at, s.expires_at,
+           extract(epoch from now() - s.last_used_at)::float8
+    from public.sessions s
+    where s.mac = p_mac and s.revoked_at is null and s.expires_at > now()
+$$;
+alter function public.find_session(bytea) owner to patchbay_lookup;
+revoke all on function public.find_session(bytea) from public;
+grant execute on function public.find_session(bytea) to patchbay_app;
+
 alter function public.find_api_key(text) owner to patchbay_lookup;
 alter function public.find_tenant(text) owner to patchbay_lookup;
 alter function public.list_tenants() owner to patchbay_lookup;
+alter function public.data_key_usage() owner to patchbay_lookup;
 alter function public.search_work_item_ids(text, integer) owner to patchbay_lookup;
+alter function public.sign_in_user(text, text, text, text, uuid) owner to patchbay_lookup;
+alter function public.find_user(text, text) owner to patchbay_lookup;
+alter function public.find_user_by_id(uuid) owner to patchbay_lookup;
+alter function public.find_invitation(bytea) owner to patchbay_lookup;
 alter function public.enqueue_job(text, json, text, timestamptz, integer, text, integer) owner to patchbay_queue;
 alter function public.remove_job(text) owner to patchbay_queue;
 
 revoke all on function
-    public.find_api_key(text), public.find_tenant(text), public.list_tenants(), public.search_work_item_ids(text, integer),
-    public.enqueue_job(text, json, text, timestamptz, integer, text, integer), public.remove_job(text)
+    public.find_api_key(text), public.find_tenant(text), public.list_tenants(), public.data_key_usage(), public.search_work_item_ids(text, integer),
+    public.enqueue_job(text, json, text, timestamptz, integer, text, integer), public.remove_job(text),
+    public.sign_in_user(text, text, text, text, uuid), public.find_user(text, text), public.find_user_by_id(uuid),
+    public.find_invitation(bytea)
     from public;
 grant execute on function
-    public.find_api_key(text), public.find_tenant(text), public.list_tenants(), public.search_work_item_ids(text, integer),
-    public.enqueue_job(text, json, text, timestamptz, integer, text, integer), public.remove_job(text)
+    public.find_api_key(text), public.find_tenant(text), public.list_tenants(), public.data_key_usage(), public.search_work_item_ids(text, integer),
+    public.enqueue_job(text, json, text, timestamptz, integer, text, integer), public.remove_job(text),
+    public.sign_in_user(text, text, text, text, uuid), public.find_user(text, text), public.find_user_by_id(uuid),
+    public.find_invitation(bytea)
     to patchbay_app;
 grant execute on function public.search_work_item_ids(text, integer) to patchbay_reader;
 

@@ -8,10 +8,11 @@ use hmac::{Hmac, KeyInit, Mac};
 use rand::{Rng, RngExt};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
-use sqlx::PgConnection;
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
 
 use super::BootstrapError;
-use crate::vault::MasterKey;
+use crate::vault::{MasterKeys, VaultError};
 
 /// Passwords to set for the roles that log in; `None` leaves the role's as it is.
 #[derive(Debug, Clone, Default)]
@@ -24,16 +25,36 @@ pub struct RolePasswords {
     pub queue: Option<SecretString>,
 }
 
+/// The roles that log in: of [`RolePasswords`] `app`, `reader` and `queue`.
+pub(crate) const LOGINS: [&str; 3] = ["patchbay_app", "patchbay_reader", "patchbay_queue"];
+
 impl RolePasswords {
-    /// The passwords that every process with this master key knows, so that nobody configures them.
-    pub fn derived(master: &MasterKey) -> Self {
-        let password = |role| Some(master.role_password(role).into());
-        Self {
-            app: password("patchbay_app"),
-            reader: password("patchbay_reader"),
-            queue: password("patchbay_queue"),
-        }
+    /// The passwords that every process with these master keys knows, so that nobody configures them. They follow the
+    /// wrapping key; the others' are tried by processes that meet a refused login.
+    pub async fn derived(master: &MasterKeys) -> Result<Self, VaultError> {
+        let [app, reader, queue] = master.passwords_to_set(LOGINS).await?;
+        Ok(Self { app: Some(app), reader: Some(reader), queue: Some(queue) })
     }
+}
+
+/// Gives the roles these passwords, all in one moment. Those that are logged in stay so.
+pub async fn set_passwords(
+    admin: &PgConnectOptions,
+    passwords: &RolePasswords,
+) -> Result<(), BootstrapError> {
+    let mut connection = PgConnection::connect_with(admin).await.map_err(BootstrapError::Connect)?;
+    let mut attempt = 0;
+    let set = loop {
+        match try_set_passwords(&mut connection, passwords).await {
+            Err(error) if attempt < COLLISIONS && is_collision(&error) => {
+                attempt += 1;
+                wait_a_little().await;
+            }
+            other => break other.map_err(BootstrapError::at("setting passwords of roles")),
+        }
+    };
+    drop(connection.close().await);
+    set
 }
 
 const COLLISIONS: u32 = 40;
@@ -44,38 +65,44 @@ pub(super) async fn create(
     connection: &mut PgConnection,
     passwords: &RolePasswords,
 ) -> Result<(), BootstrapError> {
-    let passwords = [
-        ("patchbay_app", &passwords.app),
-        ("patchbay_reader", &passwords.reader),
-        ("patchbay_queue", &passwords.queue),
-    ];
     let mut attempt = 0;
     loop {
         match try_create(connection, passwords).await {
             Err(error) if attempt < COLLISIONS && is_collision(&error) => {
                 attempt += 1;
-                let wait = rand::rng().random_range(5..50);
-                tokio::time::sleep(Duration::from_millis(wait)).await;
+                wait_a_little().await;
             }
             other => return other.map_err(BootstrapError::at("creating roles")),
         }
     }
 }
 
-async fn try_create(
-    connection: &mut PgConnection,
-    passwords: [(&'static str, &Option<SecretString>); 3],
-) -> Result<(), sqlx::Error> {
+async fn try_create(connection: &mut PgConnection, passwords: &RolePasswords) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(include_str!("roles.sql")).execute(&mut *connection).await?;
-    for (role, password) in passwords {
-        if let Some(password) = password {
-            let statement = format!("alter role {role} password '{}'", verifier(password.expose_secret()));
-            #[expect(clippy::disallowed_methods, reason = "a constant name and base64")]
-            let statement = sqlx::AssertSqlSafe(statement);
-            sqlx::raw_sql(statement).execute(&mut *connection).await?;
-        }
-    }
-    Ok(())
+    try_set_passwords(connection, passwords).await
+}
+
+async fn try_set_passwords(
+    connection: &mut PgConnection,
+    passwords: &RolePasswords,
+) -> Result<(), sqlx::Error> {
+    // One message is one transaction: nobody meets a new password of one role and an old one of another.
+    let statement: String = LOGINS
+        .into_iter()
+        .zip([&passwords.app, &passwords.reader, &passwords.queue])
+        .filter_map(|(role, password)| {
+            let verifier = verifier(password.as_ref()?.expose_secret());
+            Some(format!("alter role {role} password '{verifier}';"))
+        })
+        .collect();
+    #[expect(clippy::disallowed_methods, reason = "constant names and base64")]
+    let statement = sqlx::AssertSqlSafe(statement);
+    sqlx::raw_sql(statement).execute(connection).await.map(drop)
+}
+
+async fn wait_a_little() {
+    let wait = rand::rng().random_range(5..50);
+    tokio::time::sleep(Duration::from_millis(wait)).await;
 }
 
 /// Somebody else created or changed the same role at the same moment.

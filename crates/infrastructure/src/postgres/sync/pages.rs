@@ -3,11 +3,10 @@
 use application::Ctx;
 use application::ports::{CommitOutcome, PageCommit, SliceKey, StoreError};
 use domain::RunCounts;
-use sqlx::Row;
 
 use super::{comments, details, items, reference};
 use crate::postgres::db::{Db, Tx, store_error};
-use crate::postgres::jobs;
+use crate::postgres::{jobs, runs};
 
 /// What every statement of a page needs.
 pub(super) struct Target<'a> {
@@ -24,7 +23,7 @@ pub(super) async fn commit(
     page: PageCommit,
 ) -> Result<CommitOutcome, StoreError> {
     let mut tx = db.tenant_tx(ctx).await?;
-    let cancel_requested = hold(&mut tx, ctx, key).await?;
+    let Held { cancel_requested, suspended } = hold(&mut tx, ctx, key).await?;
     let PageCommit { mut records, stream, requests, fetched_at, end_slice } = page;
     let to = Target { ctx, key, fetched_at, stream: stream.stream.as_str() };
 
@@ -108,7 +107,9 @@ pub(super) async fn commit(
     .await
     .map_err(store_error)?;
 
-    if end_slice {
+    if suspended {
+        runs::wait_for_tenant(&mut tx, ctx, key.run).await?;
+    } else if end_slice {
         jobs::enqueue_slice(&mut tx, ctx.tenant, key.instance, key.run, None).await?;
     }
     tx.commit().await.map_err(store_error)?;
@@ -117,14 +118,24 @@ pub(super) async fn commit(
     {
         metrics::counter!("sync_items_total", "outcome" => outcome).increment(items.unsigned_abs());
     }
-    Ok(CommitOutcome { counts, cancel_requested })
+    Ok(CommitOutcome { counts, cancel_requested, suspended })
 }
 
-/// Locks the run and checks that it is still ours. Tells whether someone asked to cancel it.
-pub(in crate::postgres) async fn hold(tx: &mut Tx, ctx: &Ctx, key: &SliceKey) -> Result<bool, StoreError> {
-    let row = sqlx::query(
-        "select cancel_requested_at is not null as cancel_requested from sync_runs
-         where tenant_id = $1 and id = $2 and fence = $3 and state = 'running' for update",
+/// What a run's holder must know.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub(in crate::postgres) struct Held {
+    /// Someone asked to cancel it.
+    pub(in crate::postgres) cancel_requested: bool,
+    /// Its tenant is suspended.
+    pub(in crate::postgres) suspended: bool,
+}
+
+/// Locks the run and checks that it is still ours.
+pub(in crate::postgres) async fn hold(tx: &mut Tx, ctx: &Ctx, key: &SliceKey) -> Result<Held, StoreError> {
+    let held: Option<Held> = sqlx::query_as(
+        "select cancel_requested_at is not null as cancel_requested,
+             not exists (select from tenants t where t.id = $1 and t.status = 'active') as suspended
+         from sync_runs where tenant_id = $1 and id = $2 and fence = $3 and state = 'running' for update",
     )
     .bind(ctx.tenant.as_uuid())
     .bind(key.run.as_uuid())
@@ -132,10 +143,7 @@ pub(in crate::postgres) async fn hold(tx: &mut Tx, ctx: &Ctx, key: &SliceKey) ->
     .fetch_optional(&mut **tx)
     .await
     .map_err(store_error)?;
-    match row {
-        Some(row) => row.try_get("cancel_requested").map_err(store_error),
-        None => Err(StoreError::Fenced),
-    }
+    held.ok_or(StoreError::Fenced)
 }
 
 /// Keeps what could not be mapped, once per object, so that it is seen and can be mapped later.

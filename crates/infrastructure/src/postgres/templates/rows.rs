@@ -26,6 +26,7 @@ pub(super) fn column_type(database: &PgTypeInfo) -> Option<ColumnType> {
 pub(super) struct RowReader<'a> {
     columns: &'a [Column],
     limit: usize,
+    max_bytes: usize,
     bytes_left: usize,
     rows: Vec<Map<String, Value>>,
     truncated: bool,
@@ -36,6 +37,7 @@ impl<'a> RowReader<'a> {
         Self {
             columns,
             limit,
+            max_bytes,
             bytes_left: max_bytes,
             rows: Vec::with_capacity(limit.min(64)),
             truncated: false,
@@ -65,7 +67,12 @@ impl<'a> RowReader<'a> {
     }
 
     pub(super) fn finish(self) -> RowSet {
-        RowSet { columns: self.columns.to_vec(), rows: self.rows, truncated: self.truncated }
+        RowSet {
+            columns: self.columns.to_vec(),
+            rows: self.rows,
+            bytes: self.max_bytes - self.bytes_left,
+            truncated: self.truncated,
+        }
     }
 }
 

@@ -9,11 +9,12 @@ use domain::RunKind;
 use domain::template::{Param, ParamType, Template};
 use serde_json::{Map, Value, json};
 
-use super::super::outcome::Answer;
+use super::super::outcome::{Answer, Size};
 
 /// How a template's own tool answers: rows as objects.
 pub(super) fn of_tool(answer: TemplateAnswer, now: DateTime<Utc>) -> Answer {
     let line = line(&answer, now);
+    let size = size(&answer.rows);
     let TemplateAnswer { template, rows: RowSet { rows, truncated, .. }, freshness } = answer;
     let mut content = Map::new();
     content.insert("row_count".into(), rows.len().into());
@@ -21,12 +22,13 @@ pub(super) fn of_tool(answer: TemplateAnswer, now: DateTime<Utc>) -> Answer {
     content.insert("truncated".into(), truncated.into());
     content.insert("freshness".into(), freshness.iter().map(|of| Value::Object(fresh(of, now))).collect());
     content.insert("template_version".into(), template.version.clone().into());
-    Answer { content: Value::Object(content), line }
+    Answer { content: Value::Object(content), line, size }
 }
 
 /// How `sql_run_template` answers: rows as arrays, or CSV.
 pub(super) fn of_run(answer: TemplateAnswer, csv: bool, elapsed_ms: u64, now: DateTime<Utc>) -> Answer {
     let line = line(&answer, now);
+    let size = size(&answer.rows);
     let TemplateAnswer { template, rows, freshness } = answer;
     let mut content = Map::new();
     content.insert("columns".into(), columns(&rows.columns));
@@ -47,7 +49,11 @@ pub(super) fn of_run(answer: TemplateAnswer, csv: bool, elapsed_ms: u64, now: Da
         };
         content.insert("rows".into(), Value::Array(rows.into_iter().map(in_order).collect()));
     }
-    Answer { content: Value::Object(content), line }
+    Answer { content: Value::Object(content), line, size }
+}
+
+fn size(rows: &RowSet) -> Option<Size> {
+    Some(Size { rows: rows.rows.len(), bytes: rows.bytes, truncated: rows.truncated })
 }
 
 fn line(answer: &TemplateAnswer, now: DateTime<Utc>) -> String {

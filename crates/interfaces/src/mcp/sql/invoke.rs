@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
+use http::header::RETRY_AFTER;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use validator::Validate;
@@ -32,7 +33,14 @@ pub(super) async fn invoke(
 ) -> Response {
     match tools.call(&ctx, &body.name, body.arguments, None).await {
         Ok(answer) => Json(answer.content).into_response(),
-        Err(Failure::Tool(error)) => (error.status, Json(error.body)).into_response(),
+        Err(Failure::Tool(error)) => {
+            let wait =
+                error.body.retry_after_ms.map(|wait| [(RETRY_AFTER, wait.div_ceil(1_000).to_string())]);
+            match wait {
+                Some(wait) => (error.status, wait, Json(error.body)).into_response(),
+                None => (error.status, Json(error.body)).into_response(),
+            }
+        }
         Err(Failure::UnknownTool(name)) => {
             Problem::new(StatusCode::NOT_FOUND, "unknown_tool", unknown_tool(&name))
                 .with_hint("tools/list at /mcp names the tools; sql_list_templates searches them")

@@ -4,8 +4,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use domain::Scope;
 use domain::template::Template;
-use rmcp::model::{JsonObject, Tool, ToolAnnotations};
+use rmcp::model::{JsonObject, MetaObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
 pub(super) const LIST_TEMPLATES: &str = "sql_list_templates";
@@ -37,6 +38,14 @@ fn tool(name: &str, title: &str, description: &str, input: Value, output: Value)
     .with_title(title)
     .with_raw_output_schema(Arc::new(into_object(output)))
     .with_annotations(annotations)
+    .with_meta(required_scope())
+}
+
+/// Says which scope a tool needs, as the routes of the admin API do.
+fn required_scope() -> MetaObject {
+    let mut meta = JsonObject::new();
+    meta.insert("patchbay/required-scope".into(), Scope::McpSql.as_str().into());
+    MetaObject(meta)
 }
 
 fn into_object(value: Value) -> JsonObject {

@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use application::ports::ToolClass;
 use application::{Ctx, Error, Services};
 use chrono::{DateTime, Utc};
-use domain::Invalid;
 use domain::template::Template;
+use domain::{AuditEntry, Invalid};
 use http::StatusCode;
 use rmcp::model::Tool;
 use serde_json::{Map, Value, json};
 
 use super::super::outcome::{self, Answer, Failure, ToolError};
+use super::super::record;
 use super::schemas::{self, FIXED, GET_FRESHNESS, LIST_TEMPLATES, RUN_TEMPLATE};
 use super::{answers, arguments};
 use crate::problem::ErrorBody;
@@ -31,7 +33,12 @@ impl SqlTools {
 
     /// The tools of this caller, by name.
     pub(super) fn list(&self, ctx: &Ctx) -> Result<Vec<Tool>, Error> {
-        Ok(schemas::tools(self.services.templates.list(ctx)?))
+        Ok(schemas::tools(&self.services.templates.list(ctx)?))
+    }
+
+    /// Counts a request that calls no tool.
+    pub(super) async fn count_request(&self, ctx: &Ctx) -> Result<(), Error> {
+        self.services.limits.count_request(ctx).await.map(drop)
     }
 
     /// Calls a tool.
@@ -44,7 +51,9 @@ impl SqlTools {
     ) -> Result<Answer, Failure> {
         let known = FIXED.contains(&name) || self.services.templates.get(ctx, name).is_ok();
         let counted_as = if known { name } else { "unknown" };
-        outcome::run(ctx, counted_as, traceparent, async {
+        let entry = self.entry(name, &arguments);
+        outcome::run(&self.services.audit, ctx, counted_as, traceparent, entry, async {
+            self.services.limits.count_tool(ctx, ToolClass::Read).await?;
             match name {
                 LIST_TEMPLATES => self.list_templates(ctx, &arguments),
                 RUN_TEMPLATE => self.run_template(ctx, arguments).await,
@@ -57,6 +66,18 @@ impl SqlTools {
             }
         })
         .await
+    }
+
+    /// What goes on the record of a call.
+    fn entry(&self, name: &str, arguments: &Arguments) -> AuditEntry {
+        match name {
+            RUN_TEMPLATE => {
+                let template = arguments.get("name").and_then(Value::as_str).unwrap_or_default();
+                record::template(template, arguments).with("tool", RUN_TEMPLATE)
+            }
+            name if self.services.templates.is_known(name) => record::template(name, arguments),
+            name => record::tool(name, arguments),
+        }
     }
 
     fn list_templates(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
@@ -72,14 +93,14 @@ impl SqlTools {
                 && tag.is_none_or(|tag| tags.iter().any(|own| own == tag))
                 && after.is_none_or(|after| name.as_str() > after)
         };
-        let mut found: Vec<&Arc<Template>> =
-            self.services.templates.list(ctx)?.iter().filter(matches).collect();
+        let mine = self.services.templates.list(ctx)?;
+        let mut found: Vec<&Arc<Template>> = mine.iter().filter(matches).collect();
         let more = found.len() > limit;
         found.truncate(limit);
         let next = more.then(|| found.last().map(|template| template.name.clone())).flatten();
         let line = format!("{} templates{}", found.len(), if more { "; there are more" } else { "" });
         let templates: Vec<Value> = found.into_iter().map(|template| answers::template(template)).collect();
-        Ok(Answer { content: json!({"templates": templates, "next_cursor": next}), line })
+        Ok(Answer { content: json!({"templates": templates, "next_cursor": next}), line, size: None })
     }
 
     async fn run_template(&self, ctx: &Ctx, mut given: Arguments) -> Result<Answer, Failure> {
@@ -111,11 +132,11 @@ impl SqlTools {
 
     fn no_such_template(&self, ctx: &Ctx, error: Error) -> Failure {
         let Error::NotFound { .. } = error else { return error.into() };
-        let names = self.services.templates.list(ctx).unwrap_or_default().iter();
+        let names = self.services.templates.list(ctx).unwrap_or_default();
         let mut body = ErrorBody::new("not_found", "there is no template of that name")
             .with_hint("sql_list_templates lists them");
         body.field = Some("/name".into());
-        body.allowed = names.map(|template| template.name.clone()).collect();
+        body.allowed = names.iter().map(|template| template.name.clone()).collect();
         Failure::Tool(Box::new(ToolError { status: StatusCode::NOT_FOUND, body }))
     }
 
@@ -136,7 +157,7 @@ impl SqlTools {
         let now = now();
         let line = format!("Freshness of {} instances", chosen.len());
         let instances: Vec<Value> = chosen.into_iter().map(|of| answers::instance(of, now)).collect();
-        Ok(Answer { content: json!({"instances": instances}), line })
+        Ok(Answer { content: json!({"instances": instances}), line, size: None })
     }
 }
 

@@ -1,0 +1,60 @@
+//! A tracker that refuses everybody.
+
+use async_trait::async_trait;
+use domain::{Credential, Invalid};
+use serde_json::Value;
+use url::Url;
+
+use crate::ports::{
+    Capabilities, Connection, ConnectionReport, Page, PageRequest, ProjectRef, SourceAdapter, SourceError,
+    SourceErrorKind, StreamSpec,
+};
+
+/// The source `stub`: takes any settings and credential, has no streams, and refuses every sign-in.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StubSource;
+
+#[async_trait]
+impl SourceAdapter for StubSource {
+    fn kind(&self) -> &'static str {
+        "stub"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            incremental: true,
+            writes: false,
+            webhooks: false,
+            budget: domain::Quota::per(1_000_000, 60, 1_000_000),
+        }
+    }
+
+    fn default_base_url(&self) -> Option<Url> {
+        "https://tracker.example".parse().ok()
+    }
+
+    fn check_settings(&self, settings: &Value) -> Result<Value, Invalid> {
+        Ok(settings.clone())
+    }
+
+    fn check_credential(&self, _: &Credential) -> Result<(), Invalid> {
+        Ok(())
+    }
+
+    fn streams(&self, _: &Value) -> Vec<StreamSpec> {
+        Vec::new()
+    }
+
+    async fn test_connection(&self, _: &Connection) -> Result<ConnectionReport, SourceError> {
+        let error = SourceError::new(SourceErrorKind::Unauthorized, "the tracker refused the token");
+        Err(SourceError { upstream_status: Some(401), ..error })
+    }
+
+    async fn list_projects(&self, _: &Connection) -> Result<Vec<ProjectRef>, SourceError> {
+        Ok(Vec::new())
+    }
+
+    async fn fetch_page(&self, _: &Connection, _: PageRequest<'_>) -> Result<Page, SourceError> {
+        Ok(Page::default())
+    }
+}

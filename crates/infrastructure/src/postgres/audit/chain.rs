@@ -1,0 +1,334 @@
+//! Adding records: each is hashed with the one before under the installation's key, and the chain's end is sealed under
+//! the same key, so that an edit, a deletion, a swap or a cut-off end shows.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use application::Ctx;
+use application::ctx::Origin;
+use application::ports::StoreError;
+use chrono::{DateTime, SubsecRound, Utc};
+use domain::{AuditEntry, RequestId};
+use hmac::{Hmac, KeyInit, Mac};
+use serde::Serialize;
+use sha2::Sha256;
+use sqlx::PgConnection;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::super::db::store_error;
+
+/// Names and ids longer than this are cut: they come from callers.
+const LONGEST_TEXT: usize = 200;
+
+/// Adds records to chains. Every store that changes something has one and writes the record in the change's own
+/// transaction: [`AuditChain::record`].
+#[derive(Clone)]
+pub struct AuditChain {
+    key: Arc<Zeroizing<[u8; 32]>>,
+}
+
+impl fmt::Debug for AuditChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuditChain")
+    }
+}
+
+/// A record before it has its place.
+#[derive(Debug)]
+pub(super) struct Draft {
+    pub(super) id: Uuid,
+    pub(super) at: DateTime<Utc>,
+    principal_kind: &'static str,
+    principal_id: Option<Uuid>,
+    principal_name: String,
+    origin: Arc<Origin>,
+    request_id: RequestId,
+    entry: AuditEntry,
+}
+
+impl Draft {
+    /// What is to be recorded, now.
+    pub(super) fn new(ctx: &Ctx, entry: AuditEntry) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            at: now(),
+            principal_kind: ctx.principal.kind(),
+            principal_id: ctx.principal.id(),
+            principal_name: ctx.principal.label().to_owned(),
+            origin: ctx.origin.clone(),
+            request_id: ctx.request_id,
+            entry,
+        }
+    }
+
+    /// About how much memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let target = self.entry.target.as_ref().map_or(0, |target| target.id.len());
+        let details: usize = self
+            .entry
+            .details
+            .iter()
+            .map(|(name, value)| 64 + name.len() + value.as_str().map_or(0, str::len))
+            .sum();
+        400 + self.principal_name.len() + target + details
+    }
+}
+
+/// What is hashed of a record, in this order.
+#[derive(Debug, Serialize)]
+pub(super) struct Content<'a> {
+    pub(super) tenant_id: Uuid,
+    pub(super) seq: i64,
+    pub(super) id: Uuid,
+    /// Microseconds since 1970: what PostgreSQL keeps.
+    pub(super) at: i64,
+    pub(super) principal_kind: &'a str,
+    pub(super) principal_id: Option<Uuid>,
+    pub(super) principal_name: &'a str,
+    pub(super) client: Option<&'a str>,
+    pub(super) address: Option<&'a str>,
+    pub(super) request_id: Uuid,
+    pub(super) action: &'a str,
+    pub(super) target_kind: Option<&'a str>,
+    pub(super) target_id: Option<&'a str>,
+    pub(super) outcome: &'a str,
+    pub(super) arguments_digest: Option<&'a [u8]>,
+    pub(super) details: &'a str,
+}
+
+/// A tenant's chain, locked by this transaction.
+struct End {
+    seq: i64,
+    hash: [u8; 32],
+}
+
+impl AuditChain {
+    /// A chain under this key; every process of an installation has the same.
+    pub fn new(key: Zeroizing<[u8; 32]>) -> Self {
+        Self { key: Arc::new(key) }
+    }
+
+    /// Adds a record as part of a transaction. The tenant's chain is locked until that ends, so do it last.
+    pub(crate) async fn record(
+        &self,
+        connection: &mut PgConnection,
+        ctx: &Ctx,
+        entry: &AuditEntry,
+    ) -> Result<(), StoreError> {
+        self.append(connection, ctx.tenant.as_uuid(), &[&Draft::new(ctx, entry.clone())]).await
+    }
+
+    /// Adds records in this order as part of a transaction.
+    pub(super) async fn append(
+        &self,
+        connection: &mut PgConnection,
+        tenant: Uuid,
+        drafts: &[&Draft],
+    ) -> Result<(), StoreError> {
+        let mut end = self.lock(connection, tenant).await?;
+        let mut rows = Rows::default();
+        for draft in drafts {
+            let (target, origin) = (draft.entry.target.as_ref(), &draft.origin);
+            let details = serde_json::to_string(&draft.entry.details).map_err(internal)?;
+            let address = origin.address.map(|address| address.to_string());
+            let (name, client) = (clean(&draft.principal_name), origin.client.as_deref().map(clean));
+            let target_id = target.map(|target| clean(&target.id));
+            let content = Content {
+                tenant_id: tenant,
+                seq: end.seq + 1,
+                id: draft.id,
+                at: draft.at.timestamp_micros(),
+                principal_kind: draft.principal_kind,
+                principal_id: draft.principal_id,
+                principal_name: &name,
+                client: client.as_deref(),
+                address: address.as_deref(),
+                request_id: draft.request_id.as_uuid(),
+                action: draft.entry.action.as_str(),
+                target_kind: target.map(|target| target.kind),
+                target_id: target_id.as_deref(),
+                outcome: draft.entry.outcome.as_str(),
+                arguments_digest: draft.entry.arguments_digest.as_ref().map(<[u8; 32]>::as_slice),
+                details: &details,
+            };
+            end = End { seq: content.seq, hash: self.next(&end.hash, &content)? };
+            rows.seq.push(end.seq);
+            rows.id.push(draft.id);
+            rows.at.push(draft.at);
+            rows.principal_kind.push(draft.principal_kind);
+            rows.principal_id.push(draft.principal_id);
+            rows.request_id.push(draft.request_id.as_uuid());
+            rows.action.push(draft.entry.action.as_str());
+            rows.target_kind.push(target.map(|target| target.kind));
+            rows.outcome.push(draft.entry.outcome.as_str());
+            rows.arguments_digest.push(draft.entry.arguments_digest.as_ref().map(<[u8; 32]>::as_slice));
+            rows.hash.push(end.hash);
+            rows.principal_name.push(name);
+            rows.client.push(client);
+            rows.address.push(address);
+            rows.target_id.push(target_id);
+            rows.details.push(details);
+        }
+        let seal = self.seal(tenant, end.seq, &end.hash);
+        rows.insert(connection, tenant, &end, &seal).await
+    }
+
+    /// Locks the tenant's chain and finds its end.
+    async fn lock(&self, connection: &mut PgConnection, tenant: Uuid) -> Result<End, StoreError> {
+        const FIND: &str = "select seq, hash, seal from audit_heads where tenant_id = $1 for update";
+        let found: Option<(i64, [u8; 32], [u8; 32])> =
+            sqlx::query_as(FIND).bind(tenant).fetch_optional(&mut *connection).await.map_err(store_error)?;
+        let (seq, hash, seal) = match found {
+            Some(found) => found,
+            None => {
+                let none = [0; 32];
+                sqlx::query(
+                    "insert into audit_heads (tenant_id, seq, hash, seal) values ($1, 0, $2, $3)
+                     on conflict (tenant_id) do nothing",
+                )
+                .bind(tenant)
+                .bind(none)
+                .bind(self.seal(tenant, 0, &none))
+                .execute(&mut *connection)
+                .await
+                .map_err(store_error)?;
+                sqlx::query_as(FIND).bind(tenant).fetch_one(&mut *connection).await.map_err(store_error)?
+            }
+        };
+        // A chain that begins anew is looked at twice: its records may be there still.
+        if seal == self.seal(tenant, seq, &hash) && seq > 0 {
+            return Ok(End { seq, hash });
+        }
+        let last: i64 =
+            sqlx::query_scalar("select coalesce(max(seq), 0) from audit_log where tenant_id = $1")
+                .bind(tenant)
+                .fetch_one(connection)
+                .await
+                .map_err(store_error)?;
+        if seal == self.seal(tenant, seq, &hash) && last == 0 {
+            return Ok(End { seq, hash });
+        }
+        tracing::error!(
+            tenant.id = %tenant,
+            "The end of the audit log of tenant {tenant} was changed by somebody else: run `patchbay audit verify`"
+        );
+        // Going on from a forged end would hide the forgery. Work goes on, and the break stays where it is.
+        Ok(End { seq: last.max(seq), hash: self.mac(&[b"torn", tenant.as_bytes(), &hash]) })
+    }
+
+    /// The hash of a record that stands behind the one with the hash `before`.
+    pub(super) fn next(&self, before: &[u8; 32], content: &Content<'_>) -> Result<[u8; 32], StoreError> {
+        Ok(self.mac(&[b"record", before, &serde_json::to_vec(content).map_err(internal)?]))
+    }
+
+    /// What only who has the key can say of a chain's end.
+    pub(super) fn seal(&self, tenant: Uuid, seq: i64, hash: &[u8; 32]) -> [u8; 32] {
+        self.mac(&[b"end", tenant.as_bytes(), &seq.to_be_bytes(), hash])
+    }
+
+    /// HMAC-SHA-256. Only the last part may vary in length.
+    fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(self.key.as_slice()).expect("HMAC takes keys of any length");
+        for part in parts {
+            mac.update(part);
+        }
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// Records by column, for one statement whatever their number.
+#[derive(Default)]
+struct Rows<'a> {
+    seq: Vec<i64>,
+    id: Vec<Uuid>,
+    at: Vec<DateTime<Utc>>,
+    principal_kind: Vec<&'a str>,
+    principal_id: Vec<Option<Uuid>>,
+    principal_name: Vec<Cow<'a, str>>,
+    client: Vec<Option<Cow<'a, str>>>,
+    address: Vec<Option<String>>,
+    request_id: Vec<Uuid>,
+    action: Vec<&'a str>,
+    target_kind: Vec<Option<&'a str>>,
+    target_id: Vec<Option<Cow<'a, str>>>,
+    outcome: Vec<&'a str>,
+    arguments_digest: Vec<Option<&'a [u8]>>,
+    details: Vec<String>,
+    hash: Vec<[u8; 32]>,
+}
+
+impl Rows<'_> {
+    async fn insert(
+        self,
+        connection: &mut PgConnection,
+        tenant: Uuid,
+        end: &End,
+        seal: &[u8; 32],
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "with head as (update audit_heads set seq = $18, hash = $19, seal = $20 where tenant_id = $1)
+             insert into audit_log (tenant_id, seq, id, at, principal_kind, principal_id, principal_name, client, address,
+                 request_id, action, target_kind, target_id, outcome, arguments_digest, details, hash)
+             select $1, * from unnest($2::bigint[], $3::uuid[], $4::timestamptz[], $5::text[], $6::uuid[], $7::text[],
+                 $8::text[], $9::text[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bytea[],
+                 $16::text[], $17::bytea[])",
+        )
+        .bind(tenant)
+        .bind(self.seq)
+        .bind(self.id)
+        .bind(self.at)
+        .bind(self.principal_kind)
+        .bind(self.principal_id)
+        .bind(self.principal_name)
+        .bind(self.client)
+        .bind(self.address)
+        .bind(self.request_id)
+        .bind(self.action)
+        .bind(self.target_kind)
+        .bind(self.target_id)
+        .bind(self.outcome)
+        .bind(self.arguments_digest)
+        .bind(self.details)
+        .bind(self.hash)
+        .bind(end.seq)
+        .bind(end.hash)
+        .bind(seal)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(store_error)
+    }
+}
+
+/// Without what PostgreSQL cannot keep, and not longer than needed to recognise it.
+fn clean(text: &str) -> Cow<'_, str> {
+    if text.len() <= LONGEST_TEXT && !text.contains('\0') {
+        return Cow::Borrowed(text);
+    }
+    text.chars().filter(|&c| c != '\0').take(LONGEST_TEXT).collect::<String>().into()
+}
+
+fn internal(error: serde_json::Error) -> StoreError {
+    StoreError::Internal(Box::new(error))
+}
+
+/// To the microsecond, as PostgreSQL keeps it: the hash is over what is read back.
+fn now() -> DateTime<Utc> {
+    #[expect(clippy::disallowed_methods, reason = "when it went on the record; nothing is decided by it")]
+    Utc::now().trunc_subsecs(6)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_postgresql_cannot_keep_is_left_out_and_what_is_long_is_cut() {
+        assert_eq!(clean("a\0b"), "ab");
+        assert_eq!(clean(&"é".repeat(300)).chars().count(), LONGEST_TEXT);
+        assert!(matches!(clean("plain"), Cow::Borrowed("plain")));
+    }
+}
