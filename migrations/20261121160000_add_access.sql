@@ -10,7 +10,10 @@ grant update (status, suspended_at, strict_audit), delete on tenants to patchbay
 
 -- Keys for people, assistants and services, narrowed to what is listed; null stands for all.
 alter table api_keys drop constraint api_keys_kind_check;
+-- The owner is under the policy, too, and has no tenant here.
+alter table api_keys no force row level security;
 update api_keys set kind = 'person' where kind = 'admin';
+alter table api_keys force row level security;
 alter table api_keys
     add constraint api_keys_kind_check check (kind in ('person', 'assistant', 'service')),
     add column instances uuid[],
@@ -71,6 +74,8 @@ create table invitations (
     role text not null check (role in ('viewer', 'member', 'admin', 'owner')),
     mac bytea not null check (length(mac) = 32),
     invited_by text not null,
+    -- The person or key: what they hand out ends when they may no longer hand it out.
+    invited_by_id uuid,
     created_at timestamptz not null default now(),
     expires_at timestamptz not null,
     accepted_at timestamptz,

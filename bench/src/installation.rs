@@ -72,10 +72,16 @@ impl<'a> Installation<'a> {
 
     /// Starts these parts and waits until they answer.
     pub(crate) fn serve(&self, parts: &str) -> Result<Process> {
-        let ready = self.folder.path().join("ready.json");
+        self.serve_with(parts, &[])
+    }
+
+    /// The same with more arguments; beside others that run already.
+    pub(crate) fn serve_with(&self, parts: &str, arguments: &[&str]) -> Result<Process> {
+        let name = format!("ready-{}.json", arguments.concat());
+        let ready = self.folder.path().join(name);
         let mut command = self.command(&["serve", "--only", parts, "--egress-allow", "127.0.0.0/8"]);
         command.args(["--admin-addr", "127.0.0.1:0", "--mcp-sql-addr", "127.0.0.1:0"]);
-        Process::start(command.arg("--ready-file").arg(&ready), &ready)
+        Process::start(command.args(arguments).arg("--ready-file").arg(&ready), &ready)
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod node;
 pub(crate) mod postgres;
 mod pypi;
 pub(crate) mod redis;
+pub(crate) mod schemathesis;
 
 use anyhow::Result;
 

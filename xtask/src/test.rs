@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every check and test the project has, from nothing.
 
-mod mcp_client;
+mod node_program;
 mod report;
 mod services;
 
@@ -207,8 +207,10 @@ impl Run<'_> {
             .env("PATCHBAY_TEST_REDIS_URL", services.redis_url())
             // Tests that stop and pause the servers start their own.
             .env("PATCHBAY_TEST_REDIS_SERVER", &services.redis_program)
+            .envs(services.schemathesis.iter().map(|program| ("PATCHBAY_TEST_SCHEMATHESIS", program)))
             .env("PATCHBAY_TEST_NODE", &services.node)
             .env("PATCHBAY_TEST_MCP_CLIENT_DIR", &services.mcp_client)
+            .env("PATCHBAY_TEST_OIDC_PROVIDER_DIR", &services.oidc_provider)
             .env("PATCHBAY_TEST_BIN", self.workspace.binary("debug", "patchbay"))
             .env("PATCHBAY_TEST_SIMULATOR_BIN", self.workspace.binary("debug", "patchbay-simulator"))
             // The private cluster's own tests, and those that run the demo, use the same programs.

@@ -83,6 +83,15 @@ impl Ctx {
         if self.scopes.allow(scope) { Ok(()) } else { Err(Error::Forbidden { needed: scope }) }
     }
 
+    /// [`Error::Exceeds`] when the principal is narrowed in any way: for what concerns the tenant as a whole.
+    pub fn require_unnarrowed(&self) -> Result<(), Error> {
+        if self.grant.covers(&Grant::default()) {
+            Ok(())
+        } else {
+            Err(Error::Exceeds { what: "the key is narrowed to a part of the tenant" })
+        }
+    }
+
     /// [`Error::Exceeds`] when the principal is narrowed to other sets of tools.
     pub fn require_toolset(&self, toolset: Toolset) -> Result<(), Error> {
         if self.grant.toolsets.allows(&toolset) {

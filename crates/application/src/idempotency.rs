@@ -41,7 +41,7 @@ pub struct IdempotencyService {
 #[derive(Debug)]
 pub enum Begun {
     /// Do it as [`Claim::ctx`], then [settle](Claim::settle) it.
-    Fresh(Claim),
+    Fresh(Box<Claim>),
     /// It was done; this was the answer.
     Done(StoredAnswer),
 }
@@ -67,7 +67,8 @@ impl IdempotencyService {
         match self.store.claim(ctx, &key).await? {
             Claimed::Fresh(unit) => {
                 let ctx = Ctx { unit: Some(Arc::clone(&unit)), ..ctx.clone() };
-                Ok(Begun::Fresh(Claim { store: Arc::clone(&self.store), ctx, key, unit, settled: false }))
+                let claim = Claim { store: Arc::clone(&self.store), ctx, key, unit, settled: false };
+                Ok(Begun::Fresh(Box::new(claim)))
             }
             Claimed::Done(answer) => Ok(Begun::Done(answer)),
             Claimed::InFlight { retry_after } => Err(Error::IdempotencyInFlight { retry_after }),

@@ -19,6 +19,9 @@ pub const DEFAULT_OVERLAP: Duration = Duration::from_secs(24 * 3600);
 /// The longest that two keys of a rotation are both good.
 pub const MAX_OVERLAP: Duration = Duration::from_secs(30 * 24 * 3600);
 
+/// The latest end that a key is given.
+const LONGEST: TimeDelta = TimeDelta::days(10 * 366);
+
 /// What a new key shall be.
 #[derive(Debug, Clone)]
 pub struct KeySpec {
@@ -86,6 +89,11 @@ impl KeyService {
         if spec.expires_at.is_some_and(|at| at <= now) {
             return Err(Invalid::one("/expires_at", "must be in the future").into());
         }
+        if spec.expires_at.is_some_and(|at| at > now + LONGEST) {
+            return Err(
+                Invalid::one("/expires_at", "must be within 10 years; leave it out for no end").into()
+            );
+        }
         if let Some(listed) = spec.grant.instances.as_list()
             && let [unknown, ..] = self.store.unknown_instances(ctx, listed).await?.as_slice()
         {
@@ -149,7 +157,7 @@ impl KeyService {
             grant: old.grant,
             user: old.user,
             // As long again as the older one was meant to last.
-            expires_at: old.expires_at.map(|expires| now + (expires - old.created_at)),
+            expires_at: old.expires_at.map(|expires| now + (expires - old.created_at).min(LONGEST)),
         };
         let (new, text) = self.generate(now, parts);
         let until = now + TimeDelta::from_std(overlap).unwrap_or(TimeDelta::zero());

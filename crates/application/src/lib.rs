@@ -52,6 +52,8 @@ pub struct Services {
     pub audit: Arc<audit::AuditService>,
     /// Requests that have one effect, however often they are sent.
     pub idempotency: Arc<idempotency::IdempotencyService>,
+    /// Writes to trackers, each with one effect.
+    pub writes: Arc<writes::WriteService>,
     /// Whether the process is fit to serve.
     pub health: Arc<dyn ports::Health>,
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use domain::{Grant, Invalid, InvitationId, Role, Scope, UserId};
+use domain::{Invalid, InvitationId, Role, Scope, UserId};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -155,9 +155,7 @@ impl std::fmt::Debug for MemberService {
 
 /// Members are narrowed to nothing, so who is narrowed can make none.
 fn may_give(ctx: &Ctx, role: Role) -> Result<(), Error> {
-    if !ctx.grant.covers(&Grant::default()) {
-        return Err(Error::Exceeds { what: "a member may see everything, and the caller's key is narrowed" });
-    }
+    ctx.require_unnarrowed()?;
     if !ctx.scopes.cover(&role.scopes()) {
         return Err(Error::Exceeds { what: "the role allows more than the caller may" });
     }

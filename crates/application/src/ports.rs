@@ -117,6 +117,6 @@ pub trait Health: Send + Sync {
     /// Comes back when what every request needs has been silent for so long that waiting for it is no use; at once while
     /// that lasts. Never, as long as it answers.
     async fn outage(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

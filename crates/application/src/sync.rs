@@ -15,6 +15,9 @@ use crate::ports::{
 };
 use crate::{Ctx, Error};
 
+/// How often a run that ends at just the wrong moment may be in the way of a new one.
+const START_ATTEMPTS: usize = 5;
+
 /// Use cases around runs and freshness.
 pub struct SyncService {
     store: Arc<dyn SyncStore>,
@@ -58,15 +61,18 @@ impl SyncService {
             }
         }
         let run = NewRun { id: RunId::new(self.ids.uuid()), instance_id, kind };
-        match self.store.start(ctx, &run).await {
-            Ok(()) => Ok(run.id),
-            Err(StoreError::Conflict(_)) => match self.store.active_run(ctx, instance_id).await? {
-                Some(active) => Err(Error::RunActive { run: active }),
-                // It ended this moment: the caller's next try will do.
-                None => Err(Error::Unavailable(StoreError::Conflict("an unfinished run"))),
-            },
-            Err(error) => Err(error.into()),
+        for _ in 0..START_ATTEMPTS {
+            match self.store.start(ctx, &run).await {
+                Ok(()) => return Ok(run.id),
+                Err(StoreError::Conflict(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+            if let Some(active) = self.store.active_run(ctx, instance_id).await? {
+                return Err(Error::RunActive { run: active });
+            }
+            // The one in the way ended between the two looks.
         }
+        Err(Error::Unavailable(StoreError::Conflict("an unfinished run")))
     }
 
     /// Newest first.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use domain::{Grant, Invalid, RequestId, Scope, Slug, Tenant, TenantStatus};
+use domain::{Invalid, RequestId, Scope, Slug, Tenant, TenantStatus};
 use futures::stream::BoxStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -91,7 +91,7 @@ impl TenantService {
 
     /// Changes the caller's tenant.
     pub async fn update(&self, ctx: &Ctx, strict_audit: Option<bool>) -> Result<Tenant, Error> {
-        ctx.require(Scope::Admin)?;
+        require_whole(ctx)?;
         match strict_audit {
             None => self.get(ctx).await,
             Some(strict) => {
@@ -184,13 +184,67 @@ impl std::fmt::Debug for TenantService {
 /// What concerns the whole tenant is not for a key that is narrowed to a part of it.
 fn require_whole(ctx: &Ctx) -> Result<(), Error> {
     ctx.require(Scope::Admin)?;
-    if ctx.grant.covers(&Grant::default()) {
-        Ok(())
-    } else {
-        Err(Error::Exceeds { what: "the key is narrowed to a part of the tenant" })
-    }
+    ctx.require_unnarrowed()
 }
 
 fn unknown(slug: &Slug) -> Error {
     Error::not_found(format!("the tenant {slug}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Allowed, Grant, Scopes};
+
+    use super::*;
+    use crate::ports::AccessStore;
+    use crate::testing::{INSTANCE, Memory, TENANT};
+
+    fn services() -> (Arc<Memory>, Arc<TenantService>, Ctx) {
+        let memory = Memory::new();
+        let tenants = memory.services().tenants;
+        let ctx = Ctx::system(TENANT, "test", RequestId::new(Uuid::nil()));
+        (memory, tenants, ctx)
+    }
+
+    #[tokio::test]
+    async fn a_deletion_needs_the_slug_and_a_key_to_the_whole_tenant() {
+        let (memory, tenants, ctx) = services();
+        let wrong = tenants.delete(&ctx, "globex", CarriedOutBy::Worker).await.unwrap_err();
+        assert!(matches!(wrong, Error::Invalid(_)), "{wrong}");
+
+        let mut narrowed = ctx.clone();
+        narrowed.grant =
+            Arc::new(Grant { instances: Allowed::from_list(Some([INSTANCE])), ..Grant::default() });
+        let refused = tenants.delete(&narrowed, "acme", CarriedOutBy::Worker).await.unwrap_err();
+        assert!(matches!(refused, Error::Exceeds { .. }), "{refused}");
+        assert!(matches!(tenants.export(&narrowed).await.map(drop), Err(Error::Exceeds { .. })));
+
+        let mut reader = ctx.clone();
+        reader.scopes = Scopes::new([Scope::AuditRead]).unwrap();
+        assert!(matches!(tenants.get(&reader).await, Err(Error::Forbidden { needed: Scope::Admin })));
+        let tenant = memory.find_tenant(&"acme".parse().unwrap()).await.unwrap().unwrap();
+        assert_eq!(tenant.status, TenantStatus::Active);
+    }
+
+    #[tokio::test]
+    async fn a_tenant_that_is_being_deleted_is_not_resumed() {
+        let (_, tenants, ctx) = services();
+        let slug: Slug = "acme".parse().unwrap();
+        assert_eq!(tenants.suspend(&slug).await.unwrap().status, TenantStatus::Suspended);
+        assert_eq!(tenants.resume(&slug).await.unwrap().status, TenantStatus::Active);
+        let deletion = tenants.delete(&ctx, "acme", CarriedOutBy::Worker).await.unwrap();
+        assert!(matches!(tenants.resume(&slug).await, Err(Error::Conflict { .. })));
+        let done = tenants.carry_out(deletion.id, &CancellationToken::new()).await.unwrap();
+        assert!(done.finished_at.is_some());
+        assert!(matches!(tenants.resume(&slug).await, Err(Error::NotFound { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_worker_that_is_asked_to_end_removes_nothing_more() {
+        let (_, tenants, ctx) = services();
+        let deletion = tenants.delete(&ctx, "acme", CarriedOutBy::Worker).await.unwrap();
+        let stop = CancellationToken::new();
+        stop.cancel();
+        assert!(tenants.carry_out(deletion.id, &stop).await.unwrap().finished_at.is_none());
+    }
 }

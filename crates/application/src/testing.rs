@@ -18,6 +18,7 @@ mod source;
 mod templates;
 mod tenants;
 mod work_items;
+mod writes;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,6 +46,7 @@ use crate::sync::SyncService;
 use crate::templates::TemplateService;
 use crate::tenants::TenantService;
 use crate::work_items::WorkItemService;
+use crate::writes::{WriteService, WriteSpans};
 use idempotency::{KeptAnswer, Keys};
 use keys::StoredKey;
 use limiter::Counted;
@@ -54,6 +56,7 @@ pub use sign_in::ISSUER;
 use sign_in::{IssuedToken, StoredSession};
 pub use source::StubSource;
 pub use templates::{Asked, built_in_templates};
+use writes::StoredWrite;
 
 /// The tenant that is there from the beginning; its short name is `acme`.
 pub const TENANT: TenantId = TenantId::new(Uuid::from_u128(1));
@@ -104,6 +107,7 @@ struct State {
     asked: Vec<Asked>,
     audit: Vec<(TenantId, AuditRecord)>,
     answers: Vec<KeptAnswer>,
+    writes: Vec<StoredWrite>,
     counted: HashMap<Counted, u32>,
     sessions: Vec<StoredSession>,
     sign_ins: Vec<SignInState>,
@@ -188,6 +192,7 @@ impl Memory {
             templates: Arc::new(TemplateService::new(self.clone(), self.clone(), self.clone())),
             audit: Arc::new(AuditService::new(self.clone())),
             idempotency: Arc::new(IdempotencyService::new(Arc::new(Keys(self.clone())))),
+            writes: Arc::new(WriteService::new(self.clone(), self.clone(), WriteSpans::default())),
             health: self.clone(),
         }
     }

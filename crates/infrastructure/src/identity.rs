@@ -6,7 +6,7 @@ mod metadata;
 mod provider;
 mod tokens;
 
-pub use jwks::Jwks;
+pub use jwks::{Jwks, KeyAges};
 pub use provider::{OidcClient, OidcProvider};
 pub use tokens::AccessTokens;
 

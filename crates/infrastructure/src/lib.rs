@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod egress;
+pub mod idempotency_cache;
 pub mod identity;
 pub mod limiter;
 pub mod postgres;

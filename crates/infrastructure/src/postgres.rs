@@ -32,7 +32,7 @@ pub use bootstrap::{
 pub(crate) use db::store_error;
 pub use db::{Db, DbUrls, PoolSizes};
 pub use idempotency::PgIdempotency;
-pub(crate) use idempotency::row_digest;
+pub(crate) use idempotency::{answer_place, row_digest};
 pub use instances::PgInstances;
 pub use jobs::{GraphileQueue, QueueSettings};
 pub use members::PgMembers;

@@ -313,3 +313,44 @@ async fn serve(app: Router) -> (SocketAddr, Arc<AtomicUsize>) {
     tokio::spawn(async move { axum::serve(listener, app).await });
     (address, hits)
 }
+
+// Security requirement 48.
+#[test]
+fn what_the_operator_configures_may_be_private_but_never_link_local() {
+    let policy = EgressPolicy::of_operator();
+    let allowed = |url: &str| policy.check_url(&url.parse().unwrap()).is_ok();
+    for url in [
+        "https://1.1.1.1/",
+        "https://10.1.2.3/",
+        "https://172.16.0.1/",
+        "https://192.168.1.1:8443/",
+        "https://100.64.0.1/",
+        "https://[fd12::1]/",
+        "https://127.0.0.1/",
+        "http://127.0.0.1:8080/",
+        "http://[::1]:8080/",
+        "http://[::ffff:127.0.0.1]:8080/",
+    ] {
+        assert!(allowed(url), "{url} is refused");
+    }
+    for url in [
+        "http://10.1.2.3/",
+        "http://1.1.1.1/",
+        "https://169.254.169.254/",
+        "http://169.254.169.254/",
+        "https://[::ffff:169.254.169.254]/",
+        "https://[fe80::1]/",
+        "https://[fd00:ec2::254]/",
+        "https://100.100.100.200/",
+        "https://168.63.129.16/",
+        "https://0.0.0.0/",
+        "http://0.0.0.0:8080/",
+        "https://224.0.0.1/",
+        "https://255.255.255.255/",
+        "https://192.0.2.1/",
+        "ftp://127.0.0.1/",
+        "https://user:password@10.1.2.3/",
+    ] {
+        assert!(!allowed(url), "{url} is allowed");
+    }
+}

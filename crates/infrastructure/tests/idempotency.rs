@@ -195,3 +195,129 @@ async fn an_expired_answer_is_forgotten_and_cleared_away_in_batches() {
         sqlx::query_scalar("select count(*) from idempotency_keys").fetch_one(&mut admin).await.unwrap();
     assert_eq!(left, 2, "expired answers were left behind");
 }
+
+mod with_redis_in_front {
+    use application::ports::Vault;
+    use patchbay_infrastructure::idempotency_cache::{CacheSettings, CachedIdempotency};
+    use patchbay_infrastructure::limiter::RedisAddress;
+    use redis::AsyncTypedCommands;
+    use secrecy::SecretString;
+
+    use super::*;
+
+    struct Cached {
+        test: TestDb,
+        ctx: Ctx,
+        store: CachedIdempotency<PgIdempotency>,
+        prefix: String,
+    }
+
+    fn shared_url() -> SecretString {
+        std::env::var("PATCHBAY_TEST_REDIS_URL")
+            .expect("run by `cargo xtask test`, which starts a Redis")
+            .into()
+    }
+
+    async fn cached(url: SecretString) -> Cached {
+        let test = TestDb::new().await;
+        let ctx = test.ctx("alpha").await;
+        let vault: Arc<dyn Vault> = Arc::new(test.vault().await);
+        let prefix = format!("test-{}", Uuid::new_v4().simple());
+        let settings = CacheSettings {
+            address: RedisAddress::parse(&url).unwrap(),
+            prefix: prefix.clone(),
+            timeout: Duration::from_secs(5),
+        };
+        let store = PgIdempotency::new(test.db.clone(), vault.clone());
+        let store = CachedIdempotency::new(store, vault, settings).unwrap();
+        Cached { test, ctx, store, prefix }
+    }
+
+    async fn claimed(cached: &Cached, key: &IdempotencyKey) -> (Ctx, Arc<dyn UnitOfWork>) {
+        match cached.store.claim(&cached.ctx, key).await.unwrap() {
+            Claimed::Fresh(unit) => (Ctx { unit: Some(unit.clone()), ..cached.ctx.clone() }, unit),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    async fn redis() -> redis::aio::MultiplexedConnection {
+        use secrecy::ExposeSecret;
+        let client = redis::Client::open(shared_url().expose_secret()).unwrap();
+        client.get_multiplexed_async_connection().await.unwrap()
+    }
+
+    async fn only_entry(cached: &Cached) -> (String, Vec<u8>) {
+        let mut redis = redis().await;
+        let names = redis.keys(format!("{}:*", cached.prefix)).await.unwrap();
+        assert_eq!(names.len(), 1, "{names:?}");
+        let value: Vec<u8> = redis::cmd("GET").arg(&names[0]).query_async(&mut redis).await.unwrap();
+        (names[0].clone(), value)
+    }
+
+    async fn forget_rows(cached: &Cached) {
+        let mut admin = cached.test.admin().await;
+        sqlx::query("delete from idempotency_keys").execute(&mut admin).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_repetition_is_answered_without_postgresql_and_nothing_stands_in_clear() {
+        let cached = cached(shared_url()).await;
+        let (within, unit) = claimed(&cached, &key("the-clients-key")).await;
+        let busy = cached.store.claim(&cached.ctx, &key("the-clients-key")).await.unwrap();
+        assert!(matches!(busy, Claimed::InFlight { .. }), "{busy:?}");
+        let told = answer("pb_live_canary");
+        cached.store.finish(&within, &key("the-clients-key"), &unit, &told).await.unwrap();
+        forget_rows(&cached).await;
+        let again = cached.store.claim(&cached.ctx, &key("the-clients-key")).await.unwrap();
+        assert!(matches!(&again, Claimed::Done(kept) if *kept == told), "{again:?}");
+
+        let (name, value) = only_entry(&cached).await;
+        let holds = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|part| part == text.as_bytes());
+        for secret in ["canary", "the-clients-key", "instances", &cached.ctx.tenant.to_string()] {
+            assert!(!holds(name.as_bytes(), secret) && !holds(&value, secret), "{secret} stands in Redis");
+        }
+        let ttl = redis().await.pttl(&name).await.unwrap().raw();
+        assert!((1..=600_000).contains(&ttl), "kept for {ttl} ms");
+    }
+
+    #[tokio::test]
+    async fn what_does_not_open_or_fit_is_looked_up_in_postgresql() {
+        let cached = cached(shared_url()).await;
+        let (within, unit) = claimed(&cached, &key("k")).await;
+        cached.store.finish(&within, &key("k"), &unit, &answer("true")).await.unwrap();
+        let other = IdempotencyKey { fingerprint: [9; 32], ..key("k") };
+        let mismatch = cached.store.claim(&cached.ctx, &other).await.unwrap();
+        assert!(matches!(mismatch, Claimed::Mismatch), "{mismatch:?}");
+        let (name, sealed) = only_entry(&cached).await;
+        let mut tampered = sealed.clone();
+        *tampered.last_mut().unwrap() ^= 1;
+        for value in [tampered, b"d".to_vec(), vec![], b"f".to_vec(), sealed[..20].to_vec(), b"x".to_vec()] {
+            let _: () =
+                redis::cmd("SET").arg(&name).arg(&value).query_async(&mut redis().await).await.unwrap();
+            let again = cached.store.claim(&cached.ctx, &key("k")).await.unwrap();
+            assert!(matches!(&again, Claimed::Done(kept) if *kept == answer("true")), "{value:?}: {again:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_released_key_is_free_at_once() {
+        let cached = cached(shared_url()).await;
+        let (within, unit) = claimed(&cached, &key("k")).await;
+        cached.store.release(&within, &key("k"), &unit).await.unwrap();
+        claimed(&cached, &key("k")).await;
+    }
+
+    #[tokio::test]
+    async fn without_redis_everything_is_as_without_the_cache() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let nobody = format!("redis://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let cached = cached(nobody.into()).await;
+        let (within, unit) = claimed(&cached, &key("k")).await;
+        let busy = cached.store.claim(&cached.ctx, &key("k")).await.unwrap();
+        assert!(matches!(busy, Claimed::InFlight { .. }), "{busy:?}");
+        cached.store.finish(&within, &key("k"), &unit, &answer("true")).await.unwrap();
+        let again = cached.store.claim(&cached.ctx, &key("k")).await.unwrap();
+        assert!(matches!(&again, Claimed::Done(kept) if *kept == answer("true")), "{again:?}");
+    }
+}

@@ -93,7 +93,7 @@ async fn a_run_has_one_waiting_job_however_often_it_is_enqueued() {
         queue.enqueue(&same, None).await.unwrap();
     }
     assert_eq!(queue.stats().await.unwrap().ready, 1);
-    let Job::SyncSlice { run, .. } = same;
+    let Job::SyncSlice { run, .. } = same else { panic!("not the job that was enqueued") };
     queue.remove(run).await.unwrap();
     assert_eq!(queue.stats().await.unwrap().ready, 0);
 }

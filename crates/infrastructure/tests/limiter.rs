@@ -104,7 +104,7 @@ fn redis_decides_as_the_model_does() {
     let cell = (0usize..3, 1u64..200_000, 1u64..20, 1u64..4);
     let step = (prop::collection::vec(cell, 1..4), prop::bool::weighted(0.1), 0u64..3);
     let steps = prop::collection::vec(step, 1..40);
-    let mut runner = TestRunner::new(Config { cases: 60, ..Config::default() });
+    let mut runner = TestRunner::new(Config { cases: 60, failure_persistence: None, ..Config::default() });
     runner
         .run(&steps, |steps| {
             let run = Uuid::new_v4().simple().to_string();

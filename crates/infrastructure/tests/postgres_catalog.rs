@@ -62,23 +62,23 @@ fn narrowing(table: &str) -> Option<Vec<String>> {
         let listed = format!("string_to_array({PROJECTS}, chr(31))");
         format!("({} OR ({column} = ANY (( SELECT {listed} AS string_to_array)::text[])))", every(PROJECTS))
     };
-    let hanging = |every: String, on: &str, columns: &[(&str, &str)]| {
+    let hanging = |every: String, (on, alias): (&str, &str), columns: &[(&str, &str)]| {
         let same: Vec<String> =
-            columns.iter().map(|(there, here)| format!("({}.{there} = {table}.{here})", &on[..1])).collect();
-        format!("({every} OR (EXISTS ( SELECT FROM {on} {} WHERE ({}))))", &on[..1], same.join(" AND "))
+            columns.iter().map(|(there, here)| format!("({alias}.{there} = {table}.{here})")).collect();
+        format!("({every} OR (EXISTS ( SELECT FROM {on} {alias} WHERE ({}))))", same.join(" AND "))
     };
     let tenant = ("tenant_id", "tenant_id");
     let of_item = || {
         hanging(
             every(PROJECTS),
-            "work_items",
+            ("work_items", "w"),
             &[tenant, ("instance_id", "instance_id"), ("ref_key", "item_ref_key")],
         )
     };
-    let of_item_id = |every| hanging(every, "work_items", &[tenant, ("id", "work_item_id")]);
+    let of_item_id = |every| hanging(every, ("work_items", "w"), &[tenant, ("id", "work_item_id")]);
     let of_project = || {
         let columns = [tenant, ("instance_id", "instance_id"), ("source_id", "project_source_id")];
-        hanging(every(PROJECTS), "projects", &columns)
+        hanging(every(PROJECTS), ("projects", "p"), &columns)
     };
     Some(match table {
         // Of the tenant as a whole: the use cases say who may see them.
@@ -107,7 +107,7 @@ fn narrowing(table: &str) -> Option<Vec<String>> {
         }
         // Of an instance as a whole.
         "sync_runs" | "credentials" | "write_intents" => vec![instance("instance_id")],
-        "sync_run_events" => vec![hanging(every(INSTANCES), "sync_runs", &[tenant, ("id", "run_id")])],
+        "sync_run_events" => vec![hanging(every(INSTANCES), ("sync_runs", "r"), &[tenant, ("id", "run_id")])],
         _ => return None,
     })
 }
@@ -223,7 +223,10 @@ fn rules() -> Vec<(&'static str, String)> {
              from pg_class c join pg_attribute t on t.attrelid = c.oid, aclexplode(t.attacl) a
              where c.relnamespace in ('public'::regnamespace, 'published'::regnamespace)
                and (a.privilege_type <> 'SELECT'
-                    or a.grantee not in ('patchbay_reader'::regrole, 'patchbay_lookup'::regrole))"
+                    or a.grantee not in ('patchbay_reader'::regrole, 'patchbay_lookup'::regrole))
+               -- Id and slug of a tenant stay as they are.
+               and not (c.relname = 'tenants' and t.attname in ('status', 'suspended_at', 'strict_audit')
+                    and a.privilege_type = 'UPDATE' and a.grantee = 'patchbay_app'::regrole)"
                 .to_owned(),
         ),
         (

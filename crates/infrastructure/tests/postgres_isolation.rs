@@ -347,8 +347,12 @@ async fn no_context_and_no_transaction_is_left_on_a_connection_after_a_thousand_
     let (alpha, beta) = (test.ctx("alpha").await, test.ctx("beta").await);
     // From here on the function tells the context of the connection it is called on.
     sqlx::raw_sql(
-        "create or replace function public.find_tenant(p_slug text) returns uuid language sql volatile as
-         $$ select nullif(current_setting('app.current_tenant_id', true), '')::uuid $$",
+        "create or replace function public.find_tenant(p_slug text)
+         returns table (id uuid, slug text, status text, strict_audit boolean, created_at timestamptz)
+         language sql volatile as
+         $$ select c.id, 'left', 'active', false, now()
+            from (select nullif(current_setting('app.current_tenant_id', true), '')::uuid as id) c
+            where c.id is not null $$",
     )
     .execute(&mut test.admin().await)
     .await

@@ -275,6 +275,39 @@ async fn the_last_owner_stays_even_when_two_remove_each_other() {
     }
 }
 
+#[tokio::test]
+async fn what_somebody_handed_out_ends_when_they_may_no_longer_hand_it_out() {
+    let test = TestDb::new().await;
+    let alpha = test.ctx("alpha").await;
+    let house = house(&test).await;
+    house.join(&alpha, "first", Role::Owner).await;
+    let user = house.join(&alpha, "ada", Role::Owner).await;
+    let person = Ctx { principal: Principal::User { id: user, name: "Ada".into() }, ..alpha.clone() };
+    for role in [Role::Owner, Role::Admin, Role::Viewer] {
+        house.members.invite(&person, "x@example.com", role, None).await.unwrap();
+        house.members.invite(&alpha, "x@example.com", role, None).await.unwrap();
+    }
+    let open = async || {
+        let listed = house.members.list_invitations(&alpha, &page()).await.unwrap().items;
+        let open = listed.into_iter().filter(|one| one.revoked_at.is_none() && one.accepted_at.is_none());
+        let mut theirs: Vec<Role> = open.filter(|one| one.invited_by == "Ada").map(|one| one.role).collect();
+        theirs.sort();
+        theirs
+    };
+    assert_eq!(open().await, [Role::Viewer, Role::Admin, Role::Owner]);
+    house.members.change_role(&alpha, user, Role::Admin).await.unwrap();
+    assert_eq!(open().await, [Role::Viewer, Role::Admin]);
+    house.members.change_role(&alpha, user, Role::Member).await.unwrap();
+    assert_eq!(open().await, []);
+    house.members.change_role(&alpha, user, Role::Admin).await.unwrap();
+    house.members.invite(&person, "x@example.com", Role::Viewer, None).await.unwrap();
+    house.members.remove(&alpha, user).await.unwrap();
+    assert_eq!(open().await, []);
+    let all = house.members.list_invitations(&alpha, &page()).await.unwrap().items;
+    let others = all.iter().filter(|one| one.invited_by == "test" && one.accepted_at.is_none());
+    assert!(others.clone().count() == 3 && others.clone().all(|one| one.revoked_at.is_none()));
+}
+
 // Security requirement 32.
 #[tokio::test]
 async fn who_is_removed_loses_keys_and_sessions_with_the_membership() {

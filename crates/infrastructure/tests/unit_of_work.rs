@@ -160,7 +160,7 @@ async fn a_request_that_goes_away_at_any_point_leaves_no_effect_no_transaction_a
         let stored = world.slugs(&world.ctx).await.contains(&slug);
         match again {
             Claimed::Done(kept) => {
-                assert!(stored && kept == answer(), "{polls}: an answer without its effect")
+                assert!(stored && kept == answer(), "{polls}: an answer without its effect");
             }
             Claimed::Fresh(unit) => {
                 assert!(!stored, "{polls}: an effect without its answer");
@@ -196,10 +196,25 @@ async fn an_abandoned_unit_gives_its_locks_up_even_when_somebody_keeps_its_conte
 async fn parts_of_one_request_that_run_at_once_wait_for_each_other() {
     let world = World::new(2).await;
     let (ctx, key, unit) = world.request("k").await;
-    let (a, b, c) = tokio::join!(world.insert(&ctx, "a"), world.insert(&ctx, "b"), world.insert(&ctx, "c"));
-    (a.unwrap(), b.unwrap(), c.unwrap());
+    let written = tokio::join!(world.insert(&ctx, "a"), world.insert(&ctx, "b"), world.insert(&ctx, "c"));
+    assert!(matches!(written, (Ok(_), Ok(_), Ok(_))), "{written:?}");
     world.keys.finish(&ctx, &key, &unit, &answer()).await.unwrap();
     assert_eq!(world.slugs(&world.ctx).await, ["a", "b", "c"]);
+}
+
+#[tokio::test]
+async fn a_second_transaction_asked_for_while_the_first_is_held_fails_instead_of_waiting_for_ever() {
+    let world = World::new(2).await;
+    let (ctx, key, unit) = world.request("k").await;
+    // It takes the unit in its first step, and is not gone on with.
+    let mut first = Box::pin(world.insert(&ctx, "a"));
+    assert!(futures::poll!(first.as_mut()).is_pending());
+    let second = world.insert(&ctx, "b").await;
+    assert!(matches!(second, Err(StoreError::Internal(_))), "{second:?}");
+    first.await.unwrap();
+    world.insert(&ctx, "c").await.unwrap();
+    world.keys.finish(&ctx, &key, &unit, &answer()).await.unwrap();
+    assert_eq!(world.slugs(&world.ctx).await, ["a", "c"]);
 }
 
 #[tokio::test]

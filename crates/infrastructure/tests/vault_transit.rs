@@ -3,6 +3,7 @@
 //! The service in this test is ours, written from the documentation of Vault's transit API: encrypt and decrypt with
 //! real AES-256-GCM and associated data, HMACs, versions of a key, and the ways it refuses. No Vault was asked.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it")]
+#![allow(clippy::disallowed_types, reason = "this server is not the product's")]
 
 mod support;
 

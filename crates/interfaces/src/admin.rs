@@ -104,15 +104,14 @@ pub fn router(services: Services, metrics: PrometheusHandle, config: &AdminConfi
     let limits = services.limits.clone();
     let once = Once::new(services.idempotency.clone());
     let denials = Denials::new(services.audit.clone());
-    let guarded = |router: Router<AdminState>| {
-        router
-            .route_layer(from_fn_with_state(once, idempotency::once))
-            .route_layer(from_fn_with_state(limits, limits::by_caller))
-            .route_layer(from_fn_with_state(denials, record_denials))
-            .route_layer(from_fn_with_state(guard, require_caller))
-    };
-    let (api, paths) = api_routes().split_for_parts(guarded);
-    let api = api.method_not_allowed_fallback(method_not_allowed).with_state(state);
+    let (api, paths) = api_routes().split_for_parts();
+    let api = api
+        .route_layer(from_fn_with_state(once, idempotency::once))
+        .route_layer(from_fn_with_state(limits, limits::by_caller))
+        .route_layer(from_fn_with_state(denials, record_denials))
+        .route_layer(from_fn_with_state(guard, require_caller))
+        .method_not_allowed_fallback(method_not_allowed)
+        .with_state(state);
     let description = openapi::complete(paths);
     let page = docs::page(&description);
     let json = openapi::to_json(&description);

@@ -29,8 +29,11 @@ const MOST_CALLERS: usize = 10_000;
 #[derive(Debug, Clone)]
 pub struct Denials {
     audit: Arc<AuditService>,
-    limited: Arc<Mutex<HashMap<(TenantId, Option<Uuid>), Limited>>>,
+    limited: Arc<Mutex<HashMap<CallerId, Limited>>>,
 }
+
+/// A tenant, and the key or person; the system has no id.
+type CallerId = (TenantId, Option<Uuid>);
 
 #[derive(Debug)]
 struct Limited {

@@ -120,7 +120,7 @@ impl Guard {
             }
         };
         metrics::counter!(
-            "auth_decisions_total",
+            crate::metrics::AUTH_DECISIONS,
             "credential" => credential.kind(),
             "outcome" => match &checked {
                 Ok(_) => "ok",

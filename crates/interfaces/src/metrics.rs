@@ -11,6 +11,12 @@ pub const HTTP_REQUESTS: &str = "patchbay_http_requests_total";
 /// Seconds until the answer began, by server, method, route template and status.
 pub const HTTP_DURATION: &str = "patchbay_http_request_duration_seconds";
 
+/// Credentials checked, by kind and outcome.
+pub const AUTH_DECISIONS: &str = "patchbay_auth_decisions_total";
+
+/// Sign-ins with a browser, by outcome.
+pub const SIGN_INS: &str = "patchbay_sign_ins_total";
+
 /// Bounds for [`HTTP_DURATION`], in seconds; to be given to the Prometheus recorder.
 pub const DURATION_BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -18,6 +24,8 @@ pub const DURATION_BUCKETS: [f64; 14] =
 /// Tells the recorder what the names mean. To be called once after it is installed.
 pub fn describe() {
     describe_counter!(HTTP_REQUESTS, "HTTP requests answered");
+    describe_counter!(AUTH_DECISIONS, "Keys, access tokens and sessions that were checked");
+    describe_counter!(SIGN_INS, "Sign-ins with a browser that came back from the identity provider");
     describe_histogram!(HTTP_DURATION, Unit::Seconds, "Time until the answer to an HTTP request began");
 }
 

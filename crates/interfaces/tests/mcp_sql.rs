@@ -2,6 +2,11 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "fakes and helpers of tests")]
 
+#[path = "mcp_sql/audit.rs"]
+mod audit;
+#[path = "mcp_sql/narrowed.rs"]
+mod narrowed;
+
 use std::sync::Arc;
 
 use application::testing::{Fault, Memory, RUN};
@@ -16,6 +21,15 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+fn config() -> McpConfig {
+    McpConfig {
+        public_url: Some("https://patchbay.example".parse().unwrap()),
+        resource: "http://127.0.0.1:8056/mcp".parse().unwrap(),
+        allowed_origins: vec!["https://console.example:443".into()],
+        shutdown: CancellationToken::new(),
+    }
+}
+
 struct Server {
     router: Router,
     key: String,
@@ -25,12 +39,7 @@ struct Server {
 impl Server {
     fn new() -> Self {
         let world = Memory::new();
-        let config = McpConfig {
-            public_url: Some("https://patchbay.example".parse().unwrap()),
-            resource: "http://127.0.0.1:8056/mcp".parse().unwrap(),
-            allowed_origins: vec!["https://console.example:443".into()],
-            shutdown: CancellationToken::new(),
-        };
+        let config = config();
         let key = world.key(&[Scope::McpSql]);
         Self { router: sql::router(world.services(), &config), key, world }
     }
@@ -74,6 +83,18 @@ impl Server {
         let request = self.post("/tools/invoke").body(body.to_string().into()).unwrap();
         let (status, _, json) = self.send(request).await;
         (status, json)
+    }
+}
+
+#[tokio::test]
+async fn an_idempotency_key_changes_nothing_about_a_read_but_must_be_one() {
+    let server = Server::new();
+    let body = json!({"name": "sql_list_templates"}).to_string();
+    for (key, status) in [("k", 200), ("k", 200), ("two words", 400)] {
+        let request = server.post("/tools/invoke").header("idempotency-key", key);
+        let (answered, headers, json) = server.send(request.body(body.clone().into()).unwrap()).await;
+        assert_eq!(answered, status, "{json}");
+        assert!(!headers.contains_key("idempotency-replayed"));
     }
 }
 

@@ -30,7 +30,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the platform: admin API, MCP servers and worker.
-    Serve(ServeArgs),
+    Serve(Box<ServeArgs>),
     /// Run a self-contained demonstration: simulated trackers, two tenants, everything served.
     Demo(DemoArgs),
     /// Create or upgrade the database schema, roles and functions.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use application::limits::Quotas;
 use clap::Args;
 use domain::Quota;
+use infrastructure::idempotency_cache::CacheSettings;
 use infrastructure::limiter::{Limiter, LimiterSettings, RedisAddress, RedisProblem};
 use interfaces::limits::TrustedProxies;
 use ipnet::IpNet;
@@ -94,6 +95,15 @@ impl LimitArgs {
 pub(crate) fn redis_address(args: &RedisArgs) -> anyhow::Result<Option<RedisAddress>> {
     let url = config::given(args.redis_url.as_ref(), args.redis_url_file.as_deref())?;
     Ok(url.map(|url| RedisAddress::parse(&url)).transpose()?)
+}
+
+/// The Redis that keeps answers at hand; `None` when none is configured.
+pub(crate) fn answers_in_redis(args: &RedisArgs) -> anyhow::Result<Option<CacheSettings>> {
+    Ok(redis_address(args)?.map(|address| CacheSettings {
+        address,
+        prefix: args.redis_prefix.clone(),
+        timeout: Duration::from_millis(args.redis_timeout_ms.into()),
+    }))
 }
 
 /// The limiter of this process. A Redis that refuses stops the start; one that is down does not: it may come back any

@@ -3,6 +3,7 @@
 mod cli;
 mod commands;
 mod config;
+mod core_dumps;
 mod database;
 mod limits;
 mod ready;
@@ -45,7 +46,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     // No provider is compiled in by default; the first one installed is the process's.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match cli.command {
-        Command::Serve(args) => commands::serve::run(args).await,
+        Command::Serve(args) => commands::serve::run(*args).await,
         Command::Demo(args) => commands::demo::run(args).await,
         Command::Migrate(args) => commands::migrate::run(args).await,
         Command::Doctor(args) => commands::doctor::run(args).await,

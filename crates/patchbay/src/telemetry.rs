@@ -7,7 +7,9 @@ use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::runtime::Tokio;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use opentelemetry_sdk::trace::span_processor_with_async_runtime::BatchSpanProcessor;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -75,8 +77,10 @@ fn tracer() -> anyhow::Result<SdkTracerProvider> {
         .with_http()
         .build()
         .context("OTEL_EXPORTER_OTLP_ENDPOINT is set but traces cannot be sent")?;
+    // Not the provider's own batches: their thread has no runtime, which the exporter's HTTP client cannot do without.
+    let batches = BatchSpanProcessor::builder(exporter, Tokio).build();
     Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
+        .with_span_processor(batches)
         .with_resource(Resource::builder().with_service_name("patchbay").build())
         .build())
 }

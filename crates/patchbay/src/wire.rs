@@ -12,20 +12,22 @@ use application::keys::KeyService;
 use application::limits::{LimitService, Quotas};
 use application::members::MemberService;
 use application::ports::{
-    Clock, Health, HealthCheck, Ids, InstanceStore, JobQueue, MemberStore, SyncStore, Vault,
+    Clock, Health, HealthCheck, IdempotencyStore, Ids, InstanceStore, JobQueue, MemberStore, SyncStore, Vault,
 };
 use application::sign_in::{SignInParts, SignInService};
 use application::sync::{SliceLimits, SyncEngine, SyncService};
 use application::templates::TemplateService;
 use application::tenants::TenantService;
 use application::work_items::WorkItemService;
+use application::writes::{WriteService, WriteSpans};
 use application::{Services, ports};
 use async_trait::async_trait;
 use infrastructure::clock::{SystemClock, SystemIds};
 use infrastructure::egress::{EgressClient, EgressPolicy};
+use infrastructure::idempotency_cache::{CacheSettings, CachedIdempotency};
 use infrastructure::postgres::{
     Db, GraphileQueue, PgAccess, PgAuditLog, PgIdempotency, PgInstances, PgMembers, PgSessions, PgSync,
-    PgTemplateRunner, PgTemplates, PgTenants, PgWorkItems, QueueSettings,
+    PgTemplateRunner, PgTemplates, PgTenants, PgWorkItems, PgWriteIntents, QueueSettings,
 };
 use infrastructure::sources;
 use infrastructure::vault::{MasterKeys, PgVault};
@@ -57,6 +59,8 @@ pub(crate) struct WireOptions {
     pub(crate) quotas: Quotas,
     /// Whether reads go on the record.
     pub(crate) audit_reads: bool,
+    /// Redis, for answers at hand; without it PostgreSQL gives them.
+    pub(crate) answers_in_redis: Option<CacheSettings>,
     /// Who people sign in with.
     pub(crate) sign_in: SignIn,
 }
@@ -125,10 +129,16 @@ impl Wiring {
                 sync,
             )),
             audit: Arc::new(audit_service(audit.clone(), options.audit_reads)),
-            idempotency: Arc::new(IdempotencyService::new(Arc::new(PgIdempotency::new(
-                db.clone(),
+            writes: Arc::new(WriteService::new(
+                Arc::new(PgWriteIntents::new(db.clone(), pg_vault.clone(), pg_vault.audit_chain())),
+                Arc::new(SystemIds),
+                WriteSpans::default(),
+            )),
+            idempotency: Arc::new(IdempotencyService::new(idempotency(
+                &db,
                 pg_vault,
-            )))),
+                options.answers_in_redis,
+            )?)),
             health: Arc::new(DbHealth { answers: db.watch(), db: db.clone() }),
         };
         let queue = Arc::new(GraphileQueue::new(db.clone(), settings));
@@ -147,6 +157,19 @@ impl Wiring {
             );
         }
     }
+}
+
+/// Where repetitions of requests find their answers: in PostgreSQL, with Redis in front where there is one.
+fn idempotency(
+    db: &Db,
+    vault: Arc<dyn Vault>,
+    redis: Option<CacheSettings>,
+) -> anyhow::Result<Arc<dyn IdempotencyStore>> {
+    let store = PgIdempotency::new(db.clone(), vault.clone());
+    Ok(match redis {
+        Some(redis) => Arc::new(CachedIdempotency::new(store, vault, redis)?),
+        None => Arc::new(store),
+    })
 }
 
 /// How long the end of a process waits for audit records to be stored.
@@ -246,7 +269,7 @@ impl Health for DbHealth {
     async fn outage(&self) {
         // Nobody asks any more: the process ends.
         if self.answers.clone().wait_for(|up| !up).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -33,7 +33,8 @@ impl Api {
     #[expect(clippy::disallowed_methods, reason = "the tests are the client, not the product")]
     pub fn new(base: &str, key: &str) -> anyhow::Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(30)).build()?;
+        let http =
+            reqwest::Client::builder().user_agent("patchbay-e2e").timeout(Duration::from_secs(30)).build()?;
         Ok(Self { http, base: base.to_owned(), key: key.to_owned(), tenant: None })
     }
 
@@ -149,7 +150,12 @@ impl Api {
     pub async fn invoke(&self, mcp_url: &str, tool: &str, arguments: &Value) -> anyhow::Result<Answer> {
         let base = mcp_url.trim_end_matches("/mcp");
         let body = json!({"name": tool, "arguments": arguments});
-        read(self.http.post(format!("{base}/tools/invoke")).bearer_auth(&self.key).json(&body)).await
+        let request = self.http.post(format!("{base}/tools/invoke")).bearer_auth(&self.key).json(&body);
+        read(match &self.tenant {
+            Some(slug) => request.header("patchbay-tenant", slug),
+            None => request,
+        })
+        .await
     }
 
     /// One request of the MCP protocol, of the era of 2025-11-25, to the server at `mcp_url`.

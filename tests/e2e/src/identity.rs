@@ -33,6 +33,8 @@ impl IdentityServer {
         while let Some(line) = lines.next_line().await? {
             if let Ok(told) = serde_json::from_str::<Value>(&line) {
                 let issuer = told["issuer"].as_str().context("no issuer")?.to_owned();
+                // It goes on talking, and would end if nobody listened.
+                tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
                 return Ok(Self { _child: child, issuer });
             }
         }
@@ -87,7 +89,8 @@ impl Browser {
     ) -> anyhow::Result<(u16, Value)> {
         let mut request = self.request(method, url).header("sec-fetch-site", "same-origin");
         if let Some(csrf) = csrf {
-            request = request.header("origin", url.origin().ascii_serialization()).header("x-csrf-token", csrf);
+            request =
+                request.header("origin", url.origin().ascii_serialization()).header("x-csrf-token", csrf);
         }
         if let Some(json) = json {
             request = request.json(json);

@@ -104,6 +104,18 @@ impl Patchbay {
         Ok(String::from_utf8(self.command(args)?.output().await?.stdout)?)
     }
 
+    /// The master key it was set up with.
+    pub fn master_key(&self) -> &str {
+        &self.master_key
+    }
+
+    /// Starts a command with settings beside the usual ones; its output is read from the child.
+    pub fn spawn(&self, args: &[&str], settings: &[(&str, &str)]) -> anyhow::Result<Child> {
+        let mut command = self.command(args)?;
+        command.envs(settings.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Ok(command.spawn()?)
+    }
+
     /// Creates a tenant; its id.
     pub async fn tenant(&self, slug: &str) -> anyhow::Result<String> {
         let made: Value = serde_json::from_str(&self.run(&["tenant", "create", slug, "--json"]).await?)?;

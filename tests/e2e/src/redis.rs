@@ -11,21 +11,46 @@ use tokio::process::{Child, Command};
 #[derive(Debug)]
 pub struct Redis {
     port: u16,
+    password: Option<String>,
     child: Child,
 }
 
 impl Redis {
     /// Starts one on a free port.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::begin(None).await
+    }
+
+    /// One that asks for a password.
+    pub async fn start_with_password(password: &str) -> anyhow::Result<Self> {
+        Self::begin(Some(password.to_owned())).await
+    }
+
+    async fn begin(password: Option<String>) -> anyhow::Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        let server = Self { port, child: spawn(port)? };
+        let child = spawn(port, password.as_deref())?;
+        let server = Self { port, password, child };
         server.answers().await?;
         Ok(server)
     }
 
+    /// A connection that has given the password.
+    pub async fn connect(&self) -> anyhow::Result<tokio::net::TcpStream> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let mut stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
+        if let Some(password) = &self.password {
+            stream.write_all(format!("AUTH {password}\r\n").as_bytes()).await?;
+            let mut answer = [0; 5];
+            stream.read_exact(&mut answer).await?;
+            ensure!(&answer == b"+OK\r\n", "redis-server refuses its password");
+        }
+        Ok(stream)
+    }
+
     /// The address, as `PATCHBAY_REDIS_URL` takes it.
     pub fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}", self.port)
+        let password = self.password.as_ref().map_or(String::new(), |password| format!(":{password}@"));
+        format!("redis://{password}127.0.0.1:{}", self.port)
     }
 
     /// Ends it as a crash does.
@@ -35,7 +60,7 @@ impl Redis {
 
     /// On the same port, empty.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
-        self.child = spawn(self.port)?;
+        self.child = spawn(self.port, self.password.as_deref())?;
         self.answers().await
     }
 
@@ -52,7 +77,7 @@ impl Redis {
     /// Empties it.
     pub async fn flush(&self) -> anyhow::Result<()> {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await?;
+        let mut stream = self.connect().await?;
         stream.write_all(b"FLUSHALL\r\n").await?;
         let mut answer = [0; 5];
         stream.read_exact(&mut answer).await?;
@@ -70,11 +95,12 @@ impl Redis {
     }
 }
 
-fn spawn(port: u16) -> anyhow::Result<Child> {
+fn spawn(port: u16, password: Option<&str>) -> anyhow::Result<Child> {
     let program = std::env::var("PATCHBAY_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
     let port = port.to_string();
     Ok(Command::new(program)
         .args(["--bind", "127.0.0.1", "--port", &port, "--save", "", "--appendonly", "no"])
+        .args(password.map(|password| ["--requirepass", password]).into_iter().flatten())
         .current_dir(std::env::temp_dir())
         .stdin(Stdio::null())
         .stdout(Stdio::null())

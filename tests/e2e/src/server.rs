@@ -35,7 +35,8 @@ impl Postgres {
             binaries: find_binaries(programs.as_deref())?,
             durability: Durability::Fast,
             max_connections: 200,
-            extra: Vec::new(),
+            // What was committed has left the server's memory, so that its crash does not take it along.
+            extra: vec![("synchronous_commit".to_owned(), "on".to_owned())],
         };
         self.cluster = Some(tokio::task::spawn_blocking(move || Cluster::start(options)).await??);
         Ok(())
@@ -116,7 +117,8 @@ fn children(parent: u32) -> anyhow::Result<Vec<u32>> {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
         let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
         // The name of the program, which may hold anything, ends with the last parenthesis.
-        let parent_of = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
+        let parent_of =
+            stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(1)?.parse().ok());
         if parent_of == Some(parent) {
             found.push(pid);
         }

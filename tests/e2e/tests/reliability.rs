@@ -1,6 +1,6 @@
 //! PostgreSQL and Redis crashed, started again, made to stand still and emptied, under load on two replicas. The figures
 //! that a run prints stand in docs/reliability.md.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it")]
+#![allow(clippy::unwrap_used, clippy::panic, unreachable_pub, reason = "a test fails by it")]
 
 #[path = "reliability/load.rs"]
 mod load;
@@ -148,7 +148,10 @@ async fn a_database_that_stands_still_is_answered_for_with_503_in_time() {
     assert!(slowest.took < Duration::from_millis(5_200 + 1_500), "{slowest:?}");
     let known = stopped + Duration::from_secs(5);
     for sample in samples.iter().filter(|sample| sample.begun > known && sample.ended() < went_on) {
-        assert!(sample.status == 503 && sample.took < Duration::from_secs(1), "not turned away at once: {sample:?}");
+        assert!(
+            sample.status == 503 && sample.took < Duration::from_secs(1),
+            "not turned away at once: {sample:?}"
+        );
     }
     assert!(most * 10 <= before * 12, "memory grew from {before} to {most} KiB");
     bench.is_sound().await;
@@ -178,7 +181,8 @@ async fn without_redis_everything_is_served_within_limits_but_sign_in() {
             _ => redis.resume().unwrap(),
         }
         calm(3).await;
-        let samples: Vec<Sample> = load.samples().into_iter().filter(|sample| sample.begun + RECOVERY > from).collect();
+        let samples: Vec<Sample> =
+            load.samples().into_iter().filter(|sample| sample.begun + RECOVERY > from).collect();
         tell(&format!("Redis, {fault}"), &samples, from, until, (before, bench.memory()));
         let opened = from + Duration::from_secs(1);
         let during = samples.iter().filter(|sample| sample.begun > opened && sample.ended() < until);
@@ -190,6 +194,7 @@ async fn without_redis_everything_is_served_within_limits_but_sign_in() {
     load.end(&bench.patchbay).await;
     bench.is_sound().await;
     // Never unlimited: what the limits let through with Redis gone is the concern of limits.rs.
-    let answer = bench.replicas[0].api(&bench.keys[0]).unwrap().send(Method::GET, "/readyz", None).await.unwrap();
+    let answer =
+        bench.replicas[0].api(&bench.keys[0]).unwrap().send(Method::GET, "/readyz", None).await.unwrap();
     assert_eq!(answer.status, 200);
 }

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use private_postgres::{Cluster, Durability, Launch, Options, Supervised, default_data_dir, is_root};
 
-use super::{Node, mcp_client};
-use crate::provision::{postgres, redis};
+use super::{Node, node_program};
+use crate::provision::{postgres, redis, schemathesis};
 use crate::workspace::Workspace;
 
 /// Running servers of one test run, and installed clients. They stop when this is dropped, or this
@@ -26,10 +26,14 @@ pub(super) struct Services {
     redis_port: u16,
     /// `redis-server`.
     pub(super) redis_program: PathBuf,
+    /// `st`; without it its test says so and does nothing.
+    pub(super) schemathesis: Option<PathBuf>,
     /// Node.js itself.
     pub(super) node: PathBuf,
     /// The directory where Node.js finds the MCP client's packages.
     pub(super) mcp_client: PathBuf,
+    /// The directory where Node.js finds the authorization server.
+    pub(super) oidc_provider: PathBuf,
     /// Where `initdb` and `postgres` are.
     pub(super) postgres_programs: PathBuf,
 }
@@ -38,8 +42,12 @@ impl Services {
     pub(super) fn start(workspace: &Workspace) -> Result<Services> {
         let binaries = postgres::ensure(workspace)?;
         let redis_program = redis::ensure(workspace)?;
+        let schemathesis = schemathesis::ensure(workspace)
+            .inspect_err(|error| println!("requests are not generated from the description: {error:#}"))
+            .ok();
         let node = Node::ensure(workspace)?;
-        let mcp_client = mcp_client::install(workspace, &node)?;
+        let mcp_client = node_program::install(workspace, &node, "mcp-client")?;
+        let oidc_provider = node_program::install(workspace, &node, "oidc-provider")?;
 
         let postgres_programs = binaries.dir.clone();
         let cluster_dir = own_directory(&cluster_parent(workspace)?)?;
@@ -59,8 +67,10 @@ impl Services {
             redis_dir,
             redis_port,
             redis_program,
+            schemathesis,
             node: node.node,
             mcp_client,
+            oidc_provider,
             postgres_programs,
         })
     }

@@ -154,7 +154,8 @@ pub trait MemberStore: Send + Sync {
     /// `None` when nobody of that id is a member of this tenant.
     async fn find(&self, ctx: &Ctx, user: UserId) -> Result<Option<Member>, StoreError>;
 
-    /// Gives a member another role, if it is still `from`.
+    /// Gives a member another role, if it is still `from`. Open invitations of theirs that they could not make in the
+    /// new role are taken back.
     async fn change_role(
         &self,
         ctx: &Ctx,
@@ -163,7 +164,8 @@ pub trait MemberStore: Send + Sync {
         to: Role,
     ) -> Result<MemberChange, StoreError>;
 
-    /// Ends a membership, if the role is still `from`, and with it the person's keys and sessions in this tenant.
+    /// Ends a membership, if the role is still `from`, and with it the person's keys, sessions and open
+    /// invitations in this tenant.
     async fn remove(&self, ctx: &Ctx, user: UserId, from: Role) -> Result<MemberChange, StoreError>;
 
     /// Stores an invitation.

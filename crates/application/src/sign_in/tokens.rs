@@ -21,9 +21,13 @@ const NOTED_FOR: TimeDelta = TimeDelta::minutes(10);
 const MOST_NOTED: usize = 10_000;
 const MOST_CLIENT: usize = 200;
 
-/// What was decided lately, so that a client that calls a thousand times a second has one record and not a thousand.
+/// A decision: on whose access to which tenant, through which client, and whether it was granted.
+type Decision = (TenantId, UserId, Option<String>, bool);
+
+/// What was decided lately and until when that counts, so that a client that calls a thousand times a second has one
+/// record and not a thousand.
 #[derive(Debug, Default)]
-pub(super) struct Noted(Mutex<HashMap<(TenantId, UserId, Option<String>, bool), DateTime<Utc>>>);
+pub(super) struct Noted(Mutex<HashMap<Decision, DateTime<Utc>>>);
 
 impl Noted {
     fn is_new(&self, ctx: &Ctx, user: UserId, ok: bool, now: DateTime<Utc>) -> bool {

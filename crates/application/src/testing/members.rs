@@ -1,7 +1,7 @@
 //! People, their memberships, and invitations.
 
 use async_trait::async_trait;
-use domain::{InvitationId, Role, Tenant, TenantId, TenantStatus, UserId};
+use domain::{InvitationId, Role, Scope, Tenant, TenantId, TenantStatus, UserId};
 
 use super::instances::page_of;
 use super::{Memory, State, moment};
@@ -15,6 +15,7 @@ use crate::ports::{
 pub(super) struct StoredInvitation {
     tenant: TenantId,
     mac: [u8; 32],
+    made_by: Option<uuid::Uuid>,
     invitation: Invitation,
 }
 
@@ -62,6 +63,22 @@ impl Memory {
             |(tenant, member): &&(TenantId, Member)| *tenant == ctx.tenant && member.role == Role::Owner;
         if from == Role::Owner && to != Some(Role::Owner) && state.members.iter().filter(owner).count() == 1 {
             return MemberChange::LastOwner;
+        }
+        let own = to.map(Role::scopes);
+        let keys: Vec<_> = state
+            .keys
+            .iter()
+            .filter(|row| row.key.user == Some(user))
+            .map(|row| row.key.id.as_uuid())
+            .collect();
+        for row in state.invitations.iter_mut().filter(|row| row.tenant == ctx.tenant) {
+            let theirs = row.made_by.is_some_and(|id| id == user.as_uuid() || keys.contains(&id));
+            let may = own.as_ref().is_some_and(|own| {
+                own.allow(Scope::MembersWrite) && own.cover(&row.invitation.role.scopes())
+            });
+            if theirs && !may && row.invitation.accepted_at.is_none() {
+                row.invitation.revoked_at.get_or_insert(moment());
+            }
         }
         match to {
             Some(role) => state.members[place].1.role = role,
@@ -200,7 +217,12 @@ impl MemberStore for Memory {
             accepted_at: None,
             revoked_at: None,
         };
-        self.state().invitations.push(StoredInvitation { tenant: ctx.tenant, mac: new.mac, invitation });
+        self.state().invitations.push(StoredInvitation {
+            tenant: ctx.tenant,
+            mac: new.mac,
+            made_by: ctx.principal.id(),
+            invitation,
+        });
         Ok(())
     }
 

@@ -33,9 +33,14 @@ impl Ids for Memory {
     }
 
     fn fill(&self, out: &mut [u8]) {
-        let count = self.uuid().as_u128().to_le_bytes();
-        for (place, byte) in out.iter_mut().zip(count.iter().cycle()) {
-            *place = *byte;
+        // SplitMix64: what is made of a few bits of each byte is new every time, too.
+        let mut state = self.uuid().as_u64_pair().1;
+        for bytes in out.chunks_mut(8) {
+            state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            let mixed = (mixed ^ (mixed >> 31)).to_le_bytes();
+            bytes.copy_from_slice(&mixed[..bytes.len()]);
         }
     }
 }

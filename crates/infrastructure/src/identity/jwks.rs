@@ -16,12 +16,28 @@ use tokio::time::Instant;
 use super::metadata;
 use crate::egress::EgressClient;
 
-/// An unknown key makes us ask again, no more often than this: who makes key ids up cannot use us against the issuer.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(30);
-/// From this age on the keys are read again, while they go on being used.
-const FRESH_FOR: Duration = Duration::from_secs(5 * 60);
-/// Older keys are not used: an issuer that cannot be reached may have revoked them.
-const GOOD_FOR: Duration = Duration::from_secs(60 * 60);
+/// How long keys are used, and how often the issuer is asked for them.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyAges {
+    /// An unknown key makes us ask again, no more often than this: who makes key ids up cannot use us against the
+    /// issuer.
+    pub ask_again_after: Duration,
+    /// From this age on the keys are read again, while they go on being used.
+    pub fresh_for: Duration,
+    /// Older keys are not used: an issuer that cannot be reached may have revoked them.
+    pub good_for: Duration,
+}
+
+impl Default for KeyAges {
+    fn default() -> Self {
+        Self {
+            ask_again_after: Duration::from_secs(30),
+            fresh_for: Duration::from_secs(5 * 60),
+            good_for: Duration::from_secs(60 * 60),
+        }
+    }
+}
+
 const MOST_KEYS: usize = 100;
 const LEAST_RSA_BYTES: usize = 2048 / 8;
 
@@ -37,6 +53,7 @@ pub struct Jwks(Arc<Inner>);
 struct Inner {
     http: EgressClient,
     issuer: String,
+    ages: KeyAges,
     known: RwLock<Known>,
     /// Held by whoever asks the issuer.
     asking: Mutex<()>,
@@ -73,9 +90,15 @@ struct Published {
 impl Jwks {
     /// The keys of `issuer`, read when they are first needed.
     pub fn new(http: EgressClient, issuer: impl Into<String>) -> Self {
+        Self::with_ages(http, issuer, KeyAges::default())
+    }
+
+    /// The same with other ages.
+    pub fn with_ages(http: EgressClient, issuer: impl Into<String>, ages: KeyAges) -> Self {
         Self(Arc::new(Inner {
             http,
             issuer: issuer.into(),
+            ages,
             known: RwLock::default(),
             asking: Mutex::default(),
         }))
@@ -89,7 +112,7 @@ impl Jwks {
     pub(super) async fn find(&self, kid: &str, algorithm: Algorithm) -> Result<Arc<DecodingKey>, TokenError> {
         let began = Instant::now();
         if let Some((keys, read_at)) = self.usable() {
-            if read_at.elapsed() > FRESH_FOR {
+            if read_at.elapsed() > self.0.ages.fresh_for {
                 self.refresh_in_background();
             }
             if let Some(key) = keys.find(kid, algorithm) {
@@ -110,7 +133,7 @@ impl Jwks {
 
     fn usable(&self) -> Option<(Arc<KeySet>, Instant)> {
         let known = self.0.known.read().unwrap_or_else(PoisonError::into_inner);
-        known.keys.clone().filter(|(_, read_at)| read_at.elapsed() <= GOOD_FOR)
+        known.keys.clone().filter(|(_, read_at)| read_at.elapsed() <= self.0.ages.good_for)
     }
 
     fn last_asked(&self) -> Option<(Instant, Result<(), String>)> {
@@ -121,7 +144,7 @@ impl Jwks {
     async fn ask(&self, began: Instant) -> Result<(), TokenError> {
         let _asking = self.0.asking.lock().await;
         if let Some((at, outcome)) = self.last_asked()
-            && (at >= began || at.elapsed() < ASK_AGAIN_AFTER)
+            && (at >= began || at.elapsed() < self.0.ages.ask_again_after)
         {
             return outcome.map_err(TokenError::Unavailable);
         }
@@ -132,7 +155,7 @@ impl Jwks {
         let jwks = self.clone();
         tokio::spawn(async move {
             let Ok(_asking) = jwks.0.asking.try_lock() else { return };
-            if jwks.last_asked().is_some_and(|(at, _)| at.elapsed() < ASK_AGAIN_AFTER) {
+            if jwks.last_asked().is_some_and(|(at, _)| at.elapsed() < jwks.0.ages.ask_again_after) {
                 return;
             }
             if let Err(error) = jwks.0.refresh().await {

@@ -25,7 +25,7 @@ pub(super) async fn jwks_uri(http: &EgressClient, issuer: &str) -> Result<Url, S
             Ok(_) => {
                 why = format!(
                     "{address} describes another issuer; configure the issuer exactly as it names itself"
-                )
+                );
             }
             Err(error) if why.is_empty() => why = error,
             Err(_) => {}

@@ -50,7 +50,6 @@ const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
 struct Further {
     code_challenge_methods_supported: Option<Vec<String>>,
     authorization_response_iss_parameter_supported: Option<bool>,
-    token_endpoint_auth_methods_supported: Option<Vec<String>>,
 }
 
 impl AdditionalProviderMetadata for Further {}
@@ -194,10 +193,9 @@ impl IdentityProvider for OidcProvider {
         let id = ClientId::new(self.client.id.clone());
         let mut client = CoreClient::from_provider_metadata((*description).clone(), id, self.secret())
             .set_redirect_uri(RedirectUrl::from_url(redirect_uri.clone()));
-        let methods = &description.additional_metadata().token_endpoint_auth_methods_supported;
-        if methods.as_ref().is_some_and(|m| {
-            !m.iter().any(|m| m == "client_secret_basic") && m.iter().any(|m| m == "client_secret_post")
-        }) {
+        let methods = description.token_endpoint_auth_methods_supported();
+        let has = |method| methods.is_some_and(|methods| methods.contains(&method));
+        if has(CoreClientAuthMethod::ClientSecretPost) && !has(CoreClientAuthMethod::ClientSecretBasic) {
             client = client.set_auth_type(AuthType::RequestBody);
         }
         let response = client

@@ -72,6 +72,11 @@ impl RedisAddress {
         shared.connect().await
     }
 
+    /// For other uses of the same server.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
+    }
+
     fn problem(&self, error: &RedisError) -> RedisProblem {
         let at = self.to_string();
         let refused = error.code().is_some() || error.kind() == redis::ErrorKind::AuthenticationFailed;

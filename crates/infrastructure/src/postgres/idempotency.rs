@@ -129,7 +129,7 @@ impl IdempotencyStore for PgIdempotency {
     async fn claim(&self, ctx: &Ctx, key: &IdempotencyKey) -> Result<Claimed, StoreError> {
         // Makes the tenant's data key, if need be, while no connection is held.
         let ctx = &ctx.detached();
-        self.vault.seal(ctx, place(ctx, key), b"").await?;
+        self.vault.seal(ctx, answer_place(ctx, key), b"").await?;
         // A row that is freed between the two statements is claimed on the next round.
         for _ in 0..5 {
             let owner = Uuid::now_v7();
@@ -211,7 +211,7 @@ impl IdempotencyStore for PgIdempotency {
         // Within the unit, so that a key that must be read needs no second connection.
         let within = Ctx { unit: Some(Arc::clone(unit)), ..ctx.clone() };
         let unit = own(unit)?;
-        let sealed = self.vault.seal(&within, place(ctx, key), &answer.body).await?;
+        let sealed = self.vault.seal(&within, answer_place(ctx, key), &answer.body).await?;
         let mut tx = unit.end(&self.db, ctx).await?;
         let kept = sqlx::query(
             "update idempotency_keys set state = 'done', status = $6, headers = $7, body = $8
@@ -265,7 +265,7 @@ impl PgIdempotency {
             return Err(StoreError::Internal("a kept answer is incomplete".into()));
         };
         let status = u16::try_from(status).map_err(|error| StoreError::Internal(Box::new(error)))?;
-        let body = self.vault.open(ctx, place(ctx, key), &Sealed(body)).await?;
+        let body = self.vault.open(ctx, answer_place(ctx, key), &Sealed(body)).await?;
         Ok(Claimed::Done(StoredAnswer { status, headers: headers.0, body: body.to_vec() }))
     }
 }
@@ -281,16 +281,11 @@ fn principal(ctx: &Ctx) -> Uuid {
 }
 
 /// Where an answer belongs, for its sealing.
-fn place(ctx: &Ctx, key: &IdempotencyKey) -> SecretRef {
-    SecretRef::IdempotentAnswer(digest(ctx, key))
+pub(crate) fn answer_place(ctx: &Ctx, key: &IdempotencyKey) -> SecretRef {
+    SecretRef::IdempotentAnswer(row_digest(principal(ctx), &key.route, &key.key))
 }
 
-/// SHA-256 of principal, route and key.
-pub(crate) fn digest(ctx: &Ctx, key: &IdempotencyKey) -> [u8; 32] {
-    row_digest(principal(ctx), &key.route, &key.key)
-}
-
-/// The same of a stored row, for whoever seals its answer anew.
+/// SHA-256 of principal, route and key: what a row's answer is bound to.
 pub(crate) fn row_digest(principal: Uuid, route: &str, key: &str) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(principal.as_bytes());

@@ -11,7 +11,7 @@ use application::ports::{
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::{AuditAction, AuditEntry, InvitationId, Role, Tenant, UserId};
+use domain::{AuditAction, AuditEntry, InvitationId, Role, Scope, Tenant, UserId};
 use sqlx::{PgConnection, QueryBuilder};
 use uuid::Uuid;
 
@@ -139,6 +139,33 @@ async fn lock(
     Ok(MemberChange::Done)
 }
 
+/// Takes back the open invitations that the person, or a key of theirs, made for a role that they could not give now.
+/// How many.
+async fn withdraw_invitations(
+    connection: &mut PgConnection,
+    ctx: &Ctx,
+    user: UserId,
+    now: Option<Role>,
+) -> Result<u64, StoreError> {
+    let scopes = now.map(Role::scopes);
+    let beyond = Role::ALL.into_iter().filter(|role| {
+        scopes.as_ref().is_none_or(|own| !own.allow(Scope::MembersWrite) || !own.cover(&role.scopes()))
+    });
+    let withdrawn = sqlx::query(
+        "update invitations set revoked_at = now()
+         where tenant_id = $1 and accepted_at is null and revoked_at is null and role = any ($3)
+           and (invited_by_id = $2
+                or invited_by_id in (select id from api_keys where tenant_id = $1 and user_id = $2))",
+    )
+    .bind(ctx.tenant.as_uuid())
+    .bind(user.as_uuid())
+    .bind(beyond.map(Role::as_str).collect::<Vec<_>>())
+    .execute(connection)
+    .await
+    .map_err(store_error)?;
+    Ok(withdrawn.rows_affected())
+}
+
 #[async_trait]
 impl MemberStore for PgMembers {
     async fn sign_in(&self, identity: &Identity) -> Result<UserId, StoreError> {
@@ -250,10 +277,12 @@ impl MemberStore for PgMembers {
             .execute(&mut *tx)
             .await
             .map_err(store_error)?;
+        let invitations = withdraw_invitations(&mut tx, ctx, user, Some(to)).await?;
         let entry = AuditEntry::ok(ROLE_CHANGED)
             .to("member", user)
             .with("from", from.as_str())
-            .with("to", to.as_str());
+            .with("to", to.as_str())
+            .with("invitations", invitations);
         self.audit.record(&mut tx, ctx, &entry).await?;
         tx.commit().await.map_err(store_error)?;
         self.people.forget();
@@ -292,11 +321,13 @@ impl MemberStore for PgMembers {
         .await
         .map_err(store_error)?
         .rows_affected();
+        let invitations = withdraw_invitations(&mut tx, ctx, user, None).await?;
         let entry = AuditEntry::ok(REMOVED)
             .to("member", user)
             .with("role", from.as_str())
             .with("keys", keys.len())
-            .with("sessions", sessions);
+            .with("sessions", sessions)
+            .with("invitations", invitations);
         self.audit.record(&mut tx, ctx, &entry).await?;
         tx.commit().await.map_err(store_error)?;
         self.people.forget();
@@ -309,8 +340,8 @@ impl MemberStore for PgMembers {
     async fn invite(&self, ctx: &Ctx, invitation: &NewInvitation) -> Result<(), StoreError> {
         let mut tx = self.db.tenant_tx(ctx).await?;
         sqlx::query(
-            "insert into invitations (tenant_id, id, email, role, mac, invited_by, created_at, expires_at)
-             values ($1, $2, $3, $4, $5, $6, $7, $8)",
+            "insert into invitations (tenant_id, id, email, role, mac, invited_by, invited_by_id, created_at, expires_at)
+             values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(ctx.tenant.as_uuid())
         .bind(invitation.id.as_uuid())
@@ -318,6 +349,7 @@ impl MemberStore for PgMembers {
         .bind(invitation.role.as_str())
         .bind(invitation.mac.as_slice())
         .bind(ctx.principal.label())
+        .bind(ctx.principal.id())
         .bind(invitation.created_at)
         .bind(invitation.expires_at)
         .execute(&mut *tx)

@@ -120,9 +120,8 @@ impl SessionStore for PgSessions {
     async fn begin(&self, state: &SignInState) -> Result<(), StoreError> {
         let mut tx = self.db.system_tx().await?;
         sqlx::query(
-            "delete from sign_in_states where mac in (
-                 select mac from sign_in_states where expires_at < now() order by expires_at limit $1
-                 for update skip locked)",
+            "delete from sign_in_states where mac = any(array(
+                 select mac from sign_in_states where expires_at < now() order by expires_at limit $1))",
         )
         .bind(SWEEP)
         .execute(&mut *tx)

@@ -27,12 +27,14 @@ use super::audit::AuditChain;
 use super::db::Db;
 use super::{freshness, runs};
 
+/// The tenant, and the instances that the caller is narrowed to.
+type Seen = (TenantId, Option<Vec<InstanceId>>);
+
 /// [`SyncStore`] on PostgreSQL.
 pub struct PgSync {
     db: Db,
     audit: AuditChain,
-    /// By tenant and the instances that the caller is narrowed to.
-    recent: Cache<(TenantId, Option<Vec<InstanceId>>), Arc<Vec<Freshness>>>,
+    recent: Cache<Seen, Arc<Vec<Freshness>>>,
 }
 
 impl PgSync {

@@ -31,7 +31,7 @@ pub struct VaultStatus {
     pub wrapped_by: Vec<WrappedBy>,
     /// Data keys that still open, and seal no more.
     pub retired: i64,
-    /// When the oldest of those was made.
+    /// When the first of those was retired.
     pub oldest_retired: Option<DateTime<Utc>>,
     /// When the oldest data key was made that still seals.
     pub oldest_current: Option<DateTime<Utc>>,

@@ -137,8 +137,7 @@ impl TransitKey {
         struct Answer<A> {
             data: A,
         }
-        let url =
-            self.engine.join(path).map_err(|_| self.refused("has no address for this request".into()))?;
+        let url = self.engine.join(path).map_err(|_| self.refused("has no address for this request"))?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert("x-vault-request", HeaderValue::from_static("true"));
@@ -147,12 +146,12 @@ impl TransitKey {
         let sent = self.http.send(Method::POST, &url, headers, Some(body));
         let response = match tokio::time::timeout(PATIENCE, sent).await {
             Err(_) | Ok(Err(EgressError::Timeout)) => {
-                return Err(self.away(format!("did not answer within {} s", PATIENCE.as_secs())));
+                return Err(self.away(&format!("did not answer within {} s", PATIENCE.as_secs())));
             }
             Ok(Err(error @ (EgressError::Connect | EgressError::Truncated))) => {
-                return Err(self.away(error.to_string()));
+                return Err(self.away(&error.to_string()));
             }
-            Ok(Err(error)) => return Err(self.refused(error.to_string())),
+            Ok(Err(error)) => return Err(self.refused(&error.to_string())),
             Ok(Ok(response)) => response,
         };
         if response.status != StatusCode::OK {
@@ -160,7 +159,7 @@ impl TransitKey {
         }
         serde_json::from_slice::<Answer<A>>(&response.body)
             .map(|answer| answer.data)
-            .map_err(|_| self.refused(format!("answered {verb} in a form that transit does not have")))
+            .map_err(|_| self.refused(&format!("answered {verb} in a form that transit does not have")))
     }
 
     /// The token as a header that shows nowhere.
@@ -169,12 +168,12 @@ impl TransitKey {
             TransitToken::Value(token) => Zeroizing::new(token.expose_secret().to_owned()),
             TransitToken::File(path) => {
                 Zeroizing::new(tokio::fs::read_to_string(path).await.map_err(|error| {
-                    self.refused(format!("cannot be asked: {} cannot be read ({error})", path.display()))
+                    self.refused(&format!("cannot be asked: {} cannot be read ({error})", path.display()))
                 })?)
             }
         };
         let mut header = HeaderValue::from_str(text.trim())
-            .map_err(|_| self.refused("cannot be asked: the token holds line ends or signs".into()))?;
+            .map_err(|_| self.refused("cannot be asked: the token holds line ends or signs"))?;
         header.set_sensitive(true);
         Ok(header)
     }
@@ -189,29 +188,29 @@ impl TransitKey {
         let says = |words: &str| said.as_ref().is_ok_and(|said| said.contains(words));
         let key = &self.settings.key;
         match response.status.as_u16() {
-            503 => self.away("is sealed or in maintenance: unseal it".into()),
-            429 | 500..=599 => self.away(format!("answered {} to {verb}", response.status.as_u16())),
-            403 => self.refused(format!(
+            503 => self.away("is sealed or in maintenance: unseal it"),
+            429 | 500..=599 => self.away(&format!("answered {} to {verb}", response.status.as_u16())),
+            403 => self.refused(&format!(
                 "refuses the token: it has expired, or its policy does not allow update on {verb}/{key}"
             )),
-            404 => self.refused("has no transit engine there: check PATCHBAY_TRANSIT_MOUNT".into()),
+            404 => self.refused("has no transit engine there: check PATCHBAY_TRANSIT_MOUNT"),
             400 if says("message authentication failed") => VaultError::Sealed(what),
-            400 if says("too old") => self.refused(format!(
+            400 if says("too old") => self.refused(&format!(
                 "does not {verb} with that version of {key} any more: lower its min_decryption_version, then rotate again"
             )),
-            400 if says("key not found") => self.refused(format!("has no key {key}: check PATCHBAY_TRANSIT_KEY")),
+            400 if says("key not found") => self.refused(&format!("has no key {key}: check PATCHBAY_TRANSIT_KEY")),
             400 if says("associated_data") => {
-                self.refused(format!("cannot bind data with {key}: make it of the type aes256-gcm96"))
+                self.refused(&format!("cannot bind data with {key}: make it of the type aes256-gcm96"))
             }
-            other => self.refused(format!("answered {other} to {verb}/{key}")),
+            other => self.refused(&format!("answered {other} to {verb}/{key}")),
         }
     }
 
-    fn away(&self, why: String) -> VaultError {
+    fn away(&self, why: &str) -> VaultError {
         VaultError::KeyServiceAway(format!("the key service at {} {why}", self.place()))
     }
 
-    fn refused(&self, why: String) -> VaultError {
+    fn refused(&self, why: &str) -> VaultError {
         VaultError::KeyServiceRefused(format!("the key service at {} {why}", self.place()))
     }
 
@@ -240,7 +239,7 @@ impl TransitKey {
         let hmac = Zeroizing::new(data.hmac);
         versioned(&hmac)
             .and_then(|(version, text)| Some((version, Zeroizing::new(STANDARD.decode(text).ok()?))))
-            .ok_or_else(|| self.refused("answered hmac in a form that transit does not have".into()))
+            .ok_or_else(|| self.refused("answered hmac in a form that transit does not have"))
     }
 }
 
@@ -270,7 +269,7 @@ impl KeyWrapper for TransitKey {
         let path = format!("encrypt/{}", self.settings.key);
         let data: Data = self.ask("encrypt", &path, &body, "key").await?;
         if versioned(&data.ciphertext).is_none() {
-            return Err(self.refused("answered encrypt in a form that transit does not have".into()));
+            return Err(self.refused("answered encrypt in a form that transit does not have"));
         }
         Ok(wrapped_by_service(self.id, &data.ciphertext))
     }

@@ -1,29 +1,36 @@
 //! `/audit`: what was done in the tenant, by whom, and how it ended.
 
-use application::Services;
+use std::sync::Arc;
+use std::time::Duration;
+
 use application::audit::AuditExport;
-use application::ports::AuditFilter;
+use application::ports::{AuditFilter, StoreError};
+use application::{Ctx, Services};
 use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use domain::{AuditHead, AuditOutcome, AuditRecord};
-use futures::stream::{self, Stream, StreamExt};
+use domain::{AuditHead, AuditOutcome, AuditRecord, Scope};
+use futures::stream::{self, BoxStream, Stream, StreamExt};
 use http::header::CONTENT_TYPE;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 use validator::Validate;
 
+use super::AdminState;
 use super::list::{ListBody, Params};
 use super::names::AuditOutcomeName;
 use super::openapi::ListFailures;
-use crate::auth::Caller;
+use crate::auth::{Caller, Credential, Guard};
 use crate::extract::{Json, Query};
 use crate::problem::Problem;
 
+/// How often it is looked whether the reader of an export may go on: a revoked key ends it within 10 s.
+const RECHECK: Duration = Duration::from_secs(3);
 /// Records in one piece of an export.
 const LINES: usize = 100;
 
@@ -235,15 +242,53 @@ pub(super) async fn list(
     )
 )]
 pub(super) async fn export(
-    State(services): State<Services>,
-    Caller { ctx, .. }: Caller,
+    State(state): State<AdminState>,
+    Caller { ctx, credential, .. }: Caller,
     Query(query): Query<FilterQuery>,
 ) -> Result<Response, Problem> {
     let mut params = Params::default();
     let filter = query.read(&mut params);
     params.finish()?;
-    let export = services.audit.export(&ctx, filter).await?;
+    let mut export = state.services.audit.export(&ctx, filter).await?;
+    let reader = Reader { guard: state.guard, credential, ctx, recheck_at: Instant::now() + RECHECK };
+    export.records = while_allowed(export.records, reader);
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines(export))).into_response())
+}
+
+/// Who reads an export, which may outlive what they may do.
+struct Reader {
+    guard: Guard,
+    credential: Arc<Credential>,
+    ctx: Ctx,
+    recheck_at: Instant,
+}
+
+impl Reader {
+    async fn is_allowed(&mut self) -> bool {
+        if Instant::now() < self.recheck_at {
+            return true;
+        }
+        self.recheck_at = Instant::now() + RECHECK;
+        let checked = self.guard.check_again(&self.credential, self.ctx.origin.clone()).await;
+        checked.is_ok_and(|caller| {
+            caller.ctx.tenant == self.ctx.tenant && caller.ctx.require(Scope::AuditRead).is_ok()
+        })
+    }
+}
+
+type Records = BoxStream<'static, Result<AuditRecord, StoreError>>;
+
+/// Breaks off once the reader's key is revoked or their session has ended.
+fn while_allowed(records: Records, reader: Reader) -> Records {
+    let next = |state: Option<(Records, Reader)>| async move {
+        let (mut records, mut reader) = state?;
+        let record = records.next().await?;
+        if reader.is_allowed().await {
+            return Some((record, Some((records, reader))));
+        }
+        Some((Err(StoreError::Unavailable("the reader may not read it any more".into())), None))
+    };
+    stream::unfold(Some((records, reader)), next).boxed()
 }
 
 /// An export as JSON lines in pieces of some: the records, then the head. An error ends it before that.

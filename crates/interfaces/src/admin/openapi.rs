@@ -91,7 +91,7 @@ struct Base;
 
 /// The whole description, as served.
 pub fn description() -> OpenApi {
-    complete(super::api_routes().split_for_parts(|router| router).1)
+    complete(super::api_routes().split_for_parts().1)
 }
 
 /// The JSON of a description, as served and as kept in `docs/openapi.json`.

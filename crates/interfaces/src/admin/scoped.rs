@@ -25,15 +25,12 @@ pub const SIGNED_IN: &str = "any";
 /// Nobody needs to be signed in.
 pub const OPEN: &str = "none";
 
-/// The routes of the API, each with what it needs.
-pub(super) struct Scoped {
-    guarded: OpenApiRouter<AdminState>,
-    open: OpenApiRouter<AdminState>,
-}
+/// The routes of the API, each with what it needs. Who calls is to be found out around all of them.
+pub(super) struct Scoped(OpenApiRouter<AdminState>);
 
 impl Scoped {
     pub(super) fn new() -> Self {
-        Self { guarded: OpenApiRouter::new(), open: OpenApiRouter::new() }
+        Self(OpenApiRouter::new())
     }
 
     /// Adds routes that need this scope. Without it a caller gets 403, whatever else is wrong with the request. The
@@ -43,35 +40,21 @@ impl Scoped {
         scope: Scope,
         (schemas, mut paths, methods): UtoipaMethodRouter<AdminState>,
     ) -> Self {
-        declare(&mut paths, scope.as_str(), SecurityRequirement::new("api_key", [scope.as_str()]));
+        declare(&mut paths, scope.as_str(), &SecurityRequirement::new("api_key", [scope.as_str()]));
         let methods = methods.route_layer(from_fn(move |caller: Caller, request: Request, next: Next| {
             require(scope, caller, request, next)
         }));
-        Self { guarded: self.guarded.routes((schemas, paths, methods)), open: self.open }
+        Self(self.0.routes((schemas, paths, methods)))
     }
 
     /// Adds routes for whoever is signed in.
     pub(super) fn signed_in(self, (schemas, mut paths, methods): UtoipaMethodRouter<AdminState>) -> Self {
-        declare(&mut paths, SIGNED_IN, SecurityRequirement::new("api_key", [""; 0]));
-        Self { guarded: self.guarded.routes((schemas, paths, methods)), open: self.open }
+        declare(&mut paths, SIGNED_IN, &SecurityRequirement::new("api_key", [""; 0]));
+        Self(self.0.routes((schemas, paths, methods)))
     }
 
-    /// Adds routes for everybody: those that sign people in.
-    #[expect(dead_code, reason = "no such route yet")]
-    pub(super) fn open(self, (schemas, mut paths, methods): UtoipaMethodRouter<AdminState>) -> Self {
-        declare_open(&mut paths);
-        Self { guarded: self.guarded, open: self.open.routes((schemas, paths, methods)) }
-    }
-
-    /// Puts them together, with a check of who calls around all but the open ones.
-    pub(super) fn split_for_parts(
-        self,
-        guard: impl FnOnce(Router<AdminState>) -> Router<AdminState>,
-    ) -> (Router<AdminState>, OpenApi) {
-        let (guarded, mut description) = self.guarded.split_for_parts();
-        let (open, more) = self.open.split_for_parts();
-        description.merge(more);
-        (guard(guarded).merge(open), description)
+    pub(super) fn split_for_parts(self) -> (Router<AdminState>, OpenApi) {
+        self.0.split_for_parts()
     }
 }
 
@@ -84,10 +67,10 @@ async fn require(scope: Scope, Caller { ctx, .. }: Caller, request: Request, nex
 
 /// Says of all operations that nobody needs to be signed in.
 pub(super) fn declare_open(paths: &mut Paths) {
-    declare(paths, OPEN, SecurityRequirement::default());
+    declare(paths, OPEN, &SecurityRequirement::default());
 }
 
-fn declare(paths: &mut Paths, needed: &str, security: SecurityRequirement) {
+fn declare(paths: &mut Paths, needed: &str, security: &SecurityRequirement) {
     for operation in paths.paths.values_mut().flat_map(operations) {
         // One extension only: they are kept in no particular order.
         operation.extensions = Some(Extensions::builder().add(REQUIRED_SCOPE, needed).build());

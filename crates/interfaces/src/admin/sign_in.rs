@@ -169,7 +169,7 @@ pub(super) async fn callback(
         )
         .await
         .inspect_err(|error| count("refused", error))?;
-    metrics::counter!("sign_ins_total", "outcome" => "ok").increment(1);
+    metrics::counter!(crate::metrics::SIGN_INS, "outcome" => "ok").increment(1);
     let session = cookies::set_session(&finished.signed_in.cookie, SESSION_MOST);
     Ok(redirect(&finished.return_to, [session, cookies::forget_sign_in()]))
 }
@@ -249,7 +249,7 @@ fn info_of(parts: &Parts) -> RequestInfo {
 fn count(outcome: &'static str, error: &Error) {
     let outcome = if error.is_retryable() { "unavailable" } else { outcome };
     tracing::info!(outcome, "A sign-in came to nothing: {error}");
-    metrics::counter!("sign_ins_total", "outcome" => outcome).increment(1);
+    metrics::counter!(crate::metrics::SIGN_INS, "outcome" => outcome).increment(1);
 }
 
 /// 303, telling the next page nothing of this address: it holds a code or an invitation.

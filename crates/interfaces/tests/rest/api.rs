@@ -130,7 +130,7 @@ async fn oversized_bodies_are_413_declared_or_not() {
 async fn an_instance_is_created_and_its_credentials_stay_inside() {
     let api = Api::new();
     let request = api.request("POST", "/api/v1/instances").header("content-type", "application/json");
-    let body = r#"{"source":"stub","name":"Core","credentials":{"kind":"token","token":"s3cret"},"settings":{"repositories":["a/b"]}}"#;
+    let body = r#"{"source":"stub","name":"New core","credentials":{"kind":"token","token":"s3cret"},"settings":{"repositories":["a/b"]}}"#;
     let (response, instance) = api.send(request, body).await;
     assert_eq!(response.status(), 201, "{instance}");
     assert_eq!(
@@ -139,7 +139,7 @@ async fn an_instance_is_created_and_its_credentials_stay_inside() {
     );
     assert_eq!(
         (&instance["slug"], &instance["base_url"]),
-        (&json!("core"), &json!("https://tracker.example"))
+        (&json!("new-core"), &json!("https://tracker.example"))
     );
     assert!(!instance.to_string().contains("s3cret") && instance.get("credentials").is_none());
 }

@@ -2,8 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an unexpected None or Err should fail there")]
 
 mod api;
+mod audit;
 mod authorization;
 mod events;
+mod idempotency;
+mod keys;
 mod limits;
 mod openapi;
 mod sessions;

@@ -58,6 +58,7 @@ struct KeptTenant {
 
 pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::install(true)?;
+    crate::core_dumps::forbid();
     let dir = match args.data_dir.clone() {
         Some(dir) => dir,
         None => default_data_dir("demo")?,

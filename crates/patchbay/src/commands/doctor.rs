@@ -2,6 +2,10 @@
 
 use std::process::ExitCode;
 
+use anyhow::bail;
+use application::ports::Clock;
+use chrono::TimeDelta;
+use infrastructure::clock::SystemClock;
 use infrastructure::postgres::PoolSizes;
 use infrastructure::vault::PgVault;
 use serde::Serialize;
@@ -88,10 +92,13 @@ async fn examine_database(args: &DoctorArgs) -> Vec<Finding> {
     findings.push(finding("schema", schema));
     if usable {
         findings.push(finding("application role", db.ping().await.map_err(anyhow::Error::new)));
-        findings.push(finding(
-            "master key opens the vault",
-            PgVault::open(db.clone(), master).await.map(drop).map_err(anyhow::Error::new),
-        ));
+        match PgVault::open(db.clone(), master).await {
+            Ok(vault) => {
+                findings.push(finding("master key opens the vault", Ok(())));
+                findings.push(finding("vault", examine_vault(&vault).await));
+            }
+            Err(error) => findings.push(finding("master key opens the vault", Err(error.into()))),
+        }
         findings.push(finding(
             "SQL templates",
             infrastructure::postgres::PgTemplates::load(&db).await.map(drop).map_err(anyhow::Error::new),
@@ -112,4 +119,35 @@ async fn redis(args: &DoctorArgs) -> Option<Finding> {
         Err(error) => Err(error),
     };
     Some(finding("Redis", result))
+}
+
+/// A data key that has sealed for so long is due: docs/key-rotation.md says why.
+const DATA_KEY_DUE: TimeDelta = TimeDelta::days(365);
+
+/// Whether every key opens, and nothing is left half done.
+async fn examine_vault(vault: &PgVault) -> anyhow::Result<()> {
+    let status = vault.status().await?;
+    let mut to_do = Vec::new();
+    let foreign: Vec<&str> =
+        status.wrapped_by.iter().filter(|by| !by.opens).map(|by| by.key.as_str()).collect();
+    if !foreign.is_empty() {
+        to_do.push(format!(
+            "keys are wrapped by {}, which is not among the given: list it in PATCHBAY_MASTER_KEYS_ACCEPTED",
+            foreign.join(", ")
+        ));
+    }
+    if status.left() > 0 {
+        to_do.push(format!("{} keys are under another key: run `patchbay vault rotate`", status.left()));
+    }
+    let now = SystemClock.now();
+    if status.oldest_retired.is_some_and(|at| now - at > TimeDelta::days(1)) && status.retired > 0 {
+        to_do.push(format!(
+            "{} retired data keys are left: run `patchbay vault rotate --data-keys` to finish their rotation",
+            status.retired
+        ));
+    }
+    if status.oldest_current.is_some_and(|at| now - at > DATA_KEY_DUE) {
+        to_do.push("a data key is older than a year: run `patchbay vault rotate --data-keys`".to_owned());
+    }
+    if to_do.is_empty() { Ok(()) } else { bail!("{}", to_do.join("; ")) }
 }

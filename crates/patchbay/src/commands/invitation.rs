@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use secrecy::ExposeSecret;
 use serde_json::json;
 
+use super::key::when;
 use super::operator::Operator;
 use super::tenant::explain;
 use crate::cli::{InvitationArgs, InvitationCommand};
@@ -28,8 +29,10 @@ pub(crate) async fn run(args: InvitationArgs) -> anyhow::Result<ExitCode> {
     } else {
         println!("{}", link.unwrap_or(token));
         eprintln!(
-            "This is the only time the invitation is shown. It is for {} as {}, until {:.0?}.",
-            created.invitation.email, created.invitation.role, created.invitation.expires_at
+            "This is the only time the invitation is shown. It is for {} as {}, until {}.",
+            created.invitation.email,
+            created.invitation.role,
+            when(created.invitation.expires_at)
         );
     }
     operator.close().await

@@ -65,8 +65,10 @@ async fn list(args: KeyListArgs) -> anyhow::Result<ExitCode> {
             if args.json {
                 println!("{}", line(key, now));
             } else {
-                let end = key.expires_at.map_or("does not expire".to_owned(), |at| format!("until {at:.0?}"));
-                let used = key.last_used_at.map_or("never used".to_owned(), |at| format!("used {at:.0?}"));
+                let end =
+                    key.expires_at.map_or("does not expire".to_owned(), |at| format!("until {}", when(at)));
+                let used =
+                    key.last_used_at.map_or("never used".to_owned(), |at| format!("used {}", when(at)));
                 let state = if key.is_active(now) { "" } else { ", ended" };
                 println!(
                     "{}  {}  {}  [{}]  {end}, {used}{state}",
@@ -168,6 +170,11 @@ async fn all_instances(operator: &Operator, ctx: &Ctx) -> anyhow::Result<Vec<(In
         }
         page.cursor = listing.next;
     }
+}
+
+/// A moment for people, to the minute.
+pub(super) fn when(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M UTC").to_string()
 }
 
 fn now() -> DateTime<Utc> {

@@ -30,6 +30,7 @@ use crate::wire::{WireOptions, Wiring};
 
 pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::install(false)?;
+    crate::core_dumps::forbid();
     let master = config::master_key(&args.database)?;
     let database = Database::open(&args.database, &master).await?;
     if args.migrate {
@@ -41,7 +42,9 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let db = database.connect(PoolSizes { app: 16 + 2 * workers, reader: 20, queue: 4 });
     prepare(&database, &db, &master).await?;
     let limiter = limits::limiter(&args.redis, &args.listen.limits).await?;
-    let wiring = Wiring::new(db.clone(), master, wire_options(&args.listen, limiter, "live")?).await?;
+    let mut options = wire_options(&args.listen, limiter, "live")?;
+    options.answers_in_redis = limits::answers_in_redis(&args.redis)?;
+    let wiring = Wiring::new(db.clone(), master, options).await?;
     let serving = Serving::start(&wiring, &args.listen, &args.only, &telemetry).await?;
     if let Some(path) = &args.listen.ready_file {
         serving.ready.write(path)?;
@@ -72,6 +75,7 @@ pub(crate) fn wire_options(
         limiter,
         quotas: listen.limits.quotas(),
         audit_reads: listen.audit_reads == Switch::On,
+        answers_in_redis: None,
         sign_in: SignIn::new(&listen.sign_in)?,
     })
 }
@@ -130,7 +134,7 @@ impl Serving {
                 shutdown: stop.child_token(),
             };
             let router = interfaces::mcp::sql::router(wiring.services.clone(), &config);
-            serving.spawn_server(listener, router, proxies.clone());
+            serving.spawn_server(listener, router, proxies);
         }
         if parts.contains(&Part::Worker) {
             let (queue, stop) = (wiring.queue.clone(), stop.clone());

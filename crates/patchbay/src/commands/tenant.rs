@@ -107,9 +107,10 @@ async fn show(args: TenantNamedArgs) -> anyhow::Result<ExitCode> {
             }
         }
         Err(application::Error::NotFound { .. }) if deletion.is_some() => {
-            for deletion in &deletion {
+            if let Some(deletion) = &deletion {
                 if args.json {
-                    println!("{}", json!({"slug": slug, "status": "deleted", "deletion": proof(deletion)}));
+                    let status = if deletion.finished_at.is_some() { "deleted" } else { "deleting" };
+                    println!("{}", json!({"slug": slug, "status": status, "deletion": proof(deletion)}));
                 } else {
                     print_deletion(deletion);
                 }

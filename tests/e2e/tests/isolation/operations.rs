@@ -146,13 +146,13 @@ impl Choice<'_> {
         all[self.random.random_range(0..all.len())].clone()
     }
 
-    fn from_pool<T: Clone>(&mut self, tenant: usize, pool: impl Fn(&Pools) -> Vec<T>) -> Option<T> {
+    fn one_from<T: Clone>(&mut self, tenant: usize, pool: impl Fn(&Pools) -> Vec<T>) -> Option<T> {
         let all = pool(&self.world.tenants[tenant].pools.lock().unwrap());
         (!all.is_empty()).then(|| self.one_of(&all))
     }
 
     fn id_of(&mut self, tenant: usize, kind: &'static str) -> String {
-        let found = self.from_pool(tenant, |pools| pools.ids.get(kind).cloned().unwrap_or_default());
+        let found = self.one_from(tenant, |pools| pools.ids.get(kind).cloned().unwrap_or_default());
         found.unwrap_or_else(|| uuid::Uuid::now_v7().to_string())
     }
 
@@ -210,7 +210,7 @@ impl Choice<'_> {
         let mut expect = Expect::Answer;
         if self.random.random_ratio(1, 3) {
             let any = self.random.random_range(0..self.world.tenants.len());
-            if let Some((_, cursor)) = self.from_pool(any, |pools| pools.cursors.clone()) {
+            if let Some((_, cursor)) = self.one_from(any, |pools| pools.cursors.clone()) {
                 query.push(format!("cursor={cursor}"));
             }
         }

@@ -20,7 +20,6 @@ const TENANTS: [&str; 2] = ["alpha", "beta"];
 /// One request.
 #[derive(Debug, Clone)]
 pub struct Sample {
-    pub what: &'static str,
     pub begun: Instant,
     pub took: Duration,
     /// 0 when no answer came.
@@ -151,7 +150,6 @@ async fn client(
             _ => ("write", api.post("/api/v1/instances", &instance(&seen)).await),
         };
         let sample = |status, code: &Value| Sample {
-            what,
             begun,
             took: begun.elapsed(),
             status,
@@ -183,7 +181,9 @@ fn instance(seen: &Seen) -> Value {
 pub fn percentile<'a>(samples: impl Iterator<Item = &'a Sample>, share: f64) -> Duration {
     let mut took: Vec<Duration> = samples.map(|sample| sample.took).collect();
     took.sort_unstable();
-    took.get(((took.len() as f64 * share) as usize).min(took.len().saturating_sub(1))).copied().unwrap_or_default()
+    took.get(((took.len() as f64 * share) as usize).min(took.len().saturating_sub(1)))
+        .copied()
+        .unwrap_or_default()
 }
 
 /// Statuses and codes with their numbers, for the table.

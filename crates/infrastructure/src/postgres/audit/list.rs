@@ -50,7 +50,7 @@ impl TryFrom<Row> for AuditRecord {
                 format!("audit record {seq} has a wrong {what}: run `patchbay audit verify`").into(),
             )
         };
-        let digest = row.arguments_digest.map(|digest| <[u8; 32]>::try_from(digest)).transpose();
+        let digest = row.arguments_digest.map(<[u8; 32]>::try_from).transpose();
         Ok(Self {
             seq,
             id: row.id,

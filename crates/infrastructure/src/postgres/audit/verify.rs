@@ -75,11 +75,10 @@ fn check_end(
         Some((seq, ..)) if seq < last.seq => {
             return Some((seq + 1, "the record stands behind the end of the chain".to_owned()));
         }
-        Some((seq, hash, seal)) => {
-            if hash != last.hash || seal != chain.seal(tenant, seq, &hash) {
-                return Some((seq, "the end of the chain was changed".to_owned()));
-            }
+        Some((seq, hash, seal)) if hash != last.hash || seal != chain.seal(tenant, seq, &hash) => {
+            return Some((seq, "the end of the chain was changed".to_owned()));
         }
+        Some(_) => {}
     }
     let expected = expected.filter(|expected| expected.seq > last.seq)?;
     Some((

@@ -131,13 +131,14 @@ as $$
     select t.id, t.slug, t.status, t.strict_audit, t.created_at from public.tenants t order by t.slug
 $$;
 
--- What wraps how many data keys of all tenants, for operators: numbers and key ids, no tenant.
+-- What wraps how many data keys of all tenants, and since when the oldest is as it is, for operators: numbers and key
+-- ids, no tenant.
 create or replace function public.data_key_usage()
 returns table (kek_id text, retired boolean, keys bigint, oldest timestamptz)
 language sql stable strict security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select k.kek_id, k.retired_at is not null, count(*), min(k.created_at)
+    select k.kek_id, k.retired_at is not null, count(*), min(coalesce(k.retired_at, k.created_at))
     from public.tenant_data_keys k group by 1, 2
 $$;
 

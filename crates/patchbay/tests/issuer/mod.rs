@@ -1,4 +1,5 @@
-//! An authorization server of which only the description and the keys are there, and keys to sign with.
+//! An issuer that gives out whatever a test puts into it, and keys to sign with.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
@@ -6,8 +7,11 @@ use std::sync::{Arc, LazyLock, Mutex};
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::StatusCode;
+use http::header::CONTENT_TYPE;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use rsa::pkcs1::EncodeRsaPrivateKey;
@@ -53,9 +57,14 @@ pub(crate) static EC: LazyLock<Pair> = LazyLock::new(|| {
     Pair::new(EncodingKey::from_ec_der(key.as_bytes()), Algorithm::ES256)
 });
 pub(crate) static ED: LazyLock<Pair> = LazyLock::new(|| {
-    use ed25519_dalek::pkcs8::EncodePrivateKey;
-    let key = ed25519_dalek::SigningKey::generate(&mut OsRng).to_pkcs8_der().unwrap();
-    Pair::new(EncodingKey::from_ed_der(key.as_bytes()), Algorithm::EdDSA)
+    use ed25519_dalek::pkcs8::{EncodePrivateKey, KeypairBytes};
+    let key = ed25519_dalek::SigningKey::generate(&mut OsRng);
+    let der = KeypairBytes { secret_key: key.to_bytes(), public_key: None }.to_pkcs8_der().unwrap();
+    let x = URL_SAFE_NO_PAD.encode(key.verifying_key().as_bytes());
+    Pair {
+        private: EncodingKey::from_ed_der(der.as_bytes()),
+        public: json!({"kty": "OKP", "crv": "Ed25519", "x": x}),
+    }
 });
 
 /// A running issuer.
@@ -64,6 +73,12 @@ pub(crate) struct Issuer {
     pub(crate) keys: Mutex<Vec<Value>>,
     pub(crate) down: AtomicBool,
     pub(crate) asked: AtomicUsize,
+    /// What the token endpoint answers next.
+    pub(crate) token_answer: Mutex<Value>,
+    /// Further words of the description.
+    pub(crate) says: Mutex<Value>,
+    /// What the token endpoint was sent last.
+    pub(crate) code_sent: Mutex<String>,
 }
 
 impl Issuer {
@@ -84,10 +99,14 @@ impl Issuer {
             ]),
             down: AtomicBool::new(false),
             asked: AtomicUsize::new(0),
+            token_answer: Mutex::default(),
+            says: Mutex::new(json!({})),
+            code_sent: Mutex::default(),
         });
         let router = Router::new()
             .route("/.well-known/openid-configuration", get(describe))
             .route("/jwks", get(keys))
+            .route("/token", post(token))
             .with_state(issuer.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         issuer
@@ -95,18 +114,38 @@ impl Issuer {
 }
 
 async fn describe(State(issuer): State<Arc<Issuer>>) -> Response {
-    answer(&issuer, json!({"issuer": issuer.url, "jwks_uri": format!("{}/jwks", issuer.url)}))
+    let url = &issuer.url;
+    let mut description = json!({
+        "issuer": url,
+        "jwks_uri": format!("{url}/jwks"),
+        "authorization_endpoint": format!("{url}/auth"),
+        "token_endpoint": format!("{url}/token"),
+        "response_types_supported": ["code"],
+        "subject_types_supported": ["public"],
+        "id_token_signing_alg_values_supported": ["RS256"],
+        "code_challenge_methods_supported": ["S256"],
+    });
+    for (name, value) in issuer.says.lock().unwrap().as_object().unwrap() {
+        description[name] = value.clone();
+    }
+    answer(&issuer, &description)
+}
+
+async fn token(State(issuer): State<Arc<Issuer>>, sent: String) -> Response {
+    *issuer.code_sent.lock().unwrap() = sent;
+    let told = issuer.token_answer.lock().unwrap().clone();
+    answer(&issuer, &told)
 }
 
 async fn keys(State(issuer): State<Arc<Issuer>>) -> Response {
     issuer.asked.fetch_add(1, Ordering::Relaxed);
     let keys = issuer.keys.lock().unwrap().clone();
-    answer(&issuer, json!({"keys": keys}))
+    answer(&issuer, &json!({"keys": keys}))
 }
 
-fn answer(issuer: &Issuer, body: Value) -> Response {
+fn answer(issuer: &Issuer, body: &Value) -> Response {
     match issuer.down.load(Ordering::Relaxed) {
         true => StatusCode::BAD_GATEWAY.into_response(),
-        false => body.to_string().into_response(),
+        false => ([(CONTENT_TYPE, "application/json")], body.to_string()).into_response(),
     }
 }

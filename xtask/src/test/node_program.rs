@@ -1,4 +1,4 @@
-//! The official TypeScript SDK, which asks the MCP servers as any assistant would.
+//! Programs of others that the end-to-end tests run with Node.js: the official MCP client, and an authorization server.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,13 +9,13 @@ use super::Node;
 use crate::process::run_quietly;
 use crate::workspace::Workspace;
 
-/// Copies `tests/e2e/mcp-client` to the target directory and installs its packages there.
+/// Copies `tests/e2e/<name>` to the target directory and installs its packages there.
 ///
 /// The scripts are copied too, since Node.js looks for packages from where a script stands. Packages
 /// are installed again only when the lock file has changed.
-pub(super) fn install(workspace: &Workspace, node: &Node) -> Result<PathBuf> {
-    let source = workspace.root.join("tests/e2e/mcp-client");
-    let directory = workspace.target.join("mcp-client");
+pub(super) fn install(workspace: &Workspace, node: &Node, name: &str) -> Result<PathBuf> {
+    let source = workspace.root.join("tests/e2e").join(name);
+    let directory = workspace.target.join(name);
     fs::create_dir_all(&directory)?;
     for entry in fs::read_dir(&source).with_context(|| format!("cannot read {}", source.display()))? {
         let entry = entry?;
@@ -29,7 +29,7 @@ pub(super) fn install(workspace: &Workspace, node: &Node) -> Result<PathBuf> {
     if fs::read_to_string(&installed).is_ok_and(|lock| lock == wanted) {
         return Ok(directory);
     }
-    eprintln!("== fetching the MCP client's packages from npm");
+    eprintln!("== fetching the packages of {name} from npm");
     run_quietly(
         node.npm().args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(&directory),
     )?;
