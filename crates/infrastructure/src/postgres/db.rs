@@ -291,8 +291,14 @@ impl Db {
 
     /// Answers when the database does.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let mut tx = self.system_tx().await?;
-        tx.execute("select 1").await.map(drop).map_err(store_error)
+        let before = self.logins.changes();
+        let asked = match in_time(self.app.execute("select 1")).await {
+            Err(error) if self.logins.renewed(before, &error).await => {
+                in_time(self.app.execute("select 1")).await
+            }
+            asked => asked,
+        };
+        asked.map(drop).map_err(store_error)
     }
 
     /// Open and idle connections: app, then reader.
