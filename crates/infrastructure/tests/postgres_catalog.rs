@@ -29,7 +29,9 @@ const POLICY: &str =
 const POLICY_OF_TENANTS: &str =
     "(id = (NULLIF(current_setting('app.current_tenant_id'::text, true), ''::text))::uuid)";
 
-const FUNCTIONS: [&str; 15] = [
+const FUNCTIONS: [&str; 17] = [
+    "append_audit(uuid[],bigint[],uuid[],timestamp with time zone[],text[],uuid[],text[],text[],text[],uuid[],text[],\
+     text[],text[],text[],bytea[],text[],bytea[],uuid[],bigint[],bytea[],bytea[]) of patchbay_lookup",
     "data_key_usage() of patchbay_lookup",
     "enqueue_job(text,json,text,timestamp with time zone,integer,text,integer) of patchbay_queue",
     "find_api_key(text) of patchbay_lookup",
@@ -40,6 +42,7 @@ const FUNCTIONS: [&str; 15] = [
     "find_user_by_id(uuid) of patchbay_lookup",
     "forget_members() of patchbay_lookup",
     "list_tenants() of patchbay_lookup",
+    "lock_audit_heads(uuid[]) of patchbay_lookup",
     "remove_job(text) of patchbay_queue",
     "remove_tenant_jobs() of patchbay_queue",
     "search_work_item_ids(text,integer) of patchbay_lookup",

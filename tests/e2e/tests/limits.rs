@@ -76,7 +76,7 @@ async fn every_answer_tells_where_the_limits_stand_and_429_how_long_to_wait() {
 // Security requirement 34: by address, before authentication, on every server.
 #[tokio::test]
 async fn an_address_is_limited_before_it_is_known_who_calls() {
-    let (patchbay, key) = installed().await;
+    let (patchbay, _) = installed().await;
     let settings = [("PATCHBAY_LIMIT_ADDRESS", "5/3600s:5"), ("PATCHBAY_TRUSTED_PROXIES", "127.0.0.0/8")];
     let server = patchbay.serve_with("admin,mcp-sql", &settings).await.unwrap();
     let mcp = server.mcp_sql_url.clone().unwrap();

@@ -274,3 +274,46 @@ async fn a_record_that_the_database_refuses_is_tried_again_and_not_dropped() {
     assert_eq!(log.close(Duration::from_secs(10)).await, 0);
     assert_eq!(records(&log, &alpha).await.len(), 6);
 }
+
+#[tokio::test]
+async fn records_of_many_tenants_share_a_transaction_and_one_whose_chain_is_held_follows_alone() {
+    let test = TestDb::new().await;
+    let mut tenants = Vec::new();
+    for n in 0..12 {
+        tenants.push(test.ctx(&format!("t{n}")).await);
+    }
+    let log = test.log_with(AuditQueueBounds::default());
+    let mut holder = test.admin().await;
+    let mut held = holder.begin().await.unwrap();
+    sqlx::query("select from audit_heads where tenant_id = $1 for update")
+        .bind(tenants[0].tenant.as_uuid())
+        .execute(&mut *held)
+        .await
+        .unwrap();
+    for n in 0..5 {
+        for tenant in &tenants {
+            log.note(tenant, call(n)).await.unwrap();
+        }
+    }
+    for tenant in &tenants[1..] {
+        // One record is of the tenant's creation.
+        eventually("the records", async || log.head(tenant).await.unwrap().is_some_and(|head| head.seq == 6))
+            .await;
+    }
+    let transactions: i64 =
+        sqlx::query_scalar("select count(distinct xmin::text) from audit_log where action = 'tool.call'")
+            .fetch_one(&mut test.admin().await)
+            .await
+            .unwrap();
+    assert!(transactions <= 5, "{transactions} transactions for 55 records of 11 tenants");
+    assert_eq!(log.head(&tenants[0]).await.unwrap().unwrap().seq, 1, "written past the holder of the chain");
+    held.commit().await.unwrap();
+    eventually("the held tenant's records", async || {
+        log.head(&tenants[0]).await.unwrap().is_some_and(|head| head.seq == 6)
+    })
+    .await;
+    for tenant in &tenants {
+        let verdict = test.verdict(tenant).await;
+        assert_eq!((verdict.records, verdict.broken), (6, None));
+    }
+}

@@ -2,6 +2,7 @@
 //! the same key, so that an edit, a deletion, a swap or a cut-off end shows.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -127,8 +128,54 @@ impl AuditChain {
         tenant: Uuid,
         drafts: &[&Draft],
     ) -> Result<(), StoreError> {
-        let mut end = self.lock(connection, tenant).await?;
         let mut rows = Rows::default();
+        let end = self.compose(tenant, self.lock(connection, tenant).await?, drafts, &mut rows)?;
+        let seal = self.seal(tenant, end.seq, &end.hash);
+        rows.insert(connection, tenant, &end, &seal).await
+    }
+
+    /// Adds records of several tenants as part of a transaction that belongs to none of them. Tells of each whether it
+    /// was done: not where somebody else holds the chain, or it needs a closer look; [`Self::append`] does those.
+    pub(super) async fn append_to_many(
+        &self,
+        connection: &mut PgConnection,
+        batches: &[(Uuid, Vec<&Draft>)],
+    ) -> Result<Vec<bool>, StoreError> {
+        let tenants: Vec<Uuid> = batches.iter().map(|(tenant, _)| *tenant).collect();
+        let heads: Vec<(Uuid, i64, [u8; 32], [u8; 32])> =
+            sqlx::query_as("select tenant_id, seq, hash, seal from public.lock_audit_heads($1)")
+                .bind(tenants)
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(store_error)?;
+        let mut free: HashMap<Uuid, End> = heads
+            .into_iter()
+            .filter(|(tenant, seq, hash, seal)| *seq > 0 && *seal == self.seal(*tenant, *seq, hash))
+            .map(|(tenant, seq, hash, _)| (tenant, End { seq, hash }))
+            .collect();
+        let (mut rows, mut ends, mut done) = (Rows::default(), Ends::default(), Vec::new());
+        for (tenant, drafts) in batches {
+            let end = free.remove(tenant);
+            done.push(end.is_some());
+            if let Some(end) = end {
+                let end = self.compose(*tenant, end, drafts, &mut rows)?;
+                ends.push(*tenant, &end, self.seal(*tenant, end.seq, &end.hash));
+            }
+        }
+        if !rows.seq.is_empty() {
+            rows.insert_of_many(connection, ends).await?;
+        }
+        Ok(done)
+    }
+
+    /// Gives records their places behind this end; the new end.
+    fn compose<'a>(
+        &self,
+        tenant: Uuid,
+        mut end: End,
+        drafts: &[&'a Draft],
+        rows: &mut Rows<'a>,
+    ) -> Result<End, StoreError> {
         for draft in drafts {
             let (target, origin) = (draft.entry.target.as_ref(), &draft.origin);
             let details = serde_json::to_string(&draft.entry.details).map_err(internal)?;
@@ -154,6 +201,7 @@ impl AuditChain {
                 details: &details,
             };
             end = End { seq: content.seq, hash: self.next(&end.hash, &content)? };
+            rows.tenant.push(tenant);
             rows.seq.push(end.seq);
             rows.id.push(draft.id);
             rows.at.push(draft.at);
@@ -171,8 +219,7 @@ impl AuditChain {
             rows.target_id.push(target_id);
             rows.details.push(details);
         }
-        let seal = self.seal(tenant, end.seq, &end.hash);
-        rows.insert(connection, tenant, &end, &seal).await
+        Ok(end)
     }
 
     /// Locks the tenant's chain and finds its end.
@@ -242,6 +289,7 @@ impl AuditChain {
 /// Records by column, for one statement whatever their number.
 #[derive(Default)]
 struct Rows<'a> {
+    tenant: Vec<Uuid>,
     seq: Vec<i64>,
     id: Vec<Uuid>,
     at: Vec<DateTime<Utc>>,
@@ -261,6 +309,40 @@ struct Rows<'a> {
 }
 
 impl Rows<'_> {
+    /// Records of several tenants, through the function that may.
+    async fn insert_of_many(self, connection: &mut PgConnection, ends: Ends) -> Result<(), StoreError> {
+        sqlx::query(
+            "select public.append_audit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
+                 $19, $20, $21)",
+        )
+        .bind(self.tenant)
+        .bind(self.seq)
+        .bind(self.id)
+        .bind(self.at)
+        .bind(self.principal_kind)
+        .bind(self.principal_id)
+        .bind(self.principal_name)
+        .bind(self.client)
+        .bind(self.address)
+        .bind(self.request_id)
+        .bind(self.action)
+        .bind(self.target_kind)
+        .bind(self.target_id)
+        .bind(self.outcome)
+        .bind(self.arguments_digest)
+        .bind(self.details)
+        .bind(self.hash)
+        .bind(ends.tenant)
+        .bind(ends.seq)
+        .bind(ends.hash)
+        .bind(ends.seal)
+        .execute(connection)
+        .await
+        .map(drop)
+        .map_err(store_error)
+    }
+
+    /// Records of one tenant, under its own policies.
     async fn insert(
         self,
         connection: &mut PgConnection,
@@ -300,6 +382,24 @@ impl Rows<'_> {
         .await
         .map(drop)
         .map_err(store_error)
+    }
+}
+
+/// New ends of chains, by column.
+#[derive(Default)]
+struct Ends {
+    tenant: Vec<Uuid>,
+    seq: Vec<i64>,
+    hash: Vec<[u8; 32]>,
+    seal: Vec<[u8; 32]>,
+}
+
+impl Ends {
+    fn push(&mut self, tenant: Uuid, end: &End, seal: [u8; 32]) {
+        self.tenant.push(tenant);
+        self.seq.push(end.seq);
+        self.hash.push(end.hash);
+        self.seal.push(seal);
     }
 }
 

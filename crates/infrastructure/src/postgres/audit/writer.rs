@@ -1,5 +1,6 @@
-//! The task that stores what waits: a batch is one tenant's, in one transaction; batches of several tenants are written
-//! side by side, and one that fails is tried again without holding up the others.
+//! The task that stores what waits. What several tenants have waiting goes into one transaction, as a transaction for each
+//! would cost more than the reads that are recorded. A tenant whose chain somebody else holds, or whose last batch failed,
+//! gets a transaction of its own, so that it holds up nobody.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use super::queue::{BATCHES, DELAY, DEPTH, FAILURES, Item, OLDEST, Queue, STORED}
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Most tenants whose chains one transaction holds.
+const MOST_TENANTS: usize = 250;
 /// How often the age of the oldest record is looked at; it takes a look at every tenant that waits.
 const MEASURE_EVERY: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,8 @@ struct Line {
     items: VecDeque<Item>,
     /// In `ready`, in `resting` or being written; otherwise nothing waits.
     placed: bool,
+    /// Must not share a transaction the next time.
+    alone: bool,
     /// Failures in a row.
     failures: u32,
 }
@@ -41,15 +46,24 @@ struct Writer {
     ready: VecDeque<TenantId>,
     /// Tenants whose last batch failed, and when to try again.
     resting: Vec<(Instant, TenantId)>,
-    writing: JoinSet<Batch>,
+    writing: JoinSet<Vec<Batch>>,
     measured: Instant,
 }
 
-/// A batch that was tried.
+/// What a tenant had waiting, and what came of it.
 struct Batch {
     tenant: TenantId,
     items: Vec<Item>,
-    result: Result<(), StoreError>,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    Stored,
+    /// Not tried: the chain was somebody else's at that moment.
+    Left,
+    /// Tried together with others, and failed; or committed without our learning of it.
+    Unsure,
+    Failed(StoreError),
 }
 
 /// Ends when the queue is closed and empty, or abandoned.
@@ -77,7 +91,7 @@ pub(super) async fn run(queue: Arc<Queue>, db: Db, chain: AuditChain) {
             () = at(take_at) => {}
             () = at(retry_at) => {}
             Some(batch) = writer.writing.join_next() => match batch {
-                Ok(batch) => writer.settle(batch),
+                Ok(batches) => batches.into_iter().for_each(|batch| writer.settle(batch)),
                 // Only a panic gets here; its records are gone, and everybody should know.
                 Err(error) => tracing::error!(error = %error, "Writing audit records panicked"),
             },
@@ -132,26 +146,63 @@ impl Writer {
             at > now
         });
         while self.writing.len() < self.queue.bounds.writers {
-            let Some(tenant) = self.ready.pop_front() else { return };
+            let Some((first, again)) = self.next_batch() else { return };
+            let (db, chain) = (self.db.clone(), self.chain.clone());
+            if again.is_some() {
+                let again = again == Some(true);
+                self.writing.spawn(async move { vec![write_alone(&db, &chain, first, again).await] });
+                continue;
+            }
+            let mut count = first.1.len();
+            let mut batches = vec![first];
+            while count < self.queue.bounds.batch && batches.len() < MOST_TENANTS {
+                let shares = |line: &Line| !line.alone && line.failures == 0;
+                let next = self.ready.front().and_then(|tenant| self.lines.get(tenant));
+                if !next.is_some_and(shares) {
+                    break;
+                }
+                let Some((next, _)) = self.next_batch() else { break };
+                count += next.1.len();
+                batches.push(next);
+            }
+            self.writing.spawn(async move { write_together(&db, &chain, batches).await });
+        }
+    }
+
+    /// The records of the tenant whose turn it is. With them, for one that needs a transaction of its own, whether an
+    /// earlier try may have stored them.
+    fn next_batch(&mut self) -> Option<((TenantId, Vec<Item>), Option<bool>)> {
+        loop {
+            let tenant = self.ready.pop_front()?;
             let Some(line) = self.lines.get_mut(&tenant) else { continue };
             let count = line.items.len().min(self.queue.bounds.batch);
             let items: Vec<Item> = line.items.drain(..count).collect();
             let again = line.failures > 0;
-            let (db, chain) = (self.db.clone(), self.chain.clone());
-            self.writing.spawn(async move {
-                let drafts: Vec<&Draft> = items.iter().map(|item| &item.draft).collect();
-                let result = write(&db, &chain, tenant, drafts, again).await;
-                Batch { tenant, items, result }
-            });
+            let alone = std::mem::take(&mut line.alone) || again;
+            return Some(((tenant, items), alone.then_some(again)));
         }
     }
 
     /// Frees what is stored, and puts back what is not.
     fn settle(&mut self, batch: Batch) {
-        let Batch { tenant, items, result } = batch;
+        let Batch { tenant, items, outcome } = batch;
         let Some(line) = self.lines.get_mut(&tenant) else { return };
-        match result {
-            Err(error) if !is_without_tenant(&error) => {
+        let mut stored = false;
+        match outcome {
+            Outcome::Left => {
+                line.alone = true;
+                put_back(line, items);
+                self.ready.push_back(tenant);
+                return;
+            }
+            Outcome::Unsure => {
+                counter!(FAILURES).increment(1);
+                line.failures = line.failures.saturating_add(1);
+                put_back(line, items);
+                self.resting.push((Instant::now() + FIRST_WAIT, tenant));
+                return;
+            }
+            Outcome::Failed(error) if !is_without_tenant(&error) => {
                 counter!(FAILURES).increment(1);
                 let wait = FIRST_WAIT.saturating_mul(1 << line.failures.min(10)).min(LONGEST_WAIT);
                 let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
@@ -162,17 +213,16 @@ impl Writer {
                     );
                 }
                 line.failures = line.failures.saturating_add(1);
-                for item in items.into_iter().rev() {
-                    line.items.push_front(item);
-                }
+                put_back(line, items);
                 self.resting.push((Instant::now() + wait, tenant));
                 return;
             }
-            Err(_) => {
+            Outcome::Failed(_) => {
                 let records = items.len();
                 tracing::warn!(tenant.id = %tenant, records, "Audit records of a deleted tenant went with it");
             }
-            Ok(()) => {
+            Outcome::Stored => {
+                stored = true;
                 counter!(BATCHES).increment(1);
                 counter!(STORED).increment(u64::try_from(items.len()).unwrap_or(u64::MAX));
                 if let Some(oldest) = items.first() {
@@ -180,7 +230,6 @@ impl Writer {
                 }
             }
         }
-        let stored = result.is_ok();
         self.queue.free(&items);
         for told in items.into_iter().filter_map(|item| item.stored).filter(|_| stored) {
             // Whoever waited may have gone away.
@@ -201,6 +250,59 @@ impl Writer {
                 self.lines.values().filter_map(|line| line.items.front()).map(|item| item.queued).min();
             gauge!(OLDEST).set(oldest.map_or(0.0, |oldest| oldest.elapsed().as_secs_f64()));
             self.measured = Instant::now();
+        }
+    }
+}
+
+/// As they were.
+fn put_back(line: &mut Line, items: Vec<Item>) {
+    for item in items.into_iter().rev() {
+        line.items.push_front(item);
+    }
+}
+
+fn drafts(items: &[Item]) -> Vec<&Draft> {
+    items.iter().map(|item| &item.draft).collect()
+}
+
+async fn write_alone(db: &Db, chain: &AuditChain, batch: (TenantId, Vec<Item>), again: bool) -> Batch {
+    let (tenant, items) = batch;
+    let outcome = match write(db, chain, tenant, drafts(&items), again).await {
+        Ok(()) => Outcome::Stored,
+        Err(error) => Outcome::Failed(error),
+    };
+    Batch { tenant, items, outcome }
+}
+
+/// All in one transaction. When that fails, each is tried again on its own, which also finds what was stored after all.
+async fn write_together(db: &Db, chain: &AuditChain, batches: Vec<(TenantId, Vec<Item>)>) -> Vec<Batch> {
+    let written = async {
+        let of_each: Vec<(Uuid, Vec<&Draft>)> =
+            batches.iter().map(|(tenant, items)| (tenant.as_uuid(), drafts(items))).collect();
+        let mut tx = db.system_tx().await?;
+        let done = chain.append_to_many(&mut tx, &of_each).await?;
+        tx.commit().await.map_err(store_error)?;
+        Ok::<_, StoreError>(done)
+    };
+    match written.await {
+        Ok(done) => batches
+            .into_iter()
+            .zip(done)
+            .map(|((tenant, items), done)| {
+                let outcome = if done { Outcome::Stored } else { Outcome::Left };
+                Batch { tenant, items, outcome }
+            })
+            .collect(),
+        Err(error) => {
+            let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            tracing::error!(
+                error = %error, source, tenants = batches.len(),
+                "Audit records of several tenants cannot be stored together; trying each on its own"
+            );
+            batches
+                .into_iter()
+                .map(|(tenant, items)| Batch { tenant, items, outcome: Outcome::Unsure })
+                .collect()
         }
     }
 }

@@ -290,6 +290,49 @@ alter function public.find_session(bytea) owner to patchbay_lookup;
 revoke all on function public.find_session(bytea) from public;
 grant execute on function public.find_session(bytea) to patchbay_app;
 
+-- Records of reads come from many tenants at once: a transaction for each of them would cost more than the reads. These
+-- two put them on their chains in one. They read nothing of a record, and what they write must fit the chain's seal, which
+-- only who has the installation's key can make.
+grant select, update on public.audit_heads to patchbay_lookup;
+grant insert on public.audit_log to patchbay_lookup;
+
+-- The ends of these chains, locked. Those that a change holds are left out, so that nobody waits for it.
+create or replace function public.lock_audit_heads(p_tenants uuid[])
+returns table (tenant_id uuid, seq bigint, hash bytea, seal bytea)
+language sql volatile strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select h.tenant_id, h.seq, h.hash, h.seal from public.audit_heads h
+    where h.tenant_id = any (p_tenants) order by h.tenant_id for update skip locked
+$$;
+
+create or replace function public.append_audit(
+    p_tenant_id uuid[], p_seq bigint[], p_id uuid[], p_at timestamptz[], p_principal_kind text[], p_principal_id uuid[],
+    p_principal_name text[], p_client text[], p_address text[], p_request_id uuid[], p_action text[],
+    p_target_kind text[], p_target_id text[], p_outcome text[], p_arguments_digest bytea[], p_details text[],
+    p_hash bytea[], p_end_tenant uuid[], p_end_seq bigint[], p_end_hash bytea[], p_end_seal bytea[])
+returns void
+language sql volatile strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    insert into public.audit_log (tenant_id, seq, id, at, principal_kind, principal_id, principal_name, client, address,
+        request_id, action, target_kind, target_id, outcome, arguments_digest, details, hash)
+    select * from unnest(p_tenant_id, p_seq, p_id, p_at, p_principal_kind, p_principal_id, p_principal_name, p_client,
+        p_address, p_request_id, p_action, p_target_kind, p_target_id, p_outcome, p_arguments_digest, p_details, p_hash);
+    update public.audit_heads h set seq = e.seq, hash = e.hash, seal = e.seal
+    from unnest(p_end_tenant, p_end_seq, p_end_hash, p_end_seal) e (tenant_id, seq, hash, seal)
+    where h.tenant_id = e.tenant_id;
+$$;
+alter function public.lock_audit_heads(uuid[]) owner to patchbay_lookup;
+alter function public.append_audit(uuid[], bigint[], uuid[], timestamptz[], text[], uuid[], text[], text[], text[], uuid[],
+    text[], text[], text[], text[], bytea[], text[], bytea[], uuid[], bigint[], bytea[], bytea[]) owner to patchbay_lookup;
+revoke all on function public.lock_audit_heads(uuid[]),
+    public.append_audit(uuid[], bigint[], uuid[], timestamptz[], text[], uuid[], text[], text[], text[], uuid[], text[],
+        text[], text[], text[], bytea[], text[], bytea[], uuid[], bigint[], bytea[], bytea[]) from public;
+grant execute on function public.lock_audit_heads(uuid[]),
+    public.append_audit(uuid[], bigint[], uuid[], timestamptz[], text[], uuid[], text[], text[], text[], uuid[], text[],
+        text[], text[], text[], bytea[], text[], bytea[], uuid[], bigint[], bytea[], bytea[]) to patchbay_app;
+
 alter function public.find_api_key(text) owner to patchbay_lookup;
 alter function public.find_tenant(text) owner to patchbay_lookup;
 alter function public.list_tenants() owner to patchbay_lookup;
