@@ -50,6 +50,9 @@ struct Writer {
     measured: Instant,
 }
 
+/// What a tenant has waiting.
+type Waiting = (TenantId, Vec<Item>);
+
 /// What a tenant had waiting, and what came of it.
 struct Batch {
     tenant: TenantId,
@@ -171,7 +174,7 @@ impl Writer {
 
     /// The records of the tenant whose turn it is. With them, for one that needs a transaction of its own, whether an
     /// earlier try may have stored them.
-    fn next_batch(&mut self) -> Option<((TenantId, Vec<Item>), Option<bool>)> {
+    fn next_batch(&mut self) -> Option<(Waiting, Option<bool>)> {
         loop {
             let tenant = self.ready.pop_front()?;
             let Some(line) = self.lines.get_mut(&tenant) else { continue };
@@ -265,7 +268,7 @@ fn drafts(items: &[Item]) -> Vec<&Draft> {
     items.iter().map(|item| &item.draft).collect()
 }
 
-async fn write_alone(db: &Db, chain: &AuditChain, batch: (TenantId, Vec<Item>), again: bool) -> Batch {
+async fn write_alone(db: &Db, chain: &AuditChain, batch: Waiting, again: bool) -> Batch {
     let (tenant, items) = batch;
     let outcome = match write(db, chain, tenant, drafts(&items), again).await {
         Ok(()) => Outcome::Stored,
@@ -275,7 +278,7 @@ async fn write_alone(db: &Db, chain: &AuditChain, batch: (TenantId, Vec<Item>), 
 }
 
 /// All in one transaction. When that fails, each is tried again on its own, which also finds what was stored after all.
-async fn write_together(db: &Db, chain: &AuditChain, batches: Vec<(TenantId, Vec<Item>)>) -> Vec<Batch> {
+async fn write_together(db: &Db, chain: &AuditChain, batches: Vec<Waiting>) -> Vec<Batch> {
     let written = async {
         let of_each: Vec<(Uuid, Vec<&Draft>)> =
             batches.iter().map(|(tenant, items)| (tenant.as_uuid(), drafts(items))).collect();
