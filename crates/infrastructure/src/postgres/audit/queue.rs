@@ -45,7 +45,7 @@ pub struct AuditQueueBounds {
     pub bytes: usize,
     /// Most records of a batch.
     pub batch: usize,
-    /// Most batches written at once, each of another tenant.
+    /// Most batches written at once; no two hold records of one tenant.
     pub writers: usize,
     /// How long a record may wait for others to share its batch.
     pub linger: Duration,
