@@ -1,0 +1,182 @@
+//! What is asked of a tracker: new items, changes, transitions and comments. Texts are Markdown; each adapter turns them
+//! into what its tracker keeps. Values are the names people use; an adapter looks them up and refuses an unknown one
+//! with near matches.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// A work item to be made.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NewItem {
+    /// The project's key: `ENG`, `owner/repo`, a gid.
+    pub project: String,
+    /// The tracker's type of item; its default where absent.
+    #[serde(rename = "type")]
+    pub item_type: Option<String>,
+    /// Title.
+    pub title: String,
+    /// Description.
+    pub body: Option<String>,
+    /// Who it is assigned to: login, e-mail address, display name or the source's id.
+    pub assignees: Vec<String>,
+    /// Labels or tags by name.
+    pub labels: Vec<String>,
+    /// The tracker's priority.
+    pub priority: Option<String>,
+    /// The item it is a part of, by key.
+    pub parent: Option<String>,
+    /// Milestone or version by name.
+    pub milestone: Option<String>,
+    /// The day it is due.
+    pub due_on: Option<NaiveDate>,
+    /// Sprint by name or id.
+    pub sprint: Option<String>,
+    /// Section or column by name.
+    pub section: Option<String>,
+    /// Custom fields by name or id.
+    pub fields: BTreeMap<String, Value>,
+}
+
+/// A new value for something that may also be taken away: `Some(None)` takes it away, `None` leaves it.
+pub type Change<T> = Option<Option<T>>;
+
+/// A change of a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ListChange {
+    /// Exactly these.
+    Set(Vec<String>),
+    /// These come and go, the rest stays.
+    Edit {
+        /// Added unless there.
+        #[serde(default)]
+        add: Vec<String>,
+        /// Removed where there.
+        #[serde(default)]
+        remove: Vec<String>,
+    },
+}
+
+impl ListChange {
+    /// The list after the change: order kept, nothing twice.
+    pub fn apply(&self, before: &[String]) -> Vec<String> {
+        let mut after: Vec<String> = Vec::new();
+        let mut push = |value: &String| {
+            if !after.contains(value) {
+                after.push(value.clone());
+            }
+        };
+        match self {
+            Self::Set(all) => all.iter().for_each(&mut push),
+            Self::Edit { add, remove } => {
+                before.iter().filter(|value| !remove.contains(value)).for_each(&mut push);
+                add.iter().for_each(&mut push);
+            }
+        }
+        after
+    }
+}
+
+/// A change of an item; what is absent stays as it is. Status is changed by a [`Transition`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ItemPatch {
+    /// A new title.
+    pub title: Option<String>,
+    /// A new description.
+    pub body: Change<String>,
+    /// A new type.
+    pub item_type: Option<String>,
+    /// Who it is assigned to.
+    pub assignees: Option<ListChange>,
+    /// Labels or tags.
+    pub labels: Option<ListChange>,
+    /// The tracker's priority.
+    pub priority: Change<String>,
+    /// The item it is a part of.
+    pub parent: Change<String>,
+    /// Milestone or version.
+    pub milestone: Change<String>,
+    /// The day it is due.
+    pub due_on: Change<NaiveDate>,
+    /// Sprint by name or id.
+    pub sprint: Change<String>,
+    /// Section or column by name.
+    pub section: Change<String>,
+    /// Custom fields by name or id; `null` takes a value away.
+    pub fields: BTreeMap<String, Value>,
+    /// Refuse with [conflict](crate) when the item was changed after this moment.
+    pub if_unchanged_since: Option<DateTime<Utc>>,
+}
+
+/// A change of status.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Transition {
+    /// The status to get to, by name. GitHub and Asana: `open` or `closed` (`completed`), and the names of mapped sections.
+    pub to: String,
+    /// The reason for closing.
+    pub resolution: Option<String>,
+    /// A comment to go with it.
+    pub comment: Option<String>,
+    /// Fields that the transition asks for.
+    pub fields: BTreeMap<String, Value>,
+    /// As in [`ItemPatch`].
+    pub if_unchanged_since: Option<DateTime<Utc>>,
+}
+
+/// A comment to be added.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewComment {
+    /// Its text.
+    pub body: String,
+    /// Not for the tracker's customers (Jira Service Management).
+    #[serde(default)]
+    pub internal: bool,
+}
+
+/// What a write did.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WrittenItem {
+    /// The source's immutable id of the item.
+    pub source_id: String,
+    /// The key people use.
+    pub key: String,
+    /// Its page in the tracker.
+    pub url: String,
+    /// The comment's id, when one was added.
+    pub comment_id: Option<String>,
+    /// What changed, and only that.
+    pub changed: Vec<ChangedField>,
+    /// Last change by the tracker's clock, as far as it tells.
+    pub updated_at: Option<DateTime<Utc>>,
+    /// What could not be said in the tracker's form, or was done otherwise than asked.
+    pub warnings: Vec<String>,
+}
+
+/// One field before and after.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChangedField {
+    /// Which: `title`, `status`, `labels`, …; a custom one by its name.
+    pub field: String,
+    /// Before.
+    pub from: Value,
+    /// After.
+    pub to: Value,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_edited_in_place_and_holds_nothing_twice() {
+        let list = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect::<Vec<_>>();
+        let edit = ListChange::Edit { add: list(&["c", "a"]), remove: list(&["b", "x"]) };
+        assert_eq!(edit.apply(&list(&["a", "b"])), ["a", "c"]);
+        assert_eq!(ListChange::Set(list(&["z", "z"])).apply(&list(&["a"])), ["z"]);
+    }
+}
