@@ -259,6 +259,7 @@ pub(crate) async fn open_connection(
         base_url: instance.base_url.clone(),
         credential,
         settings: instance.settings.clone(),
+        mappings: Arc::default(),
         requests: AtomicI64::new(0),
     })
 }

@@ -9,8 +9,11 @@ mod instances;
 mod jobs;
 mod keys;
 mod limiter;
+mod mappings;
 mod members;
 mod source;
+mod source_webhooks;
+mod source_writer;
 mod sync;
 mod templates;
 mod tenants;
@@ -30,13 +33,17 @@ pub use instances::InstanceStore;
 pub use jobs::{Job, JobHandler, JobOutcome, JobQueue, QueueStats};
 pub use keys::{Key, KeyStore, NewKey, Rotation};
 pub use limiter::{Decision, Limit, LimitKey, LimitState, RateLimiter, ToolClass, UPSTREAM, UpstreamUse};
+pub use mappings::MappingStore;
 pub use members::{
     Identity, Invitation, KnownUser, Member, MemberChange, MemberStore, Membership, NewInvitation,
 };
 pub use source::{
-    Capabilities, Connection, ConnectionReport, Page, PageRequest, PendingItem, ProjectRef, SourceAdapter,
-    SourceError, SourceErrorKind, Sources, StreamScope, StreamSpec,
+    Capabilities, Connection, ConnectionReport, FetchedItems, IdPage, ItemAddress, ListedId, MissingScope, Page,
+    PageRequest, PendingItem, ProjectProbe, ProjectRef, RawObject, SourceAdapter, SourceError,
+    SourceErrorKind, Sources, StreamScope, StreamSpec,
 };
+pub use source_webhooks::{Delivery, Received, Refusal, Registration, SourceWebhooks};
+pub use source_writer::{ItemWrite, SourceWriter};
 pub use sync::{
     CommitOutcome, DeadLetter, Finish, Freshness, NewRun, PageCommit, RunFilter, Slice, SliceKey,
     StoredCounts, StreamCommit, StreamState, SyncStore,

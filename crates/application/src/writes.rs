@@ -177,6 +177,8 @@ const fn effect_of(kind: SourceErrorKind) -> Effect {
         | SourceErrorKind::Forbidden
         | SourceErrorKind::NotFound
         | SourceErrorKind::Gone
+        | SourceErrorKind::Conflict
+        | SourceErrorKind::Unsupported
         | SourceErrorKind::Rejected => Effect::NoneEver,
         SourceErrorKind::Unavailable | SourceErrorKind::Malformed => Effect::Unknown,
     }

@@ -3,10 +3,12 @@
 //! Objects refer to each other by the source's own ids. `ref_key` is the key by which a source's other
 //! objects point at an item (GitHub: repository id and number; Jira: issue id).
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::value::RawValue;
 
-use crate::{PriorityNorm, StatusNorm, StreamName, TypeNorm};
+use crate::{BoardKind, PriorityNorm, SprintState, StatusNorm, StreamName, TypeNorm};
 
 /// One page of objects. What a page does not hold stays as stored.
 #[derive(Debug, Default)]
@@ -33,6 +35,26 @@ pub struct PageRecords {
     pub pull_requests: Vec<PullRequestRecord>,
     /// Reviews.
     pub reviews: Vec<ReviewRecord>,
+    /// Boards.
+    pub boards: Vec<BoardRecord>,
+    /// Sprints or iterations.
+    pub sprints: Vec<SprintRecord>,
+    /// When items were in which sprint. Complete for every item of [`Self::sprint_memberships_of`].
+    pub sprint_memberships: Vec<SprintMembershipRecord>,
+    /// Items, by `ref_key`, whose memberships this page holds completely: what else is stored of them is removed.
+    pub sprint_memberships_of: Vec<String>,
+    /// Time booked on items.
+    pub worklogs: Vec<WorklogRecord>,
+    /// Worklogs that the source says are deleted, by its id.
+    pub worklogs_gone: Vec<String>,
+    /// Items, by `ref_key`, whose comments this page holds completely: others that are stored are removed.
+    pub comments_of: Vec<String>,
+    /// Comments that the source says are deleted: kind and its id.
+    pub comments_gone: Vec<(&'static str, String)>,
+    /// Items, by `ref_key`, whose links this page holds completely: others that are stored are removed.
+    pub links_of: Vec<String>,
+    /// Definitions of custom fields.
+    pub custom_fields: Vec<CustomFieldRecord>,
     /// Items proved to be gone at the source.
     pub gone: Vec<GoneRecord>,
     /// Items whose details are read completely with this page, by `ref_key`.
@@ -49,13 +71,49 @@ impl PageRecords {
             + self.labels.len()
             + self.milestones.len()
             + self.projects.len()
+            + self.boards.len()
+            + self.sprints.len()
+            + self.worklogs.len()
+            + self.custom_fields.len()
             + self.details_done.len()
             + self.unmapped.len()
     }
 
     /// Whether the page holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0 && self.users.is_empty() && self.gone.is_empty()
+        self.len() == 0
+            && self.users.is_empty()
+            && self.gone.is_empty()
+            && self.worklogs_gone.is_empty()
+            && self.comments_gone.is_empty()
+    }
+
+    /// Adds everything another page holds.
+    pub fn append(&mut self, mut other: Self) {
+        self.projects.append(&mut other.projects);
+        self.users.append(&mut other.users);
+        self.labels.append(&mut other.labels);
+        self.milestones.append(&mut other.milestones);
+        self.items.append(&mut other.items);
+        self.comments.append(&mut other.comments);
+        self.transitions.append(&mut other.transitions);
+        self.changes.append(&mut other.changes);
+        self.links.append(&mut other.links);
+        self.pull_requests.append(&mut other.pull_requests);
+        self.reviews.append(&mut other.reviews);
+        self.boards.append(&mut other.boards);
+        self.sprints.append(&mut other.sprints);
+        self.sprint_memberships.append(&mut other.sprint_memberships);
+        self.sprint_memberships_of.append(&mut other.sprint_memberships_of);
+        self.worklogs.append(&mut other.worklogs);
+        self.worklogs_gone.append(&mut other.worklogs_gone);
+        self.comments_of.append(&mut other.comments_of);
+        self.comments_gone.append(&mut other.comments_gone);
+        self.links_of.append(&mut other.links_of);
+        self.custom_fields.append(&mut other.custom_fields);
+        self.gone.append(&mut other.gone);
+        self.details_done.append(&mut other.details_done);
+        self.unmapped.append(&mut other.unmapped);
     }
 }
 
@@ -162,6 +220,8 @@ pub struct ItemRecord {
     pub status_norm: StatusNorm,
     /// The source's status.
     pub status_original: String,
+    /// The source's own grouping of its statuses (Jira: the key of the status category), where it has one.
+    pub status_category: Option<String>,
     /// The source's reason for closing.
     pub resolution_original: Option<String>,
     /// Normalized priority.
@@ -186,6 +246,19 @@ pub struct ItemRecord {
     pub parent_ref_key: Option<String>,
     /// The day it is due.
     pub due_on: Option<NaiveDate>,
+    /// The day work on it begins.
+    pub start_on: Option<NaiveDate>,
+    /// Its size in story points.
+    pub story_points: Option<f64>,
+    /// Estimated effort, in seconds.
+    pub estimate_s: Option<i64>,
+    /// Booked effort, in seconds.
+    pub spent_s: Option<i64>,
+    /// Effort left, in seconds.
+    pub remaining_s: Option<i64>,
+    /// Projects it is in beside its own (Asana's multi-homing), and its section in each, its own included where it has
+    /// sections.
+    pub homes: Vec<HomeRecord>,
     /// Its page in the tracker.
     pub url: String,
     /// Creation.
@@ -200,6 +273,17 @@ pub struct ItemRecord {
     pub has_details: bool,
     /// The object as received.
     pub raw: Box<RawValue>,
+}
+
+/// A project that holds an item, and where in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HomeRecord {
+    /// The project's immutable id at the source.
+    pub project_source_id: String,
+    /// The project's key.
+    pub project_key: String,
+    /// The section or column.
+    pub section: Option<String>,
 }
 
 /// A comment.
@@ -257,8 +341,9 @@ pub struct ChangeRecord {
     pub at: DateTime<Utc>,
     /// Who.
     pub actor: Option<UserRef>,
-    /// Which field: `label`, `assignee`, `milestone`, `title`, `draft`, `lock`, `reviewer`, `type`, …
-    pub field: &'static str,
+    /// Which field: `label`, `assignee`, `milestone`, `title`, `draft`, `lock`, `reviewer`, `type`, …; a custom one by its
+    /// name.
+    pub field: Cow<'static, str>,
     /// Value taken away or replaced.
     pub from: Option<String>,
     /// Value added or set.
@@ -330,12 +415,95 @@ pub struct ReviewRecord {
     pub submitted_at: Option<DateTime<Utc>>,
 }
 
+/// A board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BoardRecord {
+    /// The source's immutable id.
+    pub source_id: String,
+    /// Its name.
+    pub name: String,
+    /// What kind.
+    pub kind: BoardKind,
+    /// The project it belongs to, where it belongs to one.
+    pub project_source_id: Option<String>,
+    /// Its page in the tracker, where it has one.
+    pub url: Option<String>,
+}
+
+/// A sprint or iteration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SprintRecord {
+    /// The source's immutable id.
+    pub source_id: String,
+    /// The board it was made on, where told.
+    pub board_source_id: Option<String>,
+    /// Its name.
+    pub name: String,
+    /// Its goal.
+    pub goal: Option<String>,
+    /// Where it stands.
+    pub state: SprintState,
+    /// When it begins or began.
+    pub start_at: Option<DateTime<Utc>>,
+    /// When it is planned to end.
+    pub end_at: Option<DateTime<Utc>>,
+    /// When it was closed.
+    pub completed_at: Option<DateTime<Utc>>,
+}
+
+/// An item was in a sprint for a time. One may come back, so an item and a sprint may have several.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SprintMembershipRecord {
+    /// The item.
+    pub item_ref_key: String,
+    /// The sprint.
+    pub sprint_source_id: String,
+    /// Since when: creation of the item, or the change that put it there.
+    pub added_at: DateTime<Utc>,
+    /// Until when; `None` while it is in it.
+    pub removed_at: Option<DateTime<Utc>>,
+    /// Whether this is from the item's history. Otherwise it is what the item says now, and `added_at` is a guess.
+    pub from_history: bool,
+}
+
+/// Time booked on an item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorklogRecord {
+    /// The source's immutable id.
+    pub source_id: String,
+    /// The item.
+    pub item_ref_key: String,
+    /// Who worked.
+    pub author: Option<UserRef>,
+    /// When the work began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took, in seconds.
+    pub seconds: i64,
+    /// What was done, as Markdown.
+    pub comment: Option<String>,
+    /// Creation.
+    pub created_at: DateTime<Utc>,
+    /// Last change.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// The definition of a custom field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CustomFieldRecord {
+    /// The source's immutable id: `customfield_10016`, a gid.
+    pub source_id: String,
+    /// Its name; unique in no tracker.
+    pub name: String,
+    /// The source's type: `number`, `array of option`, …
+    pub field_type: String,
+}
+
 /// Proof that an item is no longer there.
 #[derive(Debug)]
 pub struct GoneRecord {
     /// The item.
     pub item_ref_key: String,
-    /// `deleted` or `transferred`.
+    /// `deleted`, `transferred` or `archived`.
     pub reason: &'static str,
     /// What the source answered.
     pub proof: String,

@@ -15,6 +15,11 @@ pub enum RunKind {
     Backfill,
     /// Reads what changed since the last successful run.
     Incremental,
+    /// Compares the ids of everything at the source with what is stored, reads what is missing, and marks what is
+    /// proved to be gone.
+    Reconcile,
+    /// Maps what is stored anew, without asking the source.
+    Remap,
 }
 
 impl RunKind {
@@ -23,12 +28,16 @@ impl RunKind {
         match self {
             Self::Backfill => "backfill",
             Self::Incremental => "incremental",
+            Self::Reconcile => "reconcile",
+            Self::Remap => "remap",
         }
     }
 
     /// Reads a stored name.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Backfill, Self::Incremental].into_iter().find(|kind| kind.as_str() == text)
+        [Self::Backfill, Self::Incremental, Self::Reconcile, Self::Remap]
+            .into_iter()
+            .find(|kind| kind.as_str() == text)
     }
 }
 

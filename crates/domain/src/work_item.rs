@@ -104,6 +104,30 @@ norm!(
     }
 );
 
+norm!(
+    /// What kind of board it is.
+    BoardKind, "/kind" {
+        /// Works in sprints.
+        Scrum = "scrum",
+        /// Works without.
+        Kanban = "kanban",
+        /// Anything else.
+        Other = "other",
+    }
+);
+
+norm!(
+    /// Where a sprint stands.
+    SprintState, "/state" {
+        /// Not begun.
+        Future = "future",
+        /// Begun.
+        Active = "active",
+        /// Closed.
+        Closed = "closed",
+    }
+);
+
 /// A stored work item, as served.
 #[derive(Debug, Clone, PartialEq)]
 pub struct WorkItem {

@@ -269,6 +269,8 @@ mod tests {
             (source(SourceErrorKind::RateLimited), 503, "source_rate_limited"),
             (source(SourceErrorKind::Unavailable), 503, "source_unavailable"),
             (source(SourceErrorKind::Rejected), 502, "source_rejected"),
+            (source(SourceErrorKind::Conflict), 409, "source_conflict"),
+            (source(SourceErrorKind::Unsupported), 422, "source_unsupported"),
             (source(SourceErrorKind::Malformed), 502, "source_malformed"),
             (source(SourceErrorKind::Blocked), 422, "egress_blocked"),
         ] {

@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::{Credential, Cursor, InstanceId, Invalid, PageRecords, Quota, SourceKind, StreamName};
+use domain::{
+    Credential, Cursor, InstanceId, Invalid, Mappings, PageRecords, Quota, SourceKind, StreamName,
+};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use url::Url;
+
+use super::{SourceWebhooks, SourceWriter};
 
 /// What kind of failure a source reports. The adapter classifies, the caller decides what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +31,10 @@ pub enum SourceErrorKind {
     Unavailable,
     /// The request was refused as wrong.
     Rejected,
+    /// The item was changed meanwhile.
+    Conflict,
+    /// The tracker, or this adapter, cannot do that.
+    Unsupported,
     /// The answer is not what the source's documentation promises.
     Malformed,
     /// The address is not allowed by the egress guard.
@@ -51,6 +60,8 @@ pub struct SourceError {
     pub upstream_status: Option<u16>,
     /// The field of the request or settings it is about, as a JSON Pointer.
     pub field: Option<String>,
+    /// What may be given instead: every value where they are few, otherwise the nearest.
+    pub allowed: Vec<String>,
     /// What happened, for a person; never holds a secret or an address inside the network.
     pub message: String,
 }
@@ -58,7 +69,19 @@ pub struct SourceError {
 impl SourceError {
     /// A failure without further detail.
     pub fn new(kind: SourceErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, retry_after: None, upstream_status: None, field: None, message: message.into() }
+        Self {
+            kind,
+            retry_after: None,
+            upstream_status: None,
+            field: None,
+            allowed: Vec::new(),
+            message: message.into(),
+        }
+    }
+
+    /// A value of the request that the tracker does not know, with what it does know.
+    pub fn unknown_value(field: &str, message: impl Into<String>, allowed: Vec<String>) -> Self {
+        Self { field: Some(field.to_owned()), allowed, ..Self::new(SourceErrorKind::Rejected, message) }
     }
 }
 
@@ -86,6 +109,9 @@ pub struct Connection {
     pub credential: Credential,
     /// What to sync, checked by [`SourceAdapter::check_settings`].
     pub settings: Value,
+    /// How the instance's own words are read. Adapters look here for the roles of fields only; words are mapped after
+    /// them.
+    pub mappings: Arc<Mappings>,
     /// Requests sent so far.
     pub requests: AtomicI64,
 }
@@ -108,7 +134,7 @@ impl Connection {
 }
 
 /// What a connection test found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ConnectionReport {
     /// Who the credential belongs to.
     pub account: String,
@@ -116,8 +142,40 @@ pub struct ConnectionReport {
     pub version: Option<String>,
     /// What the credential may do, as far as the tracker tells.
     pub scopes: Vec<String>,
+    /// What it lacks, as far as the tracker tells.
+    pub missing: Vec<MissingScope>,
+    /// The selected projects, or all that are visible: the first 100.
+    pub projects: Vec<ProjectProbe>,
+    /// How many there are.
+    pub project_count: i64,
+    /// Items a backfill would read, as far as the tracker tells.
+    pub estimated_items: Option<i64>,
+    /// Requests a backfill would take.
+    pub estimated_requests: Option<i64>,
     /// What will not work, and what to do about it; empty when all is well.
     pub problems: Vec<String>,
+}
+
+/// Something the credential may not do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingScope {
+    /// The tracker's name of it.
+    pub scope: String,
+    /// What does not work without it.
+    pub needed_for: String,
+}
+
+/// A project, as a connection test sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProjectProbe {
+    /// Its key.
+    pub key: String,
+    /// Its name.
+    pub name: String,
+    /// Items in it, as far as the tracker tells.
+    pub items: Option<i64>,
+    /// Why it cannot be read, when it cannot.
+    pub problem: Option<String>,
 }
 
 /// A project, repository or workspace of an instance.
@@ -134,6 +192,8 @@ pub struct ProjectRef {
 pub enum StreamScope {
     /// Each selected project in turn.
     Project,
+    /// The instance as a whole, once: users, fields, boards.
+    Instance,
     /// The items whose details are not read yet, up to so many in one page.
     PendingItems {
         /// Items a page.
@@ -163,6 +223,8 @@ pub struct PendingItem {
     pub project: ProjectRef,
     /// Whether it is a pull request.
     pub is_pull_request: bool,
+    /// The source's immutable id.
+    pub source_id: String,
 }
 
 /// Which page to fetch.
@@ -199,6 +261,56 @@ pub struct Page {
     pub not_modified: bool,
 }
 
+/// An item as a list of ids tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListedId {
+    /// What [`domain::record::ItemRecord::source_id`] is.
+    pub source_id: String,
+    /// Last change, where the list tells.
+    pub updated_at: Option<DateTime<Utc>>,
+}
+
+/// One page of ids.
+#[derive(Debug, Default)]
+pub struct IdPage {
+    /// The ids.
+    pub ids: Vec<ListedId>,
+    /// Where to go on; `None` when the list is complete.
+    pub next: Option<Cursor>,
+}
+
+/// An item to be read by itself. At least one of the three is there; an adapter takes the one it needs and may have to
+/// refuse when it is missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ItemAddress {
+    /// The source's immutable id.
+    pub source_id: Option<String>,
+    /// The key other objects refer to it by.
+    pub ref_key: Option<String>,
+    /// The key people use.
+    pub key: Option<String>,
+}
+
+/// What reading items by themselves brought.
+#[derive(Debug, Default)]
+pub struct FetchedItems {
+    /// Those found, and in [`PageRecords::gone`] those proved to be gone.
+    pub records: PageRecords,
+    /// Those that are not visible, which proves nothing, and why.
+    pub invisible: Vec<(ItemAddress, String)>,
+}
+
+/// An object as it was received and kept.
+#[derive(Debug, Clone)]
+pub struct RawObject {
+    /// The stream it came with.
+    pub stream: StreamName,
+    /// Its id at the source.
+    pub source_id: String,
+    /// What was received.
+    pub payload: Box<RawValue>,
+}
+
 /// Speaks to one kind of tracker. Retrying is not its business.
 #[async_trait]
 pub trait SourceAdapter: Send + Sync {
@@ -232,6 +344,43 @@ pub trait SourceAdapter: Send + Sync {
         connection: &Connection,
         request: PageRequest<'_>,
     ) -> Result<Page, SourceError>;
+
+    /// Lists the ids of all items of a project, archived ones too, in pages as large as the tracker allows. With
+    /// `cursor` absent it begins anew.
+    async fn list_ids(
+        &self,
+        connection: &Connection,
+        project: &ProjectRef,
+        cursor: Option<&Cursor>,
+    ) -> Result<IdPage, SourceError>;
+
+    /// Reads up to 100 items by themselves, complete with comments and history: after a webhook, after a write, and to
+    /// prove that they are gone. What cannot be mapped is in [`PageRecords::unmapped`].
+    async fn fetch_items(
+        &self,
+        connection: &Connection,
+        items: &[ItemAddress],
+    ) -> Result<FetchedItems, SourceError>;
+
+    /// Maps kept objects of items anew, without asking the tracker. Objects of other streams are left out.
+    fn map_raw(&self, settings: &Value, mappings: &Mappings, raw: &[RawObject]) -> PageRecords;
+
+    /// The tracker's side of writing, where the adapter can.
+    fn writer(&self) -> Option<&dyn SourceWriter> {
+        None
+    }
+
+    /// Webhooks, where the tracker has them.
+    fn webhooks(&self) -> Option<&dyn SourceWebhooks> {
+        None
+    }
+
+    /// Asks the tracker's authorization server for a new access token. `None` when this kind of credential has none to
+    /// renew. Sends the request once. [`SourceErrorKind::Unauthorized`] only when the server says that the refresh
+    /// token is void; anything else leaves it open.
+    async fn renew_credential(&self, _credential: &Credential) -> Result<Option<Credential>, SourceError> {
+        Ok(None)
+    }
 }
 
 /// The registered adapters by name.

@@ -181,9 +181,10 @@ impl SyncEngine {
         };
         for spec in work.adapter.streams(&work.slice.instance.settings) {
             match spec.scope {
+                StreamScope::Instance => self.read_stream(work, &spec, None, &mut pages).await?,
                 StreamScope::Project => {
                     for project in projects {
-                        self.read_project(work, &spec, project, &mut pages).await?;
+                        self.read_stream(work, &spec, Some(project), &mut pages).await?;
                     }
                 }
                 StreamScope::PendingItems { batch } => {
@@ -194,16 +195,16 @@ impl SyncEngine {
         Ok(())
     }
 
-    /// Reads a stream of a project to its end, fetching the next page while the last one is written.
-    async fn read_project(
+    /// Reads a stream of a project, or of the instance, to its end, fetching the next page while the last one is written.
+    async fn read_stream(
         &self,
         work: &Work<'_>,
         spec: &StreamSpec,
-        project: &ProjectRef,
+        project: Option<&ProjectRef>,
         pages: &mut usize,
     ) -> Result<(), Stop> {
-        let state =
-            work.slice.streams.iter().find(|s| s.stream == spec.name && s.project == project.source_id);
+        let project_id = project.map_or("", |project| project.source_id.as_str());
+        let state = work.slice.streams.iter().find(|s| s.stream == spec.name && s.project == project_id);
         let pass = state.filter(|state| state.run == Some(work.slice.run.id));
         if pass.is_some_and(|pass| pass.complete) {
             return Ok(());
@@ -212,7 +213,7 @@ impl SyncEngine {
         let since = state.filter(|_| incremental && !spec.reload).and_then(|state| state.watermark);
         let validator = state.filter(|_| incremental).and_then(|state| state.validator.as_deref());
         let mut cursor = pass.and_then(|pass| pass.cursor.clone());
-        let mut page = self.fetch_project(work, spec, project, cursor.as_ref(), since, validator).await?;
+        let mut page = self.fetch_stream(work, spec, project, cursor.as_ref(), since, validator).await?;
         loop {
             *pages += 1;
             let next = page.next.take();
@@ -223,7 +224,7 @@ impl SyncEngine {
                 PageCommit {
                     stream: StreamCommit {
                         stream: spec.name.clone(),
-                        project: project.source_id.clone(),
+                        project: project_id.to_owned(),
                         cursor: next.clone(),
                         complete: next.is_none(),
                         watermark: page.watermark,
@@ -241,7 +242,7 @@ impl SyncEngine {
                 Some(next) if !end_slice => {
                     let (committed, fetched) = tokio::join!(
                         commit,
-                        self.fetch_project(work, spec, project, Some(next), since, None)
+                        self.fetch_stream(work, spec, project, Some(next), since, None)
                     );
                     stop_if_asked(committed?)?;
                     Some(fetched?)
@@ -265,18 +266,18 @@ impl SyncEngine {
         }
     }
 
-    async fn fetch_project(
+    async fn fetch_stream(
         &self,
         work: &Work<'_>,
         spec: &StreamSpec,
-        project: &ProjectRef,
+        project: Option<&ProjectRef>,
         cursor: Option<&Cursor>,
         since: Option<DateTime<Utc>>,
         validator: Option<&str>,
     ) -> Result<Page, Stop> {
         let request = PageRequest {
             stream: &spec.name,
-            project: Some(project),
+            project,
             items: &[],
             cursor,
             since,

@@ -84,7 +84,7 @@ pub(super) fn judge(error: &SourceError, failures: i32, limits: &SliceLimits) ->
                 "{error}. Correct the instance's settings or the token's access, then start the run again"
             ),
         ),
-        SourceErrorKind::Rejected => {
+        SourceErrorKind::Rejected | SourceErrorKind::Conflict | SourceErrorKind::Unsupported => {
             give_up("source_rejected", format!("{error}. Correct the instance's settings"))
         }
         SourceErrorKind::Blocked => give_up("egress_blocked", error.to_string()),

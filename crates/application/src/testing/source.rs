@@ -1,13 +1,13 @@
 //! A tracker that refuses everybody.
 
 use async_trait::async_trait;
-use domain::{Credential, Invalid};
+use domain::{Credential, Cursor, Invalid, Mappings, PageRecords};
 use serde_json::Value;
 use url::Url;
 
 use crate::ports::{
-    Capabilities, Connection, ConnectionReport, Page, PageRequest, ProjectRef, SourceAdapter, SourceError,
-    SourceErrorKind, StreamSpec,
+    Capabilities, Connection, ConnectionReport, FetchedItems, IdPage, ItemAddress, Page, PageRequest,
+    ProjectRef, RawObject, SourceAdapter, SourceError, SourceErrorKind, StreamSpec,
 };
 
 /// The source `stub`: takes any settings and credential, has no streams, and refuses every sign-in.
@@ -56,5 +56,22 @@ impl SourceAdapter for StubSource {
 
     async fn fetch_page(&self, _: &Connection, _: PageRequest<'_>) -> Result<Page, SourceError> {
         Ok(Page::default())
+    }
+
+    async fn list_ids(
+        &self,
+        _: &Connection,
+        _: &ProjectRef,
+        _: Option<&Cursor>,
+    ) -> Result<IdPage, SourceError> {
+        Ok(IdPage::default())
+    }
+
+    async fn fetch_items(&self, _: &Connection, _: &[ItemAddress]) -> Result<FetchedItems, SourceError> {
+        Ok(FetchedItems::default())
+    }
+
+    fn map_raw(&self, _: &Value, _: &Mappings, _: &[RawObject]) -> PageRecords {
+        PageRecords::default()
     }
 }

@@ -276,16 +276,25 @@ fn marker(id: Uuid) -> String {
 #[serde(rename_all = "snake_case")]
 enum Stored {
     Done(Value),
-    Failed { kind: String, status: Option<u16>, field: Option<String>, message: String },
+    Failed {
+        kind: String,
+        status: Option<u16>,
+        field: Option<String>,
+        #[serde(default)]
+        allowed: Vec<String>,
+        message: String,
+    },
 }
 
 /// The refusals that are kept, by the words they are kept under.
-const REFUSALS: [(&str, SourceErrorKind); 5] = [
+const REFUSALS: [(&str, SourceErrorKind); 7] = [
     ("unauthorized", SourceErrorKind::Unauthorized),
     ("forbidden", SourceErrorKind::Forbidden),
     ("not_found", SourceErrorKind::NotFound),
     ("gone", SourceErrorKind::Gone),
     ("rejected", SourceErrorKind::Rejected),
+    ("conflict", SourceErrorKind::Conflict),
+    ("unsupported", SourceErrorKind::Unsupported),
 ];
 
 fn written(outcome: &Outcome) -> Result<Vec<u8>, StoreError> {
@@ -299,6 +308,7 @@ fn written(outcome: &Outcome) -> Result<Vec<u8>, StoreError> {
                 kind: (*kind).to_owned(),
                 status: error.upstream_status,
                 field: error.field.clone(),
+                allowed: error.allowed.clone(),
                 message: error.message.clone(),
             }
         }
@@ -310,11 +320,11 @@ fn read(bytes: &[u8]) -> Result<Outcome, StoreError> {
     let stored = serde_json::from_slice(bytes).map_err(|error| StoreError::Internal(Box::new(error)))?;
     Ok(match stored {
         Stored::Done(value) => Ok(value),
-        Stored::Failed { kind, status, field, message } => {
+        Stored::Failed { kind, status, field, allowed, message } => {
             let known = REFUSALS.iter().find(|(name, _)| *name == kind);
             let (_, kind) =
                 known.ok_or_else(|| StoreError::Internal("a kept refusal has an unknown kind".into()))?;
-            Err(SourceError { upstream_status: status, field, ..SourceError::new(*kind, message) })
+            Err(SourceError { upstream_status: status, field, allowed, ..SourceError::new(*kind, message) })
         }
     })
 }

@@ -17,11 +17,11 @@ mod unmapped;
 mod walk;
 
 use application::ports::{
-    Capabilities, Connection, ConnectionReport, Page, PageRequest, ProjectRef, SourceAdapter, SourceError,
-    SourceErrorKind, StreamSpec,
+    Capabilities, Connection, ConnectionReport, FetchedItems, IdPage, ItemAddress, Page, PageRequest, ProjectRef,
+    RawObject, SourceAdapter, SourceError, SourceErrorKind, StreamSpec,
 };
 use async_trait::async_trait;
-use domain::{Credential, Invalid, Quota};
+use domain::{Credential, Cursor, Invalid, Mappings, PageRecords, Quota};
 use serde_json::Value;
 use url::Url;
 
@@ -65,7 +65,7 @@ impl SourceAdapter for GitHub {
     fn check_credential(&self, credential: &Credential) -> Result<(), Invalid> {
         match credential {
             Credential::Token { token } => settings::check_token(token),
-            Credential::Pat { .. } | Credential::Basic { .. } => Err(Invalid::not_one_of(
+            _ => Err(Invalid::not_one_of(
                 "/credentials/kind",
                 "is not a kind of credential that GitHub takes",
                 ["token"],
@@ -107,6 +107,27 @@ impl SourceAdapter for GitHub {
             _ => reference::fetch(&api, stream, project, &request).await,
         };
         page.map_err(|error| api.blame_repository(error, project))
+    }
+
+    async fn list_ids(
+        &self,
+        _connection: &Connection,
+        _project: &ProjectRef,
+        _cursor: Option<&Cursor>,
+    ) -> Result<IdPage, SourceError> {
+        Err(SourceError::new(SourceErrorKind::Unsupported, "not there yet"))
+    }
+
+    async fn fetch_items(
+        &self,
+        _connection: &Connection,
+        _items: &[ItemAddress],
+    ) -> Result<FetchedItems, SourceError> {
+        Err(SourceError::new(SourceErrorKind::Unsupported, "not there yet"))
+    }
+
+    fn map_raw(&self, _settings: &Value, _mappings: &Mappings, _raw: &[RawObject]) -> PageRecords {
+        PageRecords::default()
     }
 }
 

@@ -75,6 +75,7 @@ async fn pending(connection: &Connection) -> Vec<PendingItem> {
     let items = page.records.items.iter().take(20);
     items
         .map(|item| PendingItem {
+            source_id: item.source_id.clone(),
             ref_key: item.ref_key.clone(),
             source_key: item.source_key.clone(),
             project: project.clone(),

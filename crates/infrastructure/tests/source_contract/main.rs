@@ -51,6 +51,7 @@ fn connection(base_url: &str, settings: Value) -> Connection {
         base_url: Url::parse(base_url).unwrap(),
         credential: Credential::Token { token: TOKEN.to_owned().into() },
         settings,
+        mappings: std::sync::Arc::default(),
         requests: AtomicI64::new(0),
     }
 }

@@ -73,6 +73,18 @@ enum CredentialsBody {
     Pat { token: String },
     /// Jira Cloud: an account and its API token.
     Basic { email: String, token: String },
+    /// Jira Cloud or Asana: an OAuth 2.0 grant, renewed by Patchbay as it expires.
+    #[serde(rename = "oauth")]
+    OAuth {
+        access_token: String,
+        refresh_token: Option<String>,
+        expires_at: Option<chrono::DateTime<chrono::Utc>>,
+        client_id: String,
+        client_secret: Option<String>,
+        token_url: Option<String>,
+    },
+    /// GitHub: an app, for all organizations it is installed in.
+    GithubApp { app_id: String, private_key: String },
 }
 
 /// Connects a tracker.
@@ -244,18 +256,37 @@ fn parse_url(text: &str) -> Result<Url, Invalid> {
 
 /// What would break the header it is sent in is refused before it is stored.
 fn check_credential(credential: &Credential) -> Result<(), Invalid> {
-    let check = |token: &SecretString| {
+    let check_at = |pointer: &str, token: &SecretString| {
         let token = token.expose_secret();
         if token.is_empty() || token.len() > 8192 || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Err(Invalid::one(
-                "/credentials/token",
+                pointer,
                 "must have 1 to 8192 visible ASCII characters without spaces or line breaks",
             ));
         }
         Ok(())
     };
+    let check = |token: &SecretString| check_at("/credentials/token", token);
     match credential {
         Credential::Token { token } | Credential::Pat { token } => check(token),
+        Credential::OAuth(grant) => {
+            check_at("/credentials/access_token", &grant.access_token)?;
+            grant.refresh_token.iter().try_for_each(|token| check_at("/credentials/refresh_token", token))?;
+            grant.client_secret.iter().try_for_each(|secret| check_at("/credentials/client_secret", secret))
+        }
+        Credential::GithubApp { app_id, private_key } => {
+            if app_id.is_empty() || app_id.len() > 64 || !app_id.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(Invalid::one("/credentials/app_id", "must be the app's client id or number"));
+            }
+            let key = private_key.expose_secret();
+            if key.len() > 16_384 || !key.trim_start().starts_with("-----BEGIN ") {
+                return Err(Invalid::one(
+                    "/credentials/private_key",
+                    "must be the app's private key as GitHub gave it: a PEM file that begins with -----BEGIN",
+                ));
+            }
+            Ok(())
+        }
         Credential::Basic { email, token } => {
             if email.is_empty()
                 || email.len() > 320

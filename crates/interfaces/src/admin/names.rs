@@ -31,7 +31,7 @@ names!(RoleName, Role::ALL.map(Role::as_str));
 names!(KeyKindName, KeyKind::ALL.map(KeyKind::as_str));
 names!(ToolsetName, Toolset::ALL.map(Toolset::as_str));
 names!(RunStateName, RunState::ALL.map(RunState::as_str));
-names!(RunKindName, [RunKind::Backfill, RunKind::Incremental].map(RunKind::as_str));
+names!(RunKindName, [RunKind::Backfill, RunKind::Incremental, RunKind::Reconcile, RunKind::Remap].map(RunKind::as_str));
 names!(
     InstanceStatusName,
     [InstanceStatus::Active, InstanceStatus::Paused, InstanceStatus::ReconnectRequired]

@@ -316,6 +316,18 @@ fn describe_source(error: &SourceError) -> Described {
             "the tracker refused the request as wrong: check the settings of the instance",
             None,
         ),
+        Kind::Conflict => (
+            StatusCode::CONFLICT,
+            "source_conflict",
+            "the item was changed meanwhile: read it again, then decide",
+            None,
+        ),
+        Kind::Unsupported => (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "source_unsupported",
+            "this tracker cannot do that: do it in the tracker itself",
+            None,
+        ),
         Kind::Malformed => (
             StatusCode::BAD_GATEWAY,
             "source_malformed",
@@ -331,6 +343,7 @@ fn describe_source(error: &SourceError) -> Described {
     };
     let mut body = ErrorBody::new(code, error.message.clone()).with_hint(hint);
     body.field.clone_from(&error.field);
+    body.allowed.clone_from(&error.allowed);
     body.upstream_status = error.upstream_status;
     body.retry_after_ms = error.retry_after.or(default_wait).map(millis);
     let errors = error
@@ -339,7 +352,7 @@ fn describe_source(error: &SourceError) -> Described {
         .map(|pointer| FieldError {
             pointer: pointer.clone(),
             message: error.message.clone(),
-            allowed: Vec::new(),
+            allowed: error.allowed.clone(),
         })
         .collect();
     Described { errors, ..Described::new(status, body) }

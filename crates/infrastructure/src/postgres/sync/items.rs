@@ -348,7 +348,7 @@ pub(super) async fn pending(
 ) -> Result<Vec<PendingItem>, StoreError> {
     let mut tx = db.tenant_read(ctx).await?;
     sqlx::query(
-        "select w.ref_key, w.source_key, w.project_source_id, w.project_key, w.type_norm
+        "select w.source_id, w.ref_key, w.source_key, w.project_source_id, w.project_key, w.type_norm
          from work_item_details_pending p
          join work_items w on w.tenant_id = p.tenant_id and w.id = p.work_item_id
          where p.tenant_id = $1 and p.instance_id = $2
@@ -363,6 +363,7 @@ pub(super) async fn pending(
     .iter()
     .map(|row| {
         Ok(PendingItem {
+            source_id: row.try_get("source_id")?,
             ref_key: row.try_get("ref_key")?,
             source_key: row.try_get("source_key")?,
             project: ProjectRef {

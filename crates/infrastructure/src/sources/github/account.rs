@@ -26,7 +26,13 @@ pub(super) async fn test_connection(api: &Api<'_>) -> Result<ConnectionReport, S
         .map(|scope| scope.trim().to_owned())
         .filter(|scope| !scope.is_empty())
         .collect();
-    Ok(ConnectionReport { account, version, scopes, problems: problems(api).await? })
+    Ok(ConnectionReport {
+        account,
+        version,
+        scopes,
+        problems: problems(api).await?,
+        ..ConnectionReport::default()
+    })
 }
 
 /// `GET /user`; `None` when the token belongs to no user.

@@ -67,8 +67,12 @@ impl<'a> Api<'a> {
                 )
             });
         }
-        let (Credential::Token { token } | Credential::Pat { token } | Credential::Basic { token, .. }) =
-            &connection.credential;
+        let Credential::Token { token } = &connection.credential else {
+            return Err(SourceError::new(
+                SourceErrorKind::Unauthorized,
+                "GitHub takes no credential of this kind: give the instance a token",
+            ));
+        };
         let mut authorization =
             HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
                 SourceError::new(

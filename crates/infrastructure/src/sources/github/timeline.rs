@@ -230,7 +230,7 @@ fn change(
         source_id: id.to_string(),
         at: event.created_at,
         actor: people.meet(event.actor.as_ref()),
-        field,
+        field: field.into(),
         from,
         to,
     }))

@@ -10,6 +10,7 @@ use super::*;
 
 fn item(pull_request: bool) -> PendingItem {
     PendingItem {
+        source_id: "1".into(),
         ref_key: "7#12".into(),
         source_key: "octo/hello#12".into(),
         project: ProjectRef { source_id: "7".into(), key: "octo/hello".into() },

@@ -1,0 +1,72 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::{ItemPatch, NewComment, NewItem, Transition, WrittenItem};
+
+use super::{Connection, Look, SourceError};
+
+/// Writes to one kind of tracker. Each call sends the change once, and says by its error's kind whether it had an effect
+/// (see [`TrackerWrite`](super::TrackerWrite)). An unknown name of a field or value is
+/// [`Rejected`](super::SourceErrorKind::Rejected) before anything is sent, with what may be given in `allowed`.
+#[async_trait]
+pub trait SourceWriter: Send + Sync {
+    /// As [`TrackerWrite::settles_within`](super::TrackerWrite::settles_within).
+    fn settles_within(&self) -> Duration;
+
+    /// Makes an item, with the marker on it.
+    async fn create_item(
+        &self,
+        connection: &Connection,
+        new: &NewItem,
+        marker: &str,
+    ) -> Result<WrittenItem, SourceError>;
+
+    /// Changes what is asked and nothing else. [`Conflict`](super::SourceErrorKind::Conflict) when `if_unchanged_since` does not hold.
+    async fn update_item(
+        &self,
+        connection: &Connection,
+        key: &str,
+        patch: &ItemPatch,
+        marker: &str,
+    ) -> Result<WrittenItem, SourceError>;
+
+    /// Takes an item to a status. `allowed` of the error names the statuses that can be reached.
+    async fn transition_item(
+        &self,
+        connection: &Connection,
+        key: &str,
+        transition: &Transition,
+        marker: &str,
+    ) -> Result<WrittenItem, SourceError>;
+
+    /// Adds a comment, with the marker on it.
+    async fn add_comment(
+        &self,
+        connection: &Connection,
+        key: &str,
+        comment: &NewComment,
+        marker: &str,
+    ) -> Result<WrittenItem, SourceError>;
+
+    /// Looks whether a write took place: by its marker for items and comments that were made, and by the item's state
+    /// for changes, which are harmless to repeat. Changes nothing.
+    async fn look(
+        &self,
+        connection: &Connection,
+        write: &ItemWrite,
+        marker: &str,
+    ) -> Result<Look, SourceError>;
+}
+
+/// A write, as a whole.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ItemWrite {
+    /// Make an item.
+    Create(NewItem),
+    /// Change the item of this key.
+    Update(String, ItemPatch),
+    /// Take it to a status.
+    Transition(String, Transition),
+    /// Add a comment to it.
+    Comment(String, NewComment),
+}
