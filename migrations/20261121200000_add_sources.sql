@@ -7,7 +7,16 @@ alter table work_items
     add column story_points double precision,
     add column estimate_s bigint,
     add column spent_s bigint,
-    add column remaining_s bigint;
+    add column remaining_s bigint,
+    -- What the adapter's own rules say, where a mapping of the instance says otherwise.
+    add column status_default text
+        check (status_default in ('todo', 'in_progress', 'done', 'cancelled', 'unknown')),
+    add column type_default text check (type_default in
+        ('epic', 'story', 'task', 'subtask', 'bug', 'feature', 'pull_request', 'milestone', 'other')),
+    add column priority_default text check (priority_default in ('urgent', 'high', 'normal', 'low', 'none'));
+alter table work_item_transitions
+    add column from_default text,
+    add column to_default text check (to_default in ('todo', 'in_progress', 'done', 'cancelled', 'unknown'));
 alter table work_items drop constraint work_items_delete_reason_check;
 alter table work_items add constraint work_items_delete_reason_check
     check (delete_reason in ('deleted', 'transferred', 'archived'));
@@ -144,13 +153,15 @@ create table field_map (
     unique (tenant_id, instance_id, role),
     foreign key (tenant_id, instance_id) references source_instances (tenant_id, id) on delete cascade
 );
--- Goes up with each change of the mappings; items say by which they were mapped, so that a later run maps them anew.
-alter table source_instances add column mapping_version integer not null default 1;
+-- The version goes up with each change of the mappings. One that was changed while a run was under way is followed by a
+-- run that maps what is stored anew, as soon as that one has ended.
+alter table source_instances
+    add column mapping_version integer not null default 1,
+    add column remap_due boolean not null default false;
 
 -- A credential that is renewed: the version says whether somebody else renewed it meanwhile.
 alter table credentials
     add column version bigint not null default 1,
-    add column expires_at timestamptz,
     -- What came of the last try: the provider refused, or it is not known whether it answered.
     add column refresh_state text not null default 'ok' check (refresh_state in ('ok', 'unknown', 'refused')),
     add column refreshed_at timestamptz;
@@ -219,6 +230,8 @@ alter table sync_runs add constraint sync_runs_kind_check
     check (kind in ('backfill', 'incremental', 'reconcile', 'remap'));
 -- An admin has confirmed that many items are gone: the guard lets this run mark them.
 alter table sync_runs add column confirm_removals boolean not null default false;
+-- Projects that the run gave up, and why.
+alter table sync_runs add column skipped jsonb not null default '[]';
 
 -- Ids seen by a comparison that is under way. Of one run; emptied at its end.
 create table sync_seen_ids (

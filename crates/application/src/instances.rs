@@ -1,17 +1,16 @@
 //! Connections to trackers.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicI64;
 
 use domain::{
-    Credential, Instance, InstanceId, InstancePatch, InstanceStatus, Invalid, NewInstance, Scope, Slug,
-    instance,
+    Instance, InstanceId, InstancePatch, InstanceStatus, Invalid, NewInstance, Scope, Slug, instance,
 };
 
+use crate::connections::{Connections, LiveConnection};
 use crate::limits::LimitService;
 use crate::ports::{
-    Clock, Connection, ConnectionReport, Ids, InstanceStore, ListPage, Listing, SecretRef, SourceAdapter,
-    SourceError, SourceErrorKind, Sources, StoreError, SyncStore, UpstreamUse, Vault,
+    Clock, Connection, ConnectionReport, Ids, InstanceStore, ListPage, Listing, SourceAdapter, SourceError,
+    SourceErrorKind, Sources, StoreError, SyncStore, UpstreamUse,
 };
 use crate::{Ctx, Error};
 
@@ -19,7 +18,7 @@ use crate::{Ctx, Error};
 pub struct InstanceService {
     store: Arc<dyn InstanceStore>,
     sync: Arc<dyn SyncStore>,
-    vault: Arc<dyn Vault>,
+    connections: Connections,
     sources: Sources,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
@@ -31,13 +30,13 @@ impl InstanceService {
     pub fn new(
         store: Arc<dyn InstanceStore>,
         sync: Arc<dyn SyncStore>,
-        vault: Arc<dyn Vault>,
+        connections: Connections,
         sources: Sources,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
         limits: Arc<LimitService>,
     ) -> Self {
-        Self { store, sync, vault, sources, clock, ids, limits }
+        Self { store, sync, connections, sources, clock, ids, limits }
     }
 
     /// Connects a source to the tenant.
@@ -71,7 +70,7 @@ impl InstanceService {
             created_at: now,
             updated_at: now,
         };
-        let sealed = self.seal(ctx, created.id, &new.credentials).await?;
+        let sealed = self.connections.seal(ctx, created.id, &new.credentials).await?;
         for n in 2..100 {
             match self.store.insert(ctx, &created, &sealed).await {
                 Ok(()) => return Ok(created),
@@ -130,7 +129,7 @@ impl InstanceService {
                 if instance.status == InstanceStatus::ReconnectRequired {
                     instance.status = InstanceStatus::Active;
                 }
-                Some(self.seal(ctx, id, credential).await?)
+                Some(self.connections.seal(ctx, id, credential).await?)
             }
             None => None,
         };
@@ -163,11 +162,12 @@ impl InstanceService {
         let instance = self.find(ctx, id).await?;
         self.refuse_while_limited(ctx, id).await?;
         let adapter = self.adapter(&instance)?;
-        let connection = self.connect(ctx, &instance).await?;
+        let live = LiveConnection::from(self.connections.open(ctx, &instance).await?);
         let budget = self.limits.budget(&adapter.capabilities());
         self.limits.count_upstream(id, budget, UpstreamUse::Person).await?;
-        let tested = adapter.test_connection(&connection).await;
-        self.limits.debit_upstream(id, budget, connection.requests()).await;
+        let test = |connection: Arc<Connection>| async move { adapter.test_connection(&connection).await };
+        let tested = self.connections.call(ctx, &instance, &live, test).await;
+        self.limits.debit_upstream(id, budget, live.requests()).await;
         Ok(tested?)
     }
 
@@ -192,11 +192,6 @@ impl InstanceService {
         }
     }
 
-    async fn connect(&self, ctx: &Ctx, instance: &Instance) -> Result<Connection, Error> {
-        let sealed = self.store.credential(ctx, instance.id).await?.ok_or_else(|| unknown(instance.id))?;
-        open_connection(ctx, self.vault.as_ref(), instance, &sealed).await
-    }
-
     async fn find(&self, ctx: &Ctx, id: InstanceId) -> Result<Instance, Error> {
         self.store.find(ctx, id).await?.ok_or_else(|| unknown(id))
     }
@@ -206,15 +201,6 @@ impl InstanceService {
             what: format!("this installation has no adapter for {}", instance.source),
             hint: "upgrade Patchbay, or delete the instance".into(),
         })
-    }
-
-    async fn seal(
-        &self,
-        ctx: &Ctx,
-        id: InstanceId,
-        credential: &Credential,
-    ) -> Result<crate::ports::Sealed, Error> {
-        Ok(self.vault.seal(ctx, SecretRef::InstanceCredential(id), &credential.to_plaintext()).await?)
     }
 }
 
@@ -241,25 +227,4 @@ impl std::fmt::Debug for InstanceService {
 
 fn unknown(id: InstanceId) -> Error {
     Error::not_found(format!("the instance {id}"))
-}
-
-/// Opens the credential and makes the connection an adapter needs.
-pub(crate) async fn open_connection(
-    ctx: &Ctx,
-    vault: &dyn Vault,
-    instance: &Instance,
-    sealed: &crate::ports::Sealed,
-) -> Result<Connection, Error> {
-    let plaintext = vault.open(ctx, SecretRef::InstanceCredential(instance.id), sealed).await?;
-    let credential = Credential::from_plaintext(&plaintext).ok_or_else(|| {
-        Error::Internal(StoreError::Internal("a stored credential has an unknown form".into()))
-    })?;
-    Ok(Connection {
-        instance: instance.id,
-        base_url: instance.base_url.clone(),
-        credential,
-        settings: instance.settings.clone(),
-        mappings: Arc::default(),
-        requests: AtomicI64::new(0),
-    })
 }

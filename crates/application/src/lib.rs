@@ -2,10 +2,12 @@
 
 pub mod access;
 pub mod audit;
+pub mod connections;
 pub mod ctx;
 pub mod error;
 pub mod idempotency;
 pub mod instances;
+pub mod item_writes;
 pub mod jobs;
 pub mod keys;
 pub mod limits;
@@ -52,8 +54,8 @@ pub struct Services {
     pub audit: Arc<audit::AuditService>,
     /// Requests that have one effect, however often they are sent.
     pub idempotency: Arc<idempotency::IdempotencyService>,
-    /// Writes to trackers, each with one effect.
-    pub writes: Arc<writes::WriteService>,
+    /// Writes to work items at their trackers, each with one effect.
+    pub item_writes: Arc<item_writes::ItemWriteService>,
     /// Whether the process is fit to serve.
     pub health: Arc<dyn ports::Health>,
 }

@@ -29,7 +29,7 @@ pub use identity::{
     BegunSignIn, IdentityError, IdentityProvider, KnownSession, NewSession, ReturnedSignIn, SessionStore,
     SignInState, TokenError, TokenVerifier, VerifiedToken,
 };
-pub use instances::InstanceStore;
+pub use instances::{CredentialRenewer, InstanceStore, RefreshState, Renewal, StoredCredential};
 pub use jobs::{Job, JobHandler, JobOutcome, JobQueue, QueueStats};
 pub use keys::{Key, KeyStore, NewKey, Rotation};
 pub use limiter::{Decision, Limit, LimitKey, LimitState, RateLimiter, ToolClass, UPSTREAM, UpstreamUse};
@@ -45,7 +45,7 @@ pub use source::{
 pub use source_webhooks::{Delivery, Received, Refusal, Registration, SourceWebhooks};
 pub use source_writer::{ItemWrite, SourceWriter};
 pub use sync::{
-    CommitOutcome, DeadLetter, Finish, Freshness, NewRun, PageCommit, RunFilter, Slice, SliceKey,
+    CommitOutcome, Comparison, DeadLetter, Finish, Freshness, IdCommit, NewRun, PageCommit, RunFilter, Slice, SliceKey,
     StoredCounts, StreamCommit, StreamState, SyncStore,
 };
 pub use templates::{RowSet, TemplateCatalog, TemplateRunner};

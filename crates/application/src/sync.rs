@@ -2,6 +2,8 @@
 
 mod engine;
 mod failure;
+mod reading;
+mod reconcile;
 
 use std::sync::Arc;
 
@@ -33,15 +35,32 @@ impl SyncService {
 
     /// Starts reading everything of an instance. [`Error::RunActive`] while another run is unfinished.
     pub async fn start_backfill(&self, ctx: &Ctx, instance: InstanceId) -> Result<RunId, Error> {
-        self.start(ctx, instance, RunKind::Backfill).await
+        self.start(ctx, instance, RunKind::Backfill, false).await
     }
 
     /// Starts reading what changed. The first one of an instance reads everything.
     pub async fn start_sync(&self, ctx: &Ctx, instance: InstanceId) -> Result<RunId, Error> {
-        self.start(ctx, instance, RunKind::Incremental).await
+        self.start(ctx, instance, RunKind::Incremental, false).await
     }
 
-    async fn start(&self, ctx: &Ctx, instance_id: InstanceId, kind: RunKind) -> Result<RunId, Error> {
+    /// Starts comparing everything with the source. When many items seem to be gone, they are marked only by a run that
+    /// was started with `confirm_removals`.
+    pub async fn start_reconcile(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+        confirm_removals: bool,
+    ) -> Result<RunId, Error> {
+        self.start(ctx, instance, RunKind::Reconcile, confirm_removals).await
+    }
+
+    async fn start(
+        &self,
+        ctx: &Ctx,
+        instance_id: InstanceId,
+        kind: RunKind,
+        confirm_removals: bool,
+    ) -> Result<RunId, Error> {
         ctx.require(Scope::SyncRun)?;
         let instance =
             self.instances.find(ctx, instance_id).await?.ok_or_else(|| unknown_instance(instance_id))?;
@@ -60,7 +79,7 @@ impl SyncService {
                 });
             }
         }
-        let run = NewRun { id: RunId::new(self.ids.uuid()), instance_id, kind };
+        let run = NewRun { id: RunId::new(self.ids.uuid()), instance_id, kind, confirm_removals };
         for _ in 0..START_ATTEMPTS {
             match self.store.start(ctx, &run).await {
                 Ok(()) => return Ok(run.id),

@@ -10,6 +10,7 @@ mod idempotency;
 mod instances;
 mod keys;
 mod limiter;
+mod mappings;
 mod members;
 mod outside;
 mod runs;
@@ -33,8 +34,10 @@ use uuid::Uuid;
 use crate::Services;
 use crate::access::AccessService;
 use crate::audit::AuditService;
+use crate::connections::Connections;
 use crate::idempotency::IdempotencyService;
 use crate::instances::InstanceService;
+use crate::item_writes::ItemWriteService;
 use crate::keys::KeyService;
 use crate::limits::{LimitService, Quotas};
 use crate::members::MemberService;
@@ -158,6 +161,8 @@ impl Memory {
     /// All services over this memory. The one place where tests put them together.
     pub fn services_within(self: &Arc<Self>, quotas: Quotas) -> Services {
         let limits = Arc::new(LimitService::new(self.clone(), quotas));
+        let connections =
+            Connections::new(self.clone(), self.clone(), self.sources.clone(), self.clone(), self.clone());
         Services {
             access: Arc::new(AccessService::new(self.clone(), self.clone(), self.clone(), self.clone())),
             keys: Arc::new(KeyService::new(
@@ -178,11 +183,20 @@ impl Memory {
             instances: Arc::new(InstanceService::new(
                 self.clone(),
                 self.clone(),
-                self.clone(),
+                connections.clone(),
                 self.sources.clone(),
                 self.clone(),
                 self.clone(),
                 limits.clone(),
+            )),
+            item_writes: Arc::new(ItemWriteService::new(
+                self.clone(),
+                self.sources.clone(),
+                connections,
+                Arc::new(WriteService::new(self.clone(), self.clone(), WriteSpans::default())),
+                limits.clone(),
+                self.clone(),
+                self.clone(),
             )),
             sign_in: Arc::new(self.sign_in_with(Some(self.clone()), Some(self.clone()))),
             limits,
@@ -192,7 +206,6 @@ impl Memory {
             templates: Arc::new(TemplateService::new(self.clone(), self.clone(), self.clone())),
             audit: Arc::new(AuditService::new(self.clone())),
             idempotency: Arc::new(IdempotencyService::new(Arc::new(Keys(self.clone())))),
-            writes: Arc::new(WriteService::new(self.clone(), self.clone(), WriteSpans::default())),
             health: self.clone(),
         }
     }

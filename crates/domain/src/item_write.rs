@@ -82,38 +82,50 @@ impl ListChange {
 }
 
 /// A change of an item; what is absent stays as it is. Status is changed by a [`Transition`].
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct ItemPatch {
     /// A new title.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
     /// A new description.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Change<String>,
     /// A new type.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub item_type: Option<String>,
     /// Who it is assigned to.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub assignees: Option<ListChange>,
     /// Labels or tags.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub labels: Option<ListChange>,
     /// The tracker's priority.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub priority: Change<String>,
     /// The item it is a part of.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Change<String>,
     /// Milestone or version.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub milestone: Change<String>,
     /// The day it is due.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub due_on: Change<NaiveDate>,
     /// Sprint by name or id.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub sprint: Change<String>,
     /// Section or column by name.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub section: Change<String>,
     /// Custom fields by name or id; `null` takes a value away.
     pub fields: BTreeMap<String, Value>,
-    /// Refuse with [conflict](crate) when the item was changed after this moment.
+    /// Refuse with a conflict when the item was changed after this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub if_unchanged_since: Option<DateTime<Utc>>,
 }
 
 /// A change of status.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Transition {
     /// The status to get to, by name. GitHub and Asana: `open` or `closed` (`completed`), and the names of mapped sections.
     pub to: String,
@@ -178,5 +190,12 @@ mod tests {
         let edit = ListChange::Edit { add: list(&["c", "a"]), remove: list(&["b", "x"]) };
         assert_eq!(edit.apply(&list(&["a", "b"])), ["a", "c"]);
         assert_eq!(ListChange::Set(list(&["z", "z"])).apply(&list(&["a"])), ["z"]);
+    }
+
+    #[test]
+    fn what_is_taken_away_differs_from_what_is_left() {
+        let taken = ItemPatch { body: Some(None), ..ItemPatch::default() };
+        assert_eq!(serde_json::to_value(&taken).unwrap(), serde_json::json!({"body": null, "fields": {}}));
+        assert_eq!(serde_json::to_value(ItemPatch::default()).unwrap(), serde_json::json!({"fields": {}}));
     }
 }

@@ -37,5 +37,5 @@ pub use record::{PageRecords, Unmapped};
 pub use run::{Cursor, Progress, Run, RunCounts, RunError, RunKind, RunState, StreamName};
 pub use schedule::Schedule;
 pub use tenant::{Tenant, TenantStatus};
-pub use webhook::{Hint, Hints};
+pub use webhook::{Hint, Hints, WebhookDelivery, WebhookState};
 pub use work_item::{BoardKind, PriorityNorm, SprintState, StatusNorm, TypeNorm, WorkItem, WorkItemFilter};

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::record::{ItemRecord, TransitionRecord};
+use crate::record::{ItemDefaults, ItemRecord, TransitionRecord};
 use crate::{PageRecords, PriorityNorm, StatusNorm, TypeNorm};
 
 /// What a custom field stands for.
@@ -28,6 +28,37 @@ pub enum FieldRole {
     Type,
     /// Jira's sprint field; found by its schema where not mapped.
     Sprint,
+}
+
+impl FieldRole {
+    /// Every role.
+    pub const ALL: [Self; 7] = [
+        Self::StoryPoints,
+        Self::StartOn,
+        Self::DueOn,
+        Self::Status,
+        Self::Priority,
+        Self::Type,
+        Self::Sprint,
+    ];
+
+    /// The stored and served name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::StoryPoints => "story_points",
+            Self::StartOn => "start_on",
+            Self::DueOn => "due_on",
+            Self::Status => "status",
+            Self::Priority => "priority",
+            Self::Type => "type",
+            Self::Sprint => "sprint",
+        }
+    }
+
+    /// Reads a stored name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    }
 }
 
 /// The mappings of one instance; what is absent is mapped by default.
@@ -58,35 +89,96 @@ impl Mappings {
         self.fields.iter().find(|(_, found)| **found == role).map(|(id, _)| id.as_str())
     }
 
-    /// Maps a page anew, after the adapter did by default.
+    /// Maps a page anew, after the adapter did by default, and keeps what it said. Safe to repeat.
     pub fn apply(&self, records: &mut PageRecords) {
         if self.is_default() {
             return;
         }
-        records.items.iter_mut().for_each(|item| self.apply_to_item(item));
-        records.transitions.iter_mut().for_each(|transition| self.apply_to_transition(transition));
+        let PageRecords { items, transitions, item_defaults, transition_defaults, .. } = records;
+        for item in items {
+            let before = ItemDefaults {
+                status: item.status_norm,
+                item_type: item.type_norm,
+                priority: item.priority_norm,
+            };
+            if self.apply_to_item(item) {
+                item_defaults.entry(item.source_id.clone()).or_insert(before);
+            }
+        }
+        for transition in transitions {
+            let before = (transition.from_norm, transition.to_norm);
+            if self.apply_to_transition(transition) {
+                transition_defaults.entry(transition.source_id.clone()).or_insert(before);
+            }
+        }
     }
 
-    fn apply_to_item(&self, item: &mut ItemRecord) {
+    /// Whether anything is said of it here.
+    fn apply_to_item(&self, item: &mut ItemRecord) -> bool {
         let resolution = item.resolution_original.as_ref().and_then(|text| self.resolution.get(text));
-        if let Some(&status) = resolution.or_else(|| self.status.get(&item.status_original)) {
-            item.status_norm = status;
-        }
-        if let Some(&item_type) = self.item_type.get(&item.type_original) {
-            item.type_norm = item_type;
-        }
+        let status = resolution.or_else(|| self.status.get(&item.status_original));
+        let item_type = self.item_type.get(&item.type_original);
         let priority = item.priority_original.as_ref().and_then(|text| self.priority.get(text));
-        if let Some(&priority) = priority {
-            item.priority_norm = priority;
+        item.status_norm = status.copied().unwrap_or(item.status_norm);
+        item.type_norm = item_type.copied().unwrap_or(item.type_norm);
+        item.priority_norm = priority.copied().unwrap_or(item.priority_norm);
+        status.is_some() || item_type.is_some() || priority.is_some()
+    }
+
+    fn apply_to_transition(&self, transition: &mut TransitionRecord) -> bool {
+        let to = self.status.get(&transition.to_original);
+        let from = transition.from_original.as_ref().and_then(|text| self.status.get(text));
+        transition.to_norm = to.copied().unwrap_or(transition.to_norm);
+        transition.from_norm = from.copied().or(transition.from_norm);
+        to.is_some() || from.is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn page() -> PageRecords {
+        let transition = TransitionRecord {
+            item_ref_key: "1".into(),
+            source_id: "t".into(),
+            at: chrono::DateTime::UNIX_EPOCH,
+            actor: None,
+            from_original: Some("open".into()),
+            from_norm: Some(StatusNorm::Todo),
+            to_original: "review".into(),
+            to_norm: StatusNorm::Unknown,
+        };
+        PageRecords { transitions: vec![transition], ..PageRecords::default() }
+    }
+
+    #[test]
+    fn what_is_mapped_keeps_what_the_adapter_said_however_often_it_is_mapped() {
+        let mut records = page();
+        for norm in [StatusNorm::InProgress, StatusNorm::Done] {
+            let mappings = Mappings { status: [("review".to_owned(), norm)].into(), ..Mappings::default() };
+            mappings.apply(&mut records);
+            assert_eq!(records.transitions[0].to_norm, norm);
+            let said = (Some(StatusNorm::Todo), StatusNorm::Unknown);
+            assert_eq!(records.transition_defaults.get("t"), Some(&said));
         }
     }
 
-    fn apply_to_transition(&self, transition: &mut TransitionRecord) {
-        if let Some(&to) = self.status.get(&transition.to_original) {
-            transition.to_norm = to;
-        }
-        if let Some(&from) = transition.from_original.as_ref().and_then(|text| self.status.get(text)) {
-            transition.from_norm = Some(from);
+    #[test]
+    fn nothing_is_kept_of_what_no_mapping_speaks_of() {
+        let mut records = page();
+        let mappings =
+            Mappings { status: [("closed".to_owned(), StatusNorm::Done)].into(), ..Mappings::default() };
+        mappings.apply(&mut records);
+        assert!(records.transition_defaults.is_empty());
+        assert_eq!(records.transitions[0].to_norm, StatusNorm::Unknown);
+    }
+
+    #[test]
+    fn every_role_is_read_by_the_name_it_is_written_with() {
+        for role in FieldRole::ALL {
+            assert_eq!(FieldRole::parse(role.as_str()), Some(role));
+            assert_eq!(serde_json::to_value(role).ok(), Some(role.as_str().into()));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! objects point at an item (GitHub: repository id and number; Jira: issue id).
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde_json::value::RawValue;
@@ -61,6 +62,10 @@ pub struct PageRecords {
     pub details_done: Vec<String>,
     /// Objects that could not be mapped.
     pub unmapped: Vec<Unmapped>,
+    /// What the adapter said of items, by `source_id`, where [`Mappings::apply`](crate::Mappings::apply) said otherwise.
+    pub item_defaults: HashMap<String, ItemDefaults>,
+    /// The same of transitions: the statuses before and after.
+    pub transition_defaults: HashMap<String, (Option<StatusNorm>, StatusNorm)>,
 }
 
 impl PageRecords {
@@ -114,6 +119,8 @@ impl PageRecords {
         self.gone.append(&mut other.gone);
         self.details_done.append(&mut other.details_done);
         self.unmapped.append(&mut other.unmapped);
+        self.item_defaults.extend(other.item_defaults);
+        self.transition_defaults.extend(other.transition_defaults);
     }
 }
 
@@ -273,6 +280,17 @@ pub struct ItemRecord {
     pub has_details: bool,
     /// The object as received.
     pub raw: Box<RawValue>,
+}
+
+/// What the adapter's own rules make of an item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ItemDefaults {
+    /// Its status.
+    pub status: StatusNorm,
+    /// Its type.
+    pub item_type: TypeNorm,
+    /// Its priority.
+    pub priority: PriorityNorm,
 }
 
 /// A project that holds an item, and where in it.

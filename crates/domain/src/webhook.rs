@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 /// What a delivery points at.
@@ -35,3 +36,66 @@ pub enum Hint {
 
 /// Distinct hints.
 pub type Hints = BTreeSet<Hint>;
+
+/// Whether deliveries of an instance come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WebhookState {
+    /// None came yet, and whether the tracker knows where to send them is not known.
+    Pending,
+    /// The tracker sends them.
+    Active,
+    /// The tracker does not, or refused to go on; the problem says why.
+    Failing,
+}
+
+impl WebhookState {
+    /// The stored and served name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Failing => "failing",
+        }
+    }
+
+    /// Reads a stored name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Pending, Self::Active, Self::Failing].into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+/// A delivery and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WebhookDelivery {
+    /// Its id here.
+    pub id: uuid::Uuid,
+    /// What a repeated delivery is recognised by.
+    pub delivery_id: String,
+    /// The tracker's name of what happened.
+    pub event: String,
+    /// Where it points.
+    pub hints: Hints,
+    /// When it came.
+    pub received_at: DateTime<Utc>,
+    /// When it was applied, or found to hold nothing to apply.
+    pub applied_at: Option<DateTime<Utc>>,
+    /// How often applying it failed.
+    pub attempts: i32,
+    /// Why it is not applied, or why nothing of it was.
+    pub problem: Option<String>,
+}
+
+/// How often a delivery is tried before it is given up and the next sync has to find what it pointed at.
+pub const MOST_ATTEMPTS: i32 = 10;
+
+impl WebhookDelivery {
+    /// What came of it: `waiting`, `applied`, `skipped` or `failed`.
+    pub fn outcome(&self) -> &'static str {
+        match (self.applied_at, &self.problem) {
+            (Some(_), None) => "applied",
+            (Some(_), Some(_)) => "skipped",
+            (None, _) if self.attempts >= MOST_ATTEMPTS => "failed",
+            (None, _) => "waiting",
+        }
+    }
+}

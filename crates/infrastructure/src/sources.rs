@@ -1,6 +1,8 @@
 //! Adapters to the trackers, one module each.
 
 mod github;
+mod jira;
+mod oauth_refresh;
 mod sanitize;
 
 use application::ports::Sources;
@@ -9,5 +11,5 @@ use crate::egress::EgressClient;
 
 /// Every source this build knows.
 pub fn registry(client: EgressClient) -> Sources {
-    Sources::default().with(github::GitHub::new(client))
+    Sources::default().with(github::GitHub::new(client.clone())).with(jira::Jira::new(client))
 }

@@ -95,21 +95,30 @@ fn narrowing(table: &str) -> Option<Vec<String>> {
         | "work_item_changes"
         | "links"
         | "pull_requests"
-        | "reviews" => {
+        | "reviews"
+        | "sprint_memberships"
+        | "worklogs" => {
             vec![instance("instance_id"), of_item()]
         }
         "work_item_details_pending" => vec![instance("instance_id"), of_item_id(every(PROJECTS))],
-        "work_item_labels" => {
+        "work_item_labels" | "work_item_homes" => {
             let both = format!("( SELECT ({} AND {}))", unset(PROJECTS), unset(INSTANCES));
             vec![of_item_id(both)]
         }
-        "labels" | "milestones" | "sync_streams" => vec![instance("instance_id"), of_project()],
-        // Of which project is not known.
-        "raw_objects" | "sync_dead_letters" | "source_users" => {
+        "labels" | "milestones" | "sync_streams" | "sync_seen_ids" => vec![instance("instance_id"), of_project()],
+        // Of which project is not known, or they are of several.
+        "raw_objects"
+        | "sync_dead_letters"
+        | "source_users"
+        | "boards"
+        | "sprints"
+        | "webhook_subscriptions"
+        | "webhook_deliveries" => {
             vec![instance("instance_id"), every(PROJECTS)]
         }
         // Of an instance as a whole.
-        "sync_runs" | "credentials" | "write_intents" => vec![instance("instance_id")],
+        "sync_runs" | "credentials" | "write_intents" | "custom_fields" | "status_map" | "resolution_map"
+        | "type_map" | "priority_map" | "field_map" | "sync_schedules" => vec![instance("instance_id")],
         "sync_run_events" => vec![hanging(every(INSTANCES), ("sync_runs", "r"), &[tenant, ("id", "run_id")])],
         _ => return None,
     })

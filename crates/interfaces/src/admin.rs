@@ -154,6 +154,7 @@ fn api_routes() -> Scoped {
         .needs(InstancesWrite, routes!(instances::update, instances::delete))
         .needs(InstancesWrite, routes!(instance_actions::test))
         .needs(SyncRun, routes!(instance_actions::start_backfill))
+        .needs(SyncRun, routes!(instance_actions::start_reconcile))
         .needs(SyncRun, routes!(instance_actions::start_sync))
         .needs(InstancesRead, routes!(freshness::get))
         .needs(InstancesRead, routes!(freshness::list_projects))

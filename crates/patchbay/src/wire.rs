@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use application::access::AccessService;
 use application::audit::AuditService;
+use application::connections::Connections;
 use application::idempotency::IdempotencyService;
 use application::instances::InstanceService;
+use application::item_writes::ItemWriteService;
 use application::jobs::Jobs;
 use application::keys::KeyService;
 use application::limits::{LimitService, Quotas};
@@ -26,8 +28,8 @@ use infrastructure::clock::{SystemClock, SystemIds};
 use infrastructure::egress::{EgressClient, EgressPolicy};
 use infrastructure::idempotency_cache::{CacheSettings, CachedIdempotency};
 use infrastructure::postgres::{
-    Db, GraphileQueue, PgAccess, PgAuditLog, PgIdempotency, PgInstances, PgMembers, PgSessions, PgSync,
-    PgTemplateRunner, PgTemplates, PgTenants, PgWorkItems, PgWriteIntents, QueueSettings,
+    Db, GraphileQueue, PgAccess, PgAuditLog, PgIdempotency, PgInstances, PgMappings, PgMembers, PgSessions,
+    PgSync, PgTemplateRunner, PgTemplates, PgTenants, PgWorkItems, PgWriteIntents, QueueSettings,
 };
 use infrastructure::sources;
 use infrastructure::vault::{MasterKeys, PgVault};
@@ -45,6 +47,7 @@ pub(crate) struct Wiring {
     pub(crate) queue: Arc<dyn JobQueue>,
     pub(crate) db: Db,
     audit: Arc<PgAuditLog>,
+    connections: Connections,
 }
 
 /// What differs between deployments.
@@ -83,9 +86,16 @@ impl Wiring {
             ..QueueSettings::default()
         };
         let limits = Arc::new(LimitService::new(options.limiter, options.quotas));
+        let connections = Connections::new(
+            instances.clone(),
+            vault.clone(),
+            sources.clone(),
+            Arc::new(PgMappings::new(db.clone())),
+            clock.clone(),
+        );
         let engine = SyncEngine::new(
             sync.clone(),
-            vault.clone(),
+            connections.clone(),
             sources.clone(),
             clock.clone(),
             ids.clone(),
@@ -100,11 +110,25 @@ impl Wiring {
             tokens: options.sign_in.tokens,
             sessions: Arc::new(PgSessions::new(db.clone(), sessions_chain)),
             members: identities.member_store,
-            vault: vault.clone(),
+            vault,
             audit: audit.clone(),
             clock: clock.clone(),
             ids: ids.clone(),
         });
+        let writes = WriteService::new(
+            Arc::new(PgWriteIntents::new(db.clone(), pg_vault.clone(), pg_vault.audit_chain())),
+            Arc::new(SystemIds),
+            WriteSpans::default(),
+        );
+        let item_writes = ItemWriteService::new(
+            instances.clone(),
+            sources.clone(),
+            connections.clone(),
+            Arc::new(writes),
+            limits.clone(),
+            sync.clone(),
+            clock.clone(),
+        );
         let services = Services {
             access: identities.access,
             keys: identities.keys,
@@ -114,7 +138,7 @@ impl Wiring {
             instances: Arc::new(InstanceService::new(
                 instances.clone(),
                 sync.clone(),
-                vault,
+                connections.clone(),
                 sources,
                 clock,
                 ids.clone(),
@@ -129,11 +153,7 @@ impl Wiring {
                 sync,
             )),
             audit: Arc::new(audit_service(audit.clone(), options.audit_reads)),
-            writes: Arc::new(WriteService::new(
-                Arc::new(PgWriteIntents::new(db.clone(), pg_vault.clone(), pg_vault.audit_chain())),
-                Arc::new(SystemIds),
-                WriteSpans::default(),
-            )),
+            item_writes: Arc::new(item_writes),
             idempotency: Arc::new(IdempotencyService::new(idempotency(
                 &db,
                 pg_vault,
@@ -143,12 +163,13 @@ impl Wiring {
         };
         let queue = Arc::new(GraphileQueue::new(db.clone(), settings));
         let jobs = Jobs::new(Arc::new(engine), tenants, queue.clone(), Arc::new(SystemClock));
-        Ok(Self { services, jobs: Arc::new(jobs), queue, db, audit })
+        Ok(Self { services, jobs: Arc::new(jobs), queue, db, audit, connections })
     }
 
-    /// Stores what is noted for the record and not stored yet. To be called when nothing is served any more and the
+    /// Stores what is noted for the record and not stored yet, and the answers to credentials' renewals under way. To be called when nothing is served any more and the
     /// database is still there.
     pub(crate) async fn store_what_was_noted(&self) {
+        self.connections.settled().await;
         let lost = self.audit.close(LONGEST_FLUSH).await;
         if lost > 0 {
             tracing::error!(

@@ -31,14 +31,15 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
 
 /// Every offence as a sentence; empty when all is well.
 fn offences(dependencies: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
-    let rings: [(&str, &[&str]); 5] = [
+    let rings: [(&str, &[&str]); 6] = [
         ("patchbay-domain", &[]),
         ("patchbay-application", &["patchbay-domain"]),
-        ("patchbay-infrastructure", &["patchbay-domain", "patchbay-application"]),
-        ("patchbay-interfaces", &["patchbay-domain", "patchbay-application"]),
+        ("patchbay-rich-text", &[]),
+        ("patchbay-infrastructure", &["patchbay-domain", "patchbay-application", "patchbay-rich-text"]),
+        ("patchbay-interfaces", &["patchbay-domain", "patchbay-application", "patchbay-rich-text"]),
         ("patchbay-simulator", &[]),
     ];
-    let homes: [(&str, &[&str]); 9] = [
+    let homes: [(&str, &[&str]); 10] = [
         ("sqlx", &["patchbay-infrastructure", "patchbay-e2e"]),
         ("graphile_worker", &["patchbay-infrastructure"]),
         ("reqwest", &["patchbay-infrastructure", "patchbay-e2e"]),
@@ -47,6 +48,7 @@ fn offences(dependencies: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
         ("axum", &["patchbay-interfaces", "patchbay", "patchbay-simulator"]),
         ("rmcp", &["patchbay-interfaces"]),
         ("utoipa", &["patchbay-interfaces"]),
+        ("pulldown-cmark", &["patchbay-rich-text"]),
         ("clap", &["patchbay", "patchbay-bench", "patchbay-simulator", "xtask"]),
     ];
     let mut found = Vec::new();

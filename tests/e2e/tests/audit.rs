@@ -194,6 +194,8 @@ async fn every_route_that_changes_something_leaves_exactly_one_record() {
     let run = table.one("start_backfill", &instance, None, "run.start").await;
     let run = run["run_id"].as_str().unwrap().to_owned();
     table.one("cancel_run", &run, None, "run.cancel").await;
+    let run = table.one("start_reconcile", &instance, Some(json!({})), "run.start").await;
+    table.one("cancel_run", run["run_id"].as_str().unwrap(), None, "run.cancel").await;
     table.one("start_sync", &instance, None, "run.start").await;
     table.one("delete_instance", &instance, None, "instance.delete").await;
 

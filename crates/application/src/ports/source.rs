@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::{
-    Credential, Cursor, InstanceId, Invalid, Mappings, PageRecords, Quota, SourceKind, StreamName,
-};
+use domain::{Credential, Cursor, InstanceId, Invalid, Mappings, PageRecords, Quota, SourceKind, StreamName};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;

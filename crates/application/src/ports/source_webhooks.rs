@@ -97,7 +97,11 @@ pub trait SourceWebhooks: Send + Sync {
     ) -> Result<Registration, SourceError>;
 
     /// Takes them away. Done already is done.
-    async fn unregister(&self, connection: &Connection, registration: &Registration) -> Result<(), SourceError>;
+    async fn unregister(
+        &self,
+        connection: &Connection,
+        registration: &Registration,
+    ) -> Result<(), SourceError>;
 
     /// Verifies a delivery in constant time on its raw bytes, and reads where it points. `secrets` are those that hold
     /// now, the newest first; none before a handshake.

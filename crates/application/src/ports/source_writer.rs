@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{ItemPatch, NewComment, NewItem, Transition, WrittenItem};
+use serde::Serialize;
 
 use super::{Connection, Look, SourceError};
 
@@ -59,7 +60,8 @@ pub trait SourceWriter: Send + Sync {
 }
 
 /// A write, as a whole.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ItemWrite {
     /// Make an item.
     Create(NewItem),
@@ -69,4 +71,24 @@ pub enum ItemWrite {
     Transition(String, Transition),
     /// Add a comment to it.
     Comment(String, NewComment),
+}
+
+impl ItemWrite {
+    /// The name of what is done, as it is kept with the intent.
+    pub const fn operation(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "create_item",
+            Self::Update(..) => "update_item",
+            Self::Transition(..) => "transition_item",
+            Self::Comment(..) => "add_comment",
+        }
+    }
+
+    /// The key of the item that is written to; `None` for one that is made.
+    pub fn key(&self) -> Option<&str> {
+        match self {
+            Self::Create(_) => None,
+            Self::Update(key, _) | Self::Transition(key, _) | Self::Comment(key, _) => Some(key),
+        }
+    }
 }

@@ -7,7 +7,9 @@ use domain::{
     RunState, Slug, StreamName,
 };
 
-use super::{ListPage, Listing, PendingItem, ProjectRef, Sealed, StoreError};
+use super::{
+    ItemAddress, ListPage, ListedId, Listing, PendingItem, ProjectRef, StoreError, StoredCredential,
+};
 use crate::Ctx;
 
 /// A run to be started.
@@ -19,6 +21,8 @@ pub struct NewRun {
     pub instance_id: InstanceId,
     /// What to do.
     pub kind: RunKind,
+    /// An admin knows that many items are gone: the guard against mass deletion lets this run mark them.
+    pub confirm_removals: bool,
 }
 
 /// Which runs to list.
@@ -51,13 +55,17 @@ pub struct Slice {
     /// The instance it reads.
     pub instance: Instance,
     /// The instance's credential.
-    pub credential: Sealed,
+    pub credential: StoredCredential,
     /// The projects found at the beginning of this run, in order; empty before that.
     pub projects: Vec<ProjectRef>,
     /// Where each stream of each project stands.
     pub streams: Vec<StreamState>,
     /// How often in a row the source failed without a page in between.
     pub failures: i32,
+    /// As in [`NewRun`].
+    pub confirm_removals: bool,
+    /// Projects that this run has given up, by their ids at the source.
+    pub skipped: Vec<String>,
 }
 
 /// Where a stream of a project stands. `project` is empty for streams over pending items.
@@ -115,6 +123,34 @@ pub struct PageCommit {
     pub fetched_at: DateTime<Utc>,
     /// Ends the slice: the continuation is enqueued in the same transaction.
     pub end_slice: bool,
+}
+
+/// One page of ids to be noted for a comparison.
+#[derive(Debug)]
+pub struct IdCommit {
+    /// The ids.
+    pub ids: Vec<ListedId>,
+    /// The first page of its project: what an earlier comparison noted is forgotten.
+    pub first: bool,
+    /// The stream's new position.
+    pub stream: StreamCommit,
+    /// Requests sent for it.
+    pub requests: i64,
+    /// When the page was fetched.
+    pub fetched_at: DateTime<Utc>,
+    /// Ends the slice, as in [`PageCommit`].
+    pub end_slice: bool,
+}
+
+/// What a project holds here and at the source, once its ids are noted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// Items the source lists.
+    pub listed: i64,
+    /// Live items stored here.
+    pub stored: i64,
+    /// Stored ones that the source does not list.
+    pub unlisted: i64,
 }
 
 /// What a commit did.
@@ -234,6 +270,51 @@ pub trait SyncStore: Send + Sync {
         slice: &SliceKey,
         page: PageCommit,
     ) -> Result<CommitOutcome, StoreError>;
+
+    /// Notes ids of a project for a comparison, as [`Self::commit_page`] writes objects.
+    async fn commit_ids(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        page: IdCommit,
+    ) -> Result<CommitOutcome, StoreError>;
+
+    /// Counts what differs between the noted ids of a project and what is stored.
+    async fn compare(&self, ctx: &Ctx, slice: &SliceKey, project: &str) -> Result<Comparison, StoreError>;
+
+    /// Items of a project to be read by themselves, in the order of their ids at the source, those behind `after`:
+    /// listed and not stored, listed with a later change, and, when asked for, stored and not listed.
+    async fn differences(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        project: &str,
+        after: &str,
+        unlisted: bool,
+        limit: i64,
+    ) -> Result<Vec<ItemAddress>, StoreError>;
+
+    /// Gives up a project for the rest of the run, which will end as partial: its position in this stream is as it was
+    /// after its last complete pass, and the reason is kept.
+    async fn skip_project(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        stream: &StreamName,
+        project: &ProjectRef,
+        why: &RunError,
+    ) -> Result<(), StoreError>;
+
+    /// Writes items that were read outside a run, and marks the webhook deliveries as applied that asked for them, in one
+    /// transaction. An older version than the stored one is left out.
+    async fn commit_items(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+        records: PageRecords,
+        fetched_at: DateTime<Utc>,
+        deliveries: &[uuid::Uuid],
+    ) -> Result<RunCounts, StoreError>;
 
     /// Lets go of the run, with the continuation at `resume_at` enqueued in the same transaction: state `waiting`
     /// with the reason, or `queued` without one. A reason that is a failure of the source counts as one more in a row.

@@ -4,22 +4,22 @@
 //! it. The last page of a slice also enqueues the continuation. So a process that dies repeats one page at
 //! most, and no page is lost.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::{Cursor, InstanceStatus, Quota, RequestId, RunError, RunId, RunKind, RunState};
+use domain::{Cursor, InstanceStatus, Quota, RequestId, RunError, RunId, RunKind, RunState, StreamName};
 use tokio_util::sync::CancellationToken;
 use tracing::{Instrument, error, info, warn};
 
 use super::failure::{self, Verdict};
-use crate::instances::open_connection;
+use crate::connections::{Connections, LiveConnection};
 use crate::limits::LimitService;
 use crate::ports::{
-    Clock, CommitOutcome, Connection, Finish, Ids, Job, JobHandler, JobOutcome, Page, PageCommit,
-    PageRequest, PendingItem, ProjectRef, Slice, SourceAdapter, SourceError, Sources, StoreError,
-    StreamCommit, StreamScope, StreamSpec, SyncStore, UpstreamUse, Vault,
+    Clock, CommitOutcome, Connection, Finish, Ids, Job, JobHandler, JobOutcome, ProjectRef, Slice,
+    SourceAdapter, SourceError, Sources, StoreError, StreamScope, SyncStore, UpstreamUse,
 };
 use crate::{Ctx, Error};
 
@@ -51,22 +51,20 @@ impl Default for SliceLimits {
 const STOP_CHECK: Duration = Duration::from_secs(1);
 /// The longest a run waits for more of its budget than the next request needs.
 const LONGEST_BUDGET_SAVING: Duration = Duration::from_secs(60);
-/// Items whose details are read from the store at once.
-const PENDING_CHUNK: usize = 200;
 
 /// Does runs.
 pub struct SyncEngine {
-    store: Arc<dyn SyncStore>,
-    vault: Arc<dyn Vault>,
+    pub(super) store: Arc<dyn SyncStore>,
+    connections: Connections,
     sources: Sources,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     ids: Arc<dyn Ids>,
     budgets: Arc<LimitService>,
     limits: SliceLimits,
 }
 
 /// Why a slice ends before its share is done.
-enum Stop {
+pub(super) enum Stop {
     /// The process is asked to end.
     Shutdown,
     /// The tenant is suspended; the store has noted that the run waits.
@@ -90,28 +88,47 @@ impl From<StoreError> for Stop {
 }
 
 /// What stays the same during a slice.
-struct Work<'a> {
-    ctx: &'a Ctx,
-    slice: &'a Slice,
-    adapter: &'a dyn SourceAdapter,
-    connection: &'a Connection,
+pub(super) struct Work<'a> {
+    pub(super) ctx: &'a Ctx,
+    pub(super) slice: &'a Slice,
+    pub(super) adapter: &'a dyn SourceAdapter,
+    pub(super) connection: &'a LiveConnection,
     budget: Quota,
     stop: &'a CancellationToken,
     began: Instant,
+    /// Projects given up in this run, by their ids at the source.
+    skipped: Mutex<BTreeSet<String>>,
+}
+
+impl Work<'_> {
+    /// Where this run's pass over a stream of a project goes on; `None` when it is complete.
+    pub(super) fn position(&self, stream: &str, project: &ProjectRef) -> Option<Option<Cursor>> {
+        let mut states = self.slice.streams.iter();
+        let state = states.find(|s| s.stream.as_str() == stream && s.project == project.source_id);
+        match state.filter(|state| state.run == Some(self.slice.run.id)) {
+            Some(state) if state.complete => None,
+            Some(state) => Some(state.cursor.clone()),
+            None => Some(None),
+        }
+    }
+
+    fn skipped(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.skipped.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl SyncEngine {
     /// Puts the engine together.
     pub fn new(
         store: Arc<dyn SyncStore>,
-        vault: Arc<dyn Vault>,
+        connections: Connections,
         sources: Sources,
         clock: Arc<dyn Clock>,
         ids: Arc<dyn Ids>,
         budgets: Arc<LimitService>,
         limits: SliceLimits,
     ) -> Self {
-        Self { store, vault, sources, clock, ids, budgets, limits }
+        Self { store, connections, sources, clock, ids, budgets, limits }
     }
 
     /// Does one slice of a run. An `Err` means that nothing could be noted and the job should be tried again.
@@ -132,8 +149,12 @@ impl SyncEngine {
             };
             return self.finish(ctx, &slice, RunState::Failed, Some(why), None).await;
         };
-        let connection =
-            open_connection(ctx, self.vault.as_ref(), &slice.instance, &slice.credential).await?;
+        let opened = self.connections.open_with(ctx, &slice.instance, &slice.credential).await;
+        let connection = match opened {
+            Ok(connection) => LiveConnection::from(connection),
+            Err(Error::Source(error)) => return self.source_failed(ctx, &slice, &error, 0).await,
+            Err(error) => return Err(error),
+        };
         let work = Work {
             ctx,
             slice: &slice,
@@ -142,13 +163,16 @@ impl SyncEngine {
             budget: self.budgets.budget(&adapter.capabilities()),
             stop,
             began: Instant::now(),
+            skipped: Mutex::new(slice.skipped.iter().cloned().collect()),
         };
         match self.work_through(&work).await {
             Ok(()) => self.finish(ctx, &slice, RunState::Succeeded, None, None).await,
             Err(Stop::ShareDone | Stop::Suspended) => Ok(()),
             Err(Stop::Shutdown) => self.suspend(&work, self.clock.now(), None).await,
             Err(Stop::Asked) => self.finish(ctx, &slice, RunState::Cancelled, None, None).await,
-            Err(Stop::Source(error)) => self.source_failed(&work, &error).await,
+            Err(Stop::Source(error)) => {
+                self.source_failed(ctx, &slice, &error, connection.take_requests()).await
+            }
             Err(Stop::Budget(wait)) => self.wait_for_budget(&work, wait).await,
             Err(Stop::Store(StoreError::Fenced)) => {
                 info!(run.id = %run, "Slice of run {run} was overtaken by a later one");
@@ -173,18 +197,30 @@ impl SyncEngine {
         let mut pages = 0;
         let listed;
         let projects = if work.slice.projects.is_empty() {
-            listed = self.patiently(work, || work.adapter.list_projects(work.connection)).await?;
+            listed = self.patiently(work, |to| async move { work.adapter.list_projects(&to).await }).await?;
             self.store.set_projects(work.ctx, &work.slice.key, &listed).await?;
             &listed
         } else {
             &work.slice.projects
         };
+        let reconcile = work.slice.run.kind == RunKind::Reconcile;
+        if reconcile {
+            for project in projects.iter().filter(|project| !work.skipped().contains(&project.source_id)) {
+                let compared = self.reconcile_project(work, project, &mut pages).await;
+                self.or_skip(work, &StreamName::new("reconcile"), project, projects, pages, compared).await?;
+            }
+        }
         for spec in work.adapter.streams(&work.slice.instance.settings) {
             match spec.scope {
+                StreamScope::Instance | StreamScope::Project if reconcile => {}
                 StreamScope::Instance => self.read_stream(work, &spec, None, &mut pages).await?,
                 StreamScope::Project => {
                     for project in projects {
-                        self.read_stream(work, &spec, Some(project), &mut pages).await?;
+                        if work.skipped().contains(&project.source_id) {
+                            continue;
+                        }
+                        let read = self.read_stream(work, &spec, Some(project), &mut pages).await;
+                        self.or_skip(work, &spec.name, project, projects, pages, read).await?;
                     }
                 }
                 StreamScope::PendingItems { batch } => {
@@ -195,188 +231,44 @@ impl SyncEngine {
         Ok(())
     }
 
-    /// Reads a stream of a project, or of the instance, to its end, fetching the next page while the last one is written.
-    async fn read_stream(
+    /// A project that is not there, or not for this credential, keeps the others from nothing: it is given up and named
+    /// at the end, and what is stored of it stays. A run that has nothing else fails.
+    async fn or_skip(
         &self,
         work: &Work<'_>,
-        spec: &StreamSpec,
-        project: Option<&ProjectRef>,
-        pages: &mut usize,
+        stream: &StreamName,
+        project: &ProjectRef,
+        projects: &[ProjectRef],
+        pages: usize,
+        read: Result<(), Stop>,
     ) -> Result<(), Stop> {
-        let project_id = project.map_or("", |project| project.source_id.as_str());
-        let state = work.slice.streams.iter().find(|s| s.stream == spec.name && s.project == project_id);
-        let pass = state.filter(|state| state.run == Some(work.slice.run.id));
-        if pass.is_some_and(|pass| pass.complete) {
-            return Ok(());
-        }
-        let incremental = work.slice.run.kind == RunKind::Incremental;
-        let since = state.filter(|_| incremental && !spec.reload).and_then(|state| state.watermark);
-        let validator = state.filter(|_| incremental).and_then(|state| state.validator.as_deref());
-        let mut cursor = pass.and_then(|pass| pass.cursor.clone());
-        let mut page = self.fetch_stream(work, spec, project, cursor.as_ref(), since, validator).await?;
-        loop {
-            *pages += 1;
-            let next = page.next.take();
-            let end_slice = self.share_done(work, *pages);
-            let commit = self.store.commit_page(
-                work.ctx,
-                &work.slice.key,
-                PageCommit {
-                    stream: StreamCommit {
-                        stream: spec.name.clone(),
-                        project: project_id.to_owned(),
-                        cursor: next.clone(),
-                        complete: next.is_none(),
-                        watermark: page.watermark,
-                        validator: page.validator,
-                        seen: i64::try_from(page.records.len()).unwrap_or(i64::MAX),
-                        estimate: page.total_estimate,
-                    },
-                    records: page.records,
-                    requests: work.connection.take_requests(),
-                    fetched_at: self.clock.now(),
-                    end_slice,
-                },
-            );
-            let fetched = match &next {
-                Some(next) if !end_slice => {
-                    let (committed, fetched) = tokio::join!(
-                        commit,
-                        self.fetch_stream(work, spec, project, Some(next), since, None)
-                    );
-                    stop_if_asked(committed?)?;
-                    Some(fetched?)
-                }
-                _ => {
-                    stop_if_asked(commit.await?)?;
-                    None
-                }
-            };
-            if end_slice {
-                return Err(Stop::ShareDone);
-            }
-            let Some(fetched) = fetched else {
-                return Ok(());
-            };
-            if next == cursor && next.is_some() {
-                return Err(Stop::Source(failure::stuck(spec.name.as_str())));
-            }
-            cursor = next;
-            page = fetched;
-        }
-    }
-
-    async fn fetch_stream(
-        &self,
-        work: &Work<'_>,
-        spec: &StreamSpec,
-        project: Option<&ProjectRef>,
-        cursor: Option<&Cursor>,
-        since: Option<DateTime<Utc>>,
-        validator: Option<&str>,
-    ) -> Result<Page, Stop> {
-        let request = PageRequest {
-            stream: &spec.name,
-            project,
-            items: &[],
-            cursor,
-            since,
-            validator: validator.filter(|_| cursor.is_none()),
+        let error = match read {
+            Err(Stop::Source(error)) if failure::is_about_a_project(&error) => error,
+            other => return other,
         };
-        self.patiently(work, || work.adapter.fetch_page(work.connection, request)).await
-    }
-
-    /// Reads the details of every item that waits for it.
-    async fn read_pending(
-        &self,
-        work: &Work<'_>,
-        spec: &StreamSpec,
-        batch: usize,
-        pages: &mut usize,
-    ) -> Result<(), Stop> {
-        let mut before: Vec<PendingItem> = Vec::new();
-        loop {
-            let pending = self.store.pending_items(work.ctx, work.slice.key.instance, PENDING_CHUNK).await?;
-            if pending.is_empty() {
-                return Ok(());
-            }
-            if pending == before {
-                return Err(Stop::Source(failure::stuck(spec.name.as_str())));
-            }
-            let mut batches = pending.chunks(batch.max(1));
-            let mut fetched = match batches.next() {
-                Some(items) => Some(self.fetch_details(work, spec, items).await?),
-                None => None,
-            };
-            while let Some(page) = fetched.take() {
-                *pages += 1;
-                let end_slice = self.share_done(work, *pages);
-                let commit = self.store.commit_page(
-                    work.ctx,
-                    &work.slice.key,
-                    self.details(work, spec, page, end_slice),
-                );
-                fetched = match batches.next() {
-                    Some(items) if !end_slice => {
-                        let (committed, next) = tokio::join!(commit, self.fetch_details(work, spec, items));
-                        stop_if_asked(committed?)?;
-                        Some(next?)
-                    }
-                    _ => {
-                        stop_if_asked(commit.await?)?;
-                        None
-                    }
-                };
-                if end_slice {
-                    return Err(Stop::ShareDone);
-                }
-            }
-            before = pending;
-        }
-    }
-
-    async fn fetch_details(
-        &self,
-        work: &Work<'_>,
-        spec: &StreamSpec,
-        items: &[PendingItem],
-    ) -> Result<Page, Stop> {
-        let request = PageRequest {
-            stream: &spec.name,
-            project: None,
-            items,
-            cursor: None,
-            since: None,
-            validator: None,
+        let anything_else = projects.len() > 1 || pages > 0 || work.slice.run.done > 0;
+        let Verdict::GiveUp { why, .. } = failure::judge(&error, work.slice.failures, &self.limits) else {
+            return Err(Stop::Source(error));
         };
-        self.patiently(work, || work.adapter.fetch_page(work.connection, request)).await
-    }
-
-    fn details(&self, work: &Work<'_>, spec: &StreamSpec, page: Page, end_slice: bool) -> PageCommit {
-        PageCommit {
-            stream: StreamCommit {
-                stream: spec.name.clone(),
-                project: String::new(),
-                cursor: None,
-                complete: false,
-                watermark: None,
-                validator: None,
-                seen: i64::try_from(page.records.len()).unwrap_or(i64::MAX),
-                estimate: None,
-            },
-            records: page.records,
-            requests: work.connection.take_requests(),
-            fetched_at: self.clock.now(),
-            end_slice,
+        if !anything_else {
+            return Err(Stop::Source(error));
         }
+        warn!(project = project.key, code = why.code, "A project cannot be read and is left as it is");
+        self.store.skip_project(work.ctx, &work.slice.key, stream, project, &why).await?;
+        work.skipped().insert(project.source_id.clone());
+        Ok(())
     }
 
-    fn share_done(&self, work: &Work<'_>, pages: usize) -> bool {
+    pub(super) fn share_done(&self, work: &Work<'_>, pages: usize) -> bool {
         pages >= self.limits.pages || work.began.elapsed() >= self.limits.time || work.stop.is_cancelled()
     }
 
     /// Asks the source, tries again shortly when it is down for a moment, and gives up when told to stop.
-    async fn patiently<T, F>(&self, work: &Work<'_>, mut call: impl FnMut() -> F) -> Result<T, Stop>
+    pub(super) async fn patiently<T, F>(
+        &self,
+        work: &Work<'_>,
+        mut call: impl FnMut(Arc<Connection>) -> F,
+    ) -> Result<T, Stop>
     where
         F: Future<Output = Result<T, SourceError>>,
     {
@@ -407,7 +299,11 @@ impl SyncEngine {
     }
 
     /// Asks the source once, when its budget allows; what it took beyond one request is counted afterwards.
-    async fn within_budget<T, F>(&self, work: &Work<'_>, call: &mut impl FnMut() -> F) -> Result<T, Stop>
+    async fn within_budget<T, F>(
+        &self,
+        work: &Work<'_>,
+        call: &mut impl FnMut(Arc<Connection>) -> F,
+    ) -> Result<T, Stop>
     where
         F: Future<Output = Result<T, SourceError>>,
     {
@@ -418,7 +314,7 @@ impl SyncEngine {
             return Err(Stop::Budget(retry_after));
         }
         let before = work.connection.requests();
-        let result = call().await;
+        let result = self.connections.call(work.ctx, &work.slice.instance, work.connection, call).await;
         let made = work.connection.requests() - before;
         self.budgets.debit_upstream(instance, work.budget, made).await;
         result.map_err(Stop::Source)
@@ -442,17 +338,23 @@ impl SyncEngine {
         self.suspend(work, self.clock.now() + wait, Some(&why)).await
     }
 
-    async fn source_failed(&self, work: &Work<'_>, error: &SourceError) -> Result<(), Error> {
-        let slice = work.slice;
+    async fn source_failed(
+        &self,
+        ctx: &Ctx,
+        slice: &Slice,
+        error: &SourceError,
+        requests: i64,
+    ) -> Result<(), Error> {
         match failure::judge(error, slice.failures, &self.limits) {
             Verdict::Wait { wait, why } => {
                 let wait = TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX);
                 info!(run.id = %slice.run.id, code = why.code, wait_s = wait.num_seconds(), "Run waits for the source");
-                self.suspend(work, self.clock.now() + wait, Some(&why)).await
+                let resume_at = self.clock.now() + wait;
+                ours(self.store.suspend(ctx, &slice.key, resume_at, Some(&why), requests).await)
             }
             Verdict::GiveUp { why, reconnect } => {
                 let status = reconnect.then_some(InstanceStatus::ReconnectRequired);
-                self.finish(work.ctx, slice, RunState::Failed, Some(why), status).await
+                self.finish(ctx, slice, RunState::Failed, Some(why), status).await
             }
         }
     }
@@ -504,7 +406,7 @@ impl std::fmt::Debug for SyncEngine {
     }
 }
 
-fn stop_if_asked(committed: CommitOutcome) -> Result<(), Stop> {
+pub(super) fn stop_if_asked(committed: CommitOutcome) -> Result<(), Stop> {
     if committed.cancel_requested {
         Err(Stop::Asked)
     } else if committed.suspended {

@@ -6,7 +6,10 @@ use uuid::Uuid;
 
 use super::{INSTANCE, Memory, State, TENANT, moment};
 use crate::Ctx;
-use crate::ports::{InstanceStore, ListCursor, ListPage, Listing, Sealed, SecretRef, StoreError};
+use crate::ports::{
+    CredentialRenewer, InstanceStore, ListCursor, ListPage, Listing, RefreshState, Renewal, Sealed,
+    SecretRef, StoreError, StoredCredential,
+};
 
 pub(super) fn seed(state: &mut State) {
     for (id, name) in [(INSTANCE, "core"), (InstanceId::new(Uuid::from_u128(6)), "web")] {
@@ -27,6 +30,11 @@ pub(super) fn seed(state: &mut State) {
         state.instances.push((TENANT, instance, sealed));
     }
     state.synced.insert(INSTANCE, moment());
+}
+
+/// As the store gives it out. Versions are not counted here.
+pub(super) fn stored(sealed: &Sealed) -> StoredCredential {
+    StoredCredential { sealed: sealed.clone(), version: 1, refresh: RefreshState::Ok, refreshed_ago: None }
 }
 
 /// The page of rows that are sorted as the list is.
@@ -106,10 +114,30 @@ impl InstanceStore for Memory {
         Ok(deleted)
     }
 
-    async fn credential(&self, ctx: &Ctx, id: InstanceId) -> Result<Option<Sealed>, StoreError> {
+    async fn credential(&self, ctx: &Ctx, id: InstanceId) -> Result<Option<StoredCredential>, StoreError> {
         self.reach("instances.credential").await?;
         let state = self.state();
         let found = state.instances.iter().find(|(tenant, row, _)| *tenant == ctx.tenant && row.id == id);
-        Ok(found.map(|(.., sealed)| sealed.clone()))
+        Ok(found.map(|(.., sealed)| stored(sealed)))
+    }
+
+    async fn renew_credential(
+        &self,
+        ctx: &Ctx,
+        id: InstanceId,
+        renewer: &dyn CredentialRenewer,
+    ) -> Result<(), StoreError> {
+        self.reach("instances.renew_credential").await?;
+        let Some(held) = InstanceStore::credential(self, ctx, id).await? else { return Ok(()) };
+        let renewal = renewer.renew(&held).await;
+        let mut state = self.state();
+        let mut found =
+            state.instances.iter_mut().filter(|(tenant, row, _)| *tenant == ctx.tenant && row.id == id);
+        match (found.next(), renewal) {
+            (Some((.., sealed)), Renewal::Replaced(renewed)) => *sealed = renewed,
+            (Some((_, instance, _)), Renewal::Refused) => instance.status = InstanceStatus::ReconnectRequired,
+            _ => {}
+        }
+        Ok(())
     }
 }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::{InstanceId, ProjectId, Run, RunCounts, RunError, RunId, RunKind, RunState};
+use domain::{InstanceId, ProjectId, Run, RunCounts, RunError, RunId, RunKind, RunState, StreamName};
 
 use super::instances::page_of;
 use super::{INSTANCE, Memory, RUN, State, TENANT, moment};
 use crate::Ctx;
 use crate::ports::{
-    CommitOutcome, DeadLetter, Finish, Freshness, ListCursor, ListPage, Listing, NewRun, PageCommit,
-    PendingItem, ProjectRef, RunFilter, Slice, SliceKey, StoreError, StoredCounts, StreamState, SyncStore,
+    CommitOutcome, Comparison, DeadLetter, Finish, Freshness, IdCommit, ItemAddress, ListCursor, ListPage,
+    Listing, NewRun, PageCommit, PendingItem, ProjectRef, RunFilter, Slice, SliceKey, StoreError,
+    StoredCounts, StreamState, SyncStore,
 };
 
 #[derive(Debug)]
@@ -162,10 +163,12 @@ impl SyncStore for Memory {
             key: SliceKey { run: id, instance: of, fence: stored.fence },
             run: stored.run.clone(),
             instance: instance.clone(),
-            credential: credential.clone(),
+            credential: super::instances::stored(credential),
             projects: stored.projects.clone(),
             streams: stored.streams.clone(),
             failures: stored.failures,
+            confirm_removals: false,
+            skipped: Vec::new(),
         }))
     }
 
@@ -214,6 +217,60 @@ impl SyncStore for Memory {
             stored.run.counts.add(&counts);
             CommitOutcome { counts, cancel_requested: stored.run.cancel_requested, suspended: false }
         })
+    }
+
+    async fn commit_ids(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        page: IdCommit,
+    ) -> Result<CommitOutcome, StoreError> {
+        let IdCommit { stream, requests, fetched_at, end_slice, .. } = page;
+        let records = domain::PageRecords::default();
+        self.commit_page(ctx, slice, PageCommit { records, stream, requests, fetched_at, end_slice }).await
+    }
+
+    async fn compare(&self, _: &Ctx, _: &SliceKey, _: &str) -> Result<Comparison, StoreError> {
+        self.reach("runs.compare").await?;
+        Ok(Comparison::default())
+    }
+
+    async fn differences(
+        &self,
+        _: &Ctx,
+        _: &SliceKey,
+        _: &str,
+        _: &str,
+        _: bool,
+        _: i64,
+    ) -> Result<Vec<ItemAddress>, StoreError> {
+        self.reach("runs.differences").await?;
+        Ok(Vec::new())
+    }
+
+    async fn skip_project(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        _: &StreamName,
+        _: &ProjectRef,
+        why: &RunError,
+    ) -> Result<(), StoreError> {
+        self.reach("runs.skip_project").await?;
+        self.with_slice(ctx, slice, |stored| stored.run.error = Some(why.clone()))
+    }
+
+    async fn commit_items(
+        &self,
+        _: &Ctx,
+        _: InstanceId,
+        records: domain::PageRecords,
+        _: DateTime<Utc>,
+        _: &[uuid::Uuid],
+    ) -> Result<RunCounts, StoreError> {
+        self.reach("runs.commit_items").await?;
+        let upserted = i64::try_from(records.items.len()).unwrap_or(i64::MAX);
+        Ok(RunCounts { upserted, ..RunCounts::default() })
     }
 
     async fn suspend(

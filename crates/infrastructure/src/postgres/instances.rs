@@ -1,7 +1,9 @@
 //! Configured connections of a tenant.
 
 use application::Ctx;
-use application::ports::{InstanceStore, ListCursor, ListPage, Listing, Sealed, StoreError};
+use application::ports::{
+    CredentialRenewer, InstanceStore, ListCursor, ListPage, Listing, Sealed, StoreError, StoredCredential,
+};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{AuditAction, AuditEntry, Instance, InstanceId, InstanceStatus, SourceKind};
@@ -9,6 +11,7 @@ use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::audit::AuditChain;
+use super::credentials;
 use super::db::{Db, Tx, store_error, unique_violation};
 
 /// [`InstanceStore`] over PostgreSQL.
@@ -80,20 +83,6 @@ pub(super) async fn find_in(tx: &mut Tx, ctx: &Ctx, id: InstanceId) -> Result<Op
     row.map(Instance::try_from).transpose()
 }
 
-async fn write_credential(tx: &mut Tx, ctx: &Ctx, id: InstanceId, sealed: &Sealed) -> Result<(), StoreError> {
-    sqlx::query(
-        "insert into credentials (tenant_id, instance_id, sealed) values ($1, $2, $3)
-         on conflict (tenant_id, instance_id) do update set sealed = excluded.sealed, updated_at = excluded.updated_at",
-    )
-    .bind(ctx.tenant.as_uuid())
-    .bind(id.as_uuid())
-    .bind(&sealed.0)
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-    .map_err(store_error)
-}
-
 #[async_trait]
 impl InstanceStore for PgInstances {
     async fn insert(&self, ctx: &Ctx, instance: &Instance, credential: &Sealed) -> Result<(), StoreError> {
@@ -121,7 +110,7 @@ impl InstanceStore for PgInstances {
             }
             other => other.map_err(store_error)?,
         };
-        write_credential(&mut tx, ctx, instance.id, credential).await?;
+        credentials::write_in(&mut tx, ctx, instance.id, credential).await?;
         let entry = AuditEntry::ok(CREATED)
             .to("instance", instance.id)
             .with("source", instance.source.as_str())
@@ -181,7 +170,7 @@ impl InstanceStore for PgInstances {
             return Ok(false);
         }
         if let Some(sealed) = credential {
-            write_credential(&mut tx, ctx, instance.id, sealed).await?;
+            credentials::write_in(&mut tx, ctx, instance.id, sealed).await?;
         }
         let entry = AuditEntry::ok(UPDATED)
             .to("instance", instance.id)
@@ -194,15 +183,19 @@ impl InstanceStore for PgInstances {
 
     async fn delete(&self, ctx: &Ctx, id: InstanceId) -> Result<bool, StoreError> {
         let mut tx = self.db.tenant_tx(ctx).await?;
-        sqlx::query(
+        for hanging_on_items in [
             "delete from work_item_labels l using work_items w
              where l.tenant_id = $1 and w.tenant_id = $1 and w.instance_id = $2 and l.work_item_id = w.id",
-        )
-        .bind(ctx.tenant.as_uuid())
-        .bind(id.as_uuid())
-        .execute(&mut *tx)
-        .await
-        .map_err(store_error)?;
+            "delete from work_item_homes h using work_items w
+             where h.tenant_id = $1 and w.tenant_id = $1 and w.instance_id = $2 and h.work_item_id = w.id",
+        ] {
+            sqlx::query(hanging_on_items)
+                .bind(ctx.tenant.as_uuid())
+                .bind(id.as_uuid())
+                .execute(&mut *tx)
+                .await
+                .map_err(store_error)?;
+        }
         // Everything else synced through it goes with it by foreign key.
         let deleted = sqlx::query("delete from source_instances where tenant_id = $1 and id = $2")
             .bind(ctx.tenant.as_uuid())
@@ -218,20 +211,22 @@ impl InstanceStore for PgInstances {
         Ok(true)
     }
 
-    async fn credential(&self, ctx: &Ctx, id: InstanceId) -> Result<Option<Sealed>, StoreError> {
+    async fn credential(&self, ctx: &Ctx, id: InstanceId) -> Result<Option<StoredCredential>, StoreError> {
         // Apart: a call to the tracker follows, and what was used stays used.
         let mut tx = self.db.apart_tx(ctx).await?;
-        let sealed: Option<Vec<u8>> =
-            sqlx::query_scalar("select sealed from credentials where tenant_id = $1 and instance_id = $2")
-                .bind(ctx.tenant.as_uuid())
-                .bind(id.as_uuid())
-                .fetch_optional(&mut *tx)
-                .await
-                .map_err(store_error)?;
-        let Some(sealed) = sealed else { return Ok(None) };
+        let Some(stored) = credentials::find_in(&mut tx, ctx, id).await? else { return Ok(None) };
         // Nobody gets a credential to open without leaving a trace.
         self.audit.record(&mut tx, ctx, &AuditEntry::ok(CREDENTIAL_USED).to("instance", id)).await?;
         tx.commit().await.map_err(store_error)?;
-        Ok(Some(Sealed(sealed)))
+        Ok(Some(stored))
+    }
+
+    async fn renew_credential(
+        &self,
+        ctx: &Ctx,
+        id: InstanceId,
+        renewer: &dyn CredentialRenewer,
+    ) -> Result<(), StoreError> {
+        credentials::renew(&self.db, &self.audit, ctx, id, renewer).await
     }
 }

@@ -2,7 +2,7 @@
 
 use application::Ctx;
 use application::ports::{
-    DeadLetter, Finish, ListCursor, ListPage, Listing, NewRun, ProjectRef, RunFilter, Sealed, Slice,
+    DeadLetter, Finish, ListCursor, ListPage, Listing, NewRun, ProjectRef, RunFilter, Slice,
     SliceKey, StoreError, StreamState,
 };
 use chrono::{DateTime, Utc};
@@ -17,7 +17,7 @@ use sqlx::{QueryBuilder, Row};
 use super::audit::AuditChain;
 use super::db::{Db, Tx, store_error, unique_violation};
 use super::sync::{hold, refresh_metrics};
-use super::{instances, jobs};
+use super::{credentials, instances, jobs};
 
 const STARTED: AuditAction = AuditAction::new("run.start");
 const CANCELLED: AuditAction = AuditAction::new("run.cancel");
@@ -63,12 +63,14 @@ fn read(row: &PgRow) -> Result<Run, sqlx::Error> {
 pub(super) async fn start(db: &Db, audit: &AuditChain, ctx: &Ctx, run: &NewRun) -> Result<(), StoreError> {
     let mut tx = db.tenant_tx(ctx).await?;
     let inserted = sqlx::query(
-        "insert into sync_runs (tenant_id, id, instance_id, kind, state) values ($1, $2, $3, $4, 'queued')",
+        "insert into sync_runs (tenant_id, id, instance_id, kind, confirm_removals, state)
+         values ($1, $2, $3, $4, $5, 'queued')",
     )
     .bind(ctx.tenant.as_uuid())
     .bind(run.id.as_uuid())
     .bind(run.instance_id.as_uuid())
     .bind(run.kind.as_str())
+    .bind(run.confirm_removals)
     .execute(&mut *tx)
     .await;
     match inserted {
@@ -217,7 +219,7 @@ pub(super) async fn begin_slice(
                from sync_runs s join tenants t on t.id = s.tenant_id
                where s.tenant_id = $1 and s.id = $2 for update of s for share of t) before
          where r.tenant_id = $1 and r.id = before.id and before.state in ('queued', 'running', 'waiting')
-         returning r.fence, r.instance_id, r.projects, r.failures, before.state as before,
+         returning r.fence, r.instance_id, r.projects, r.failures, r.confirm_removals, r.skipped, before.state as before,
              before.started_at is null as first, before.active",
     )
     .bind(ctx.tenant.as_uuid())
@@ -238,6 +240,8 @@ pub(super) async fn begin_slice(
     };
     let projects: Value = row.try_get("projects").map_err(store_error)?;
     let failures = row.try_get("failures").map_err(store_error)?;
+    let confirm_removals = row.try_get("confirm_removals").map_err(store_error)?;
+    let skipped: Value = row.try_get("skipped").map_err(store_error)?;
     if row.try_get("first").map_err(store_error)? {
         event(&mut tx, ctx, id, "running", "A worker took the run").await?;
     } else if row.try_get::<&str, _>("before").map_err(store_error)? == "waiting" {
@@ -245,13 +249,7 @@ pub(super) async fn begin_slice(
     }
     let Some(run) = find_in(&mut tx, ctx, id).await? else { return Ok(None) };
     let Some(instance) = instances::find_in(&mut tx, ctx, key.instance).await? else { return Ok(None) };
-    let sealed = sqlx::query("select sealed from credentials where tenant_id = $1 and instance_id = $2")
-        .bind(ctx.tenant.as_uuid())
-        .bind(key.instance.as_uuid())
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(store_error)?;
-    let credential = Sealed(sealed.try_get("sealed").map_err(store_error)?);
+    let Some(credential) = credentials::find_in(&mut tx, ctx, key.instance).await? else { return Ok(None) };
     let streams = streams(&mut tx, ctx, key.instance).await?;
     let entry = AuditEntry::ok(instances::CREDENTIAL_USED)
         .to("instance", key.instance)
@@ -260,7 +258,18 @@ pub(super) async fn begin_slice(
     audit.record(&mut tx, ctx, &entry).await?;
     tx.commit().await.map_err(store_error)?;
     let projects = projects_from(&projects);
-    Ok(Some(Slice { key, run, instance, credential, projects, streams, failures }))
+    let skipped = projects_from(&skipped).into_iter().map(|project| project.source_id).collect();
+    Ok(Some(Slice {
+        key,
+        run,
+        instance,
+        credential,
+        projects,
+        streams,
+        failures,
+        confirm_removals,
+        skipped,
+    }))
 }
 
 /// Puts a run aside until its tenant is resumed, which enqueues it again. Not a failure of the source, and counted as none.
@@ -381,6 +390,14 @@ pub(super) async fn finish(
 ) -> Result<(), StoreError> {
     let mut tx = db.tenant_tx(ctx).await?;
     hold(&mut tx, ctx, key).await?;
+    let skipped: Value = sqlx::query_scalar("select skipped from sync_runs where tenant_id = $1 and id = $2")
+        .bind(ctx.tenant.as_uuid())
+        .bind(key.run.as_uuid())
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(store_error)?;
+    let incomplete = incomplete(finish, &skipped);
+    let finish = incomplete.as_ref().unwrap_or(finish);
     let row = sqlx::query(
         "update sync_runs r set finished_at = now(), resume_at = null, error_code = $4, error_hint = $5,
              estimate = case when $3 = 'succeeded' then r.done else r.estimate end,
@@ -399,7 +416,10 @@ pub(super) async fn finish(
     .await
     .map_err(store_error)?;
     let state: String = row.try_get("state").map_err(store_error)?;
-    if matches!(finish.state, RunState::Succeeded | RunState::Partial) {
+    let kind: String = row.try_get("kind").map_err(store_error)?;
+    // A comparison or a new mapping reads nothing that is new, and who left out a project is not up to date.
+    let reads = [RunKind::Backfill, RunKind::Incremental].iter().any(|reading| reading.as_str() == kind);
+    if reads && incomplete.is_none() && matches!(finish.state, RunState::Succeeded | RunState::Partial) {
         sqlx::query(
             "update source_instances set synced_at = $3,
                  backfilled_at = case when $4 = 'backfill' or backfilled_at is null then $3 else backfilled_at end
@@ -408,7 +428,7 @@ pub(super) async fn finish(
         .bind(ctx.tenant.as_uuid())
         .bind(key.instance.as_uuid())
         .bind(row.try_get::<Option<DateTime<Utc>>, _>("started_at").map_err(store_error)?)
-        .bind(row.try_get::<&str, _>("kind").map_err(store_error)?)
+        .bind(&kind)
         .execute(&mut *tx)
         .await
         .map_err(store_error)?;
@@ -423,6 +443,31 @@ pub(super) async fn finish(
     event(&mut tx, ctx, key.run, &state, message).await?;
     audit.record(&mut tx, ctx, &ended(key, &state, finish)).await?;
     tx.commit().await.map_err(store_error)
+}
+
+/// How a run ends that gave up projects and would have succeeded otherwise.
+fn incomplete(finish: &Finish, skipped: &Value) -> Option<Finish> {
+    let skipped = skipped.as_array().filter(|skipped| !skipped.is_empty())?;
+    if finish.state != RunState::Succeeded {
+        return None;
+    }
+    let text = |project: &Value, key: &str| project.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let first = skipped.first()?;
+    let error = match skipped.len() {
+        1 => RunError {
+            code: text(first, "code"),
+            hint: format!("{}: {}", text(first, "key"), text(first, "hint")),
+        },
+        count => RunError {
+            code: "projects_skipped".into(),
+            hint: format!(
+                "{count} projects were left as they are. {}: {}",
+                skipped.iter().take(10).map(|project| text(project, "key")).collect::<Vec<_>>().join(", "),
+                text(first, "hint")
+            ),
+        },
+    };
+    Some(Finish { state: RunState::Partial, error: Some(error), ..finish.clone() })
 }
 
 /// What goes on the record when a run ends. Hints may name what a tracker said; the code does.

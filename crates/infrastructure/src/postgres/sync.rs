@@ -3,24 +3,35 @@
 pub(super) use metrics::refresh as refresh_metrics;
 pub(super) use pages::hold;
 
+mod columns;
 mod comments;
+mod custom_fields;
 mod details;
+mod digest;
+mod holdings;
 mod items;
+mod links;
+mod live;
 mod metrics;
 mod pages;
+mod pending;
 mod reference;
+mod seen;
+mod sprints;
+mod text;
+mod worklogs;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use application::Ctx;
 use application::ports::{
-    CommitOutcome, DeadLetter, Finish, Freshness, ListPage, Listing, NewRun, PageCommit, PendingItem,
+    CommitOutcome, Comparison, DeadLetter, Finish, Freshness, IdCommit, ItemAddress, ListPage, Listing, NewRun, PageCommit, PendingItem,
     ProjectRef, RunFilter, Slice, SliceKey, StoreError, StoredCounts, SyncStore,
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::{InstanceId, ProjectId, Run, RunError, RunId, TenantId};
+use domain::{InstanceId, PageRecords, ProjectId, Run, RunCounts, RunError, RunId, StreamName, TenantId};
 use moka::future::Cache;
 
 use super::audit::AuditChain;
@@ -92,7 +103,7 @@ impl SyncStore for PgSync {
         instance: InstanceId,
         limit: usize,
     ) -> Result<Vec<PendingItem>, StoreError> {
-        items::pending(&self.db, ctx, instance, limit).await
+        pending::list(&self.db, ctx, instance, limit).await
     }
 
     async fn commit_page(
@@ -102,6 +113,53 @@ impl SyncStore for PgSync {
         page: PageCommit,
     ) -> Result<CommitOutcome, StoreError> {
         pages::commit(&self.db, ctx, slice, page).await
+    }
+
+    async fn commit_ids(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        page: IdCommit,
+    ) -> Result<CommitOutcome, StoreError> {
+        seen::commit(&self.db, ctx, slice, page).await
+    }
+
+    async fn compare(&self, ctx: &Ctx, slice: &SliceKey, project: &str) -> Result<Comparison, StoreError> {
+        seen::compare(&self.db, ctx, slice, project).await
+    }
+
+    async fn differences(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        project: &str,
+        after: &str,
+        unlisted: bool,
+        limit: i64,
+    ) -> Result<Vec<ItemAddress>, StoreError> {
+        seen::differences(&self.db, ctx, slice, project, after, unlisted, limit).await
+    }
+
+    async fn skip_project(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        stream: &StreamName,
+        project: &ProjectRef,
+        why: &RunError,
+    ) -> Result<(), StoreError> {
+        seen::skip_project(&self.db, ctx, slice, stream, project, why).await
+    }
+
+    async fn commit_items(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+        records: PageRecords,
+        fetched_at: DateTime<Utc>,
+        deliveries: &[uuid::Uuid],
+    ) -> Result<RunCounts, StoreError> {
+        live::commit(&self.db, ctx, instance, records, fetched_at, deliveries).await
     }
 
     async fn suspend(

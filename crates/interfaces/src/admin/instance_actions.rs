@@ -9,9 +9,10 @@ use axum::response::IntoResponse;
 use domain::{InstanceId, RunId};
 use http::header::LOCATION;
 use http::{HeaderName, StatusCode};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
+use validator::Validate;
 
 use super::openapi::{ItemFailures, StartFailures};
 use crate::auth::Caller;
@@ -142,6 +143,33 @@ pub(super) async fn start_sync(
     NoBody: NoBody,
 ) -> Result<impl IntoResponse, Problem> {
     Ok(started(&ctx, services.sync.start_sync(&ctx, id).await?))
+}
+
+/// How to compare.
+#[derive(Debug, Deserialize, Validate, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = Reconcile)]
+pub(super) struct ReconcileBody {
+    /// Mark items as deleted even when more than a tenth of a project's items seem to be gone. Without it such a run ends
+    /// as partial and marks none.
+    #[serde(default)]
+    confirm_removals: bool,
+}
+
+/// Starts comparing everything with the tracker: what is missing here is read, and what is proved to be gone there is
+/// marked as deleted.
+#[utoipa::path(
+    post, path = "/instances/{id}/reconcile", operation_id = "start_reconcile", tag = "runs", params(("id" = Uuid, Path)),
+    request_body = ReconcileBody,
+    responses((status = 202, body = StartedBody, headers(("location" = String, description = "The run"))), StartFailures, ItemFailures)
+)]
+pub(super) async fn start_reconcile(
+    State(services): State<Services>,
+    Caller { ctx, .. }: Caller,
+    Path(id): Path<InstanceId>,
+    Json(body): Json<ReconcileBody>,
+) -> Result<impl IntoResponse, Problem> {
+    Ok(started(&ctx, services.sync.start_reconcile(&ctx, id, body.confirm_removals).await?))
 }
 
 fn started(ctx: &Ctx, run: RunId) -> impl IntoResponse + use<> {

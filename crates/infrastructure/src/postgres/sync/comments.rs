@@ -58,6 +58,55 @@ pub(super) async fn write(
     Ok(i64::try_from(result.rows_affected()).unwrap_or(i64::MAX))
 }
 
+/// Removes comments that are stored of items that the page holds completely, and are not in it.
+pub(super) async fn keep_only(
+    tx: &mut Tx,
+    to: &Target<'_>,
+    comments: &[CommentRecord],
+    complete: &[String],
+) -> Result<(), StoreError> {
+    if complete.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "delete from comments t where t.tenant_id = $1 and t.instance_id = $2 and t.item_ref_key = any($3)
+         and not exists (select 1 from unnest($4::text[], $5::text[]) as u (kind, source_id)
+                         where u.kind = t.kind and u.source_id = t.source_id)",
+    )
+    .bind(to.ctx.tenant.as_uuid())
+    .bind(to.key.instance.as_uuid())
+    .bind(complete)
+    .bind(comments.iter().map(|c| c.kind).collect::<Vec<_>>())
+    .bind(comments.iter().map(|c| c.source_id.as_str()).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+    .map_err(store_error)
+}
+
+/// Removes those the source says are deleted.
+pub(super) async fn remove(
+    tx: &mut Tx,
+    to: &Target<'_>,
+    gone: &[(&'static str, String)],
+) -> Result<(), StoreError> {
+    if gone.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "delete from comments t using unnest($3::text[], $4::text[]) as u (kind, source_id)
+         where t.tenant_id = $1 and t.instance_id = $2 and t.kind = u.kind and t.source_id = u.source_id",
+    )
+    .bind(to.ctx.tenant.as_uuid())
+    .bind(to.key.instance.as_uuid())
+    .bind(gone.iter().map(|(kind, _)| *kind).collect::<Vec<_>>())
+    .bind(gone.iter().map(|(_, id)| id.as_str()).collect::<Vec<_>>())
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+    .map_err(store_error)
+}
+
 fn hash(comment: &CommentRecord) -> Vec<u8> {
     let mut hasher = Sha256::new();
     let author = comment.author.as_ref();

@@ -1,10 +1,15 @@
-//! What belongs to an item: its history, links, pull request and reviews. Set-wise, and only what changed.
+//! What belongs to an item: its history, links, pull request, reviews, sprints and time booked. Set-wise, and only what
+//! changed.
+
+use std::collections::HashMap;
 
 use application::ports::StoreError;
-use domain::PageRecords;
-use domain::record::{ChangeRecord, LinkRecord, PullRequestRecord, ReviewRecord, TransitionRecord, UserRef};
+use domain::record::{ChangeRecord, PullRequestRecord, ReviewRecord, TransitionRecord};
+use domain::{PageRecords, StatusNorm};
 
+use super::columns::{column, name};
 use super::pages::Target;
+use super::{links, pending, sprints, worklogs};
 use crate::postgres::db::{Tx, store_error};
 
 /// Writes them and takes the items off the list of those to be read. Returns how many transitions were new or changed.
@@ -13,27 +18,23 @@ pub(super) async fn write(
     to: &Target<'_>,
     records: &mut PageRecords,
 ) -> Result<i64, StoreError> {
-    let written = transitions(tx, to, &mut records.transitions).await?;
+    let written = transitions(tx, to, &mut records.transitions, &records.transition_defaults).await?;
     changes(tx, to, &mut records.changes).await?;
-    links(tx, to, &mut records.links).await?;
+    links::write(tx, to, &mut records.links, &records.links_of).await?;
     pull_requests(tx, to, &mut records.pull_requests).await?;
     reviews(tx, to, &mut records.reviews).await?;
-    done(tx, to, &records.details_done).await?;
+    sprints::write(tx, to, records).await?;
+    worklogs::write(tx, to, &mut records.worklogs).await?;
+    worklogs::remove(tx, to, &records.worklogs_gone).await?;
+    pending::done(tx, to, &records.details_done).await?;
     Ok(written)
-}
-
-fn name(user: Option<&UserRef>) -> Option<&str> {
-    user.map(|user| user.name.as_str())
-}
-
-fn column<'a, R, T>(records: &'a [R], of: impl Fn(&'a R) -> T) -> Vec<T> {
-    records.iter().map(of).collect()
 }
 
 async fn transitions(
     tx: &mut Tx,
     to: &Target<'_>,
     transitions: &mut Vec<TransitionRecord>,
+    defaults: &HashMap<String, (Option<StatusNorm>, StatusNorm)>,
 ) -> Result<i64, StoreError> {
     if transitions.is_empty() {
         return Ok(0);
@@ -42,17 +43,20 @@ async fn transitions(
     transitions.dedup_by(|later, first| later.source_id == first.source_id);
     let result = sqlx::query(
         "insert into work_item_transitions (tenant_id, instance_id, source_id, item_ref_key, at, actor, from_original,
-             from_norm, to_original, to_norm)
+             from_norm, to_original, to_norm, from_default, to_default)
          select $1, $2, u.* from unnest($3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::text[],
-                 $9::text[], $10::text[])
-             as u (source_id, item_ref_key, at, actor, from_original, from_norm, to_original, to_norm)
+                 $9::text[], $10::text[], $11::text[], $12::text[])
+             as u (source_id, item_ref_key, at, actor, from_original, from_norm, to_original, to_norm, from_default,
+                 to_default)
          where not exists (select 1 from work_item_transitions t where t.tenant_id = $1 and t.instance_id = $2
              and t.source_id = u.source_id and t.item_ref_key = u.item_ref_key and t.at = u.at
              and t.to_original = u.to_original and t.to_norm = u.to_norm
-             and t.from_norm is not distinct from u.from_norm)
+             and (t.from_original, t.from_norm, t.from_default, t.to_default)
+                 is not distinct from (u.from_original, u.from_norm, u.from_default, u.to_default))
          on conflict (tenant_id, instance_id, source_id) do update set item_ref_key = excluded.item_ref_key,
              at = excluded.at, actor = excluded.actor, from_original = excluded.from_original,
-             from_norm = excluded.from_norm, to_original = excluded.to_original, to_norm = excluded.to_norm",
+             from_norm = excluded.from_norm, to_original = excluded.to_original, to_norm = excluded.to_norm,
+             from_default = excluded.from_default, to_default = excluded.to_default",
     )
     .bind(to.ctx.tenant.as_uuid())
     .bind(to.key.instance.as_uuid())
@@ -61,9 +65,18 @@ async fn transitions(
     .bind(column(transitions, |t| t.at))
     .bind(column(transitions, |t| name(t.actor.as_ref())))
     .bind(column(transitions, |t| t.from_original.as_deref()))
-    .bind(column(transitions, |t| t.from_norm.map(domain::StatusNorm::as_str)))
+    .bind(column(transitions, |t| t.from_norm.map(StatusNorm::as_str)))
     .bind(column(transitions, |t| t.to_original.as_str()))
     .bind(column(transitions, |t| t.to_norm.as_str()))
+    .bind(column(transitions, |t| {
+        let said = defaults.get(&t.source_id).map(|(from, _)| *from);
+        // Empty: the adapter knew none.
+        said.filter(|said| *said != t.from_norm).map(|said| said.map_or("", StatusNorm::as_str))
+    }))
+    .bind(column(transitions, |t| {
+        let said = defaults.get(&t.source_id).map(|(_, to)| *to);
+        said.filter(|said| *said != t.to_norm).map(StatusNorm::as_str)
+    }))
     .execute(&mut **tx)
     .await
     .map_err(store_error)?;
@@ -95,40 +108,6 @@ async fn changes(tx: &mut Tx, to: &Target<'_>, changes: &mut Vec<ChangeRecord>) 
     .bind(column(changes, |c| c.field.as_ref()))
     .bind(column(changes, |c| c.from.as_deref()))
     .bind(column(changes, |c| c.to.as_deref()))
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-    .map_err(store_error)
-}
-
-async fn links(tx: &mut Tx, to: &Target<'_>, links: &mut Vec<LinkRecord>) -> Result<(), StoreError> {
-    if links.is_empty() {
-        return Ok(());
-    }
-    let key = |l: &LinkRecord| (l.item_ref_key.clone(), l.type_norm, l.to_key.clone());
-    links.sort_by_key(key);
-    links.dedup_by_key(|l| key(l));
-    sqlx::query(
-        "insert into links (tenant_id, instance_id, synced_at, item_ref_key, type_norm, type_original, to_ref_key, to_key,
-             to_url)
-         select $1, $2, $3, u.* from unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[])
-             as u (item_ref_key, type_norm, type_original, to_ref_key, to_key, to_url)
-         where not exists (select 1 from links t where t.tenant_id = $1 and t.instance_id = $2
-             and t.item_ref_key = u.item_ref_key and t.type_norm = u.type_norm and t.to_key = u.to_key
-             and t.to_url = u.to_url and t.to_ref_key is not distinct from u.to_ref_key)
-         on conflict (tenant_id, instance_id, item_ref_key, type_norm, to_key) do update set
-             type_original = excluded.type_original, to_ref_key = excluded.to_ref_key, to_url = excluded.to_url,
-             synced_at = excluded.synced_at",
-    )
-    .bind(to.ctx.tenant.as_uuid())
-    .bind(to.key.instance.as_uuid())
-    .bind(to.fetched_at)
-    .bind(column(links, |l| l.item_ref_key.as_str()))
-    .bind(column(links, |l| l.type_norm))
-    .bind(column(links, |l| l.type_original.as_str()))
-    .bind(column(links, |l| l.to_ref_key.as_deref()))
-    .bind(column(links, |l| l.to_key.as_str()))
-    .bind(column(links, |l| l.to_url.as_str()))
     .execute(&mut **tx)
     .await
     .map(drop)
@@ -214,24 +193,6 @@ async fn reviews(tx: &mut Tx, to: &Target<'_>, reviews: &mut Vec<ReviewRecord>) 
     .bind(column(reviews, |r| r.state.as_str()))
     .bind(column(reviews, |r| r.body.as_deref()))
     .bind(column(reviews, |r| r.submitted_at))
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-    .map_err(store_error)
-}
-
-async fn done(tx: &mut Tx, to: &Target<'_>, ref_keys: &[String]) -> Result<(), StoreError> {
-    if ref_keys.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "delete from work_item_details_pending p using work_items w
-         where p.tenant_id = $1 and p.instance_id = $2
-             and w.tenant_id = $1 and w.instance_id = $2 and w.id = p.work_item_id and w.ref_key = any($3)",
-    )
-    .bind(to.ctx.tenant.as_uuid())
-    .bind(to.key.instance.as_uuid())
-    .bind(ref_keys)
     .execute(&mut **tx)
     .await
     .map(drop)

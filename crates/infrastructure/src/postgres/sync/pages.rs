@@ -1,9 +1,10 @@
 //! Writing one page: objects, stream position, counts, progress and continuation in one transaction.
 
 use application::Ctx;
-use application::ports::{CommitOutcome, PageCommit, SliceKey, StoreError};
+use application::ports::{CommitOutcome, PageCommit, SliceKey, StoreError, StreamCommit};
 use domain::RunCounts;
 
+use super::text::{clean, clean_records};
 use super::{comments, details, items, reference};
 use crate::postgres::db::{Db, Tx, store_error};
 use crate::postgres::{jobs, runs};
@@ -24,22 +25,56 @@ pub(super) async fn commit(
 ) -> Result<CommitOutcome, StoreError> {
     let mut tx = db.tenant_tx(ctx).await?;
     let Held { cancel_requested, suspended } = hold(&mut tx, ctx, key).await?;
-    let PageCommit { mut records, stream, requests, fetched_at, end_slice } = page;
+    let PageCommit { records, stream, requests, fetched_at, end_slice } = page;
     let to = Target { ctx, key, fetched_at, stream: stream.stream.as_str() };
+    let (mut counts, pending) = write(&mut tx, &to, records).await?;
+    counts.requests = requests;
+    let moved = Moved { stream: &stream, counts, pending, end_slice, suspended };
+    advance(&mut tx, &to, &moved).await?;
+    tx.commit().await.map_err(store_error)?;
+    count(&counts);
+    Ok(CommitOutcome { counts, cancel_requested, suspended })
+}
 
-    reference::write(&mut tx, &to, &mut records).await?;
-    let written = items::write(&mut tx, &to, &mut records.items).await?;
+/// Writes a page's objects: what was written, and how many more items wait for their details than before.
+pub(super) async fn write(
+    tx: &mut Tx,
+    to: &Target<'_>,
+    mut records: domain::PageRecords,
+) -> Result<(RunCounts, i64), StoreError> {
+    clean_records(&mut records);
+    reference::write(tx, to, &mut records).await?;
+    let written = items::write(tx, to, &mut records.items, &records.item_defaults).await?;
+    comments::keep_only(tx, to, &records.comments, &records.comments_of).await?;
+    comments::remove(tx, to, &records.comments_gone).await?;
     let mut counts = RunCounts {
         upserted: written.upserted,
         unchanged: written.unchanged,
-        tombstoned: items::tombstone(&mut tx, &to, &records.gone).await?,
+        tombstoned: items::tombstone(tx, to, &records.gone).await?,
         failed: i64::try_from(records.unmapped.len()).unwrap_or(i64::MAX),
-        comments: comments::write(&mut tx, &to, &mut records.comments).await?,
+        comments: comments::write(tx, to, &mut records.comments).await?,
         transitions: 0,
-        requests,
+        requests: 0,
     };
-    counts.transitions = details::write(&mut tx, &to, &mut records).await?;
-    dead_letters(&mut tx, &to, &records.unmapped).await?;
+    counts.transitions = details::write(tx, to, &mut records).await?;
+    dead_letters(tx, to, &records.unmapped).await?;
+    Ok((counts, written.pending - i64::try_from(records.details_done.len()).unwrap_or(i64::MAX)))
+}
+
+/// How a run moves on with a page.
+pub(super) struct Moved<'a> {
+    pub(super) stream: &'a StreamCommit,
+    pub(super) counts: RunCounts,
+    /// How many more items wait for their details.
+    pub(super) pending: i64,
+    pub(super) end_slice: bool,
+    pub(super) suspended: bool,
+}
+
+/// Moves the stream's position, the run's counts and progress, and at the end of a slice enqueues the continuation.
+pub(super) async fn advance(tx: &mut Tx, to: &Target<'_>, moved: &Moved<'_>) -> Result<(), StoreError> {
+    let (ctx, key, fetched_at) = (to.ctx, to.key, to.fetched_at);
+    let Moved { stream, counts, pending, end_slice, suspended } = moved;
 
     sqlx::query(
         "insert into sync_streams as s (tenant_id, instance_id, stream, project_source_id, run_id, cursor, complete,
@@ -64,14 +99,14 @@ pub(super) async fn commit(
     .bind(stream.stream.as_str())
     .bind(&stream.project)
     .bind(key.run.as_uuid())
-    .bind(stream.cursor.map(|cursor| cursor.0))
+    .bind(stream.cursor.as_ref().map(|cursor| &cursor.0))
     .bind(stream.complete)
     .bind(stream.watermark)
-    .bind(stream.validator)
+    .bind(&stream.validator)
     .bind(stream.seen)
     .bind(stream.estimate)
     .bind(fetched_at)
-    .execute(&mut *tx)
+    .execute(&mut **tx)
     .await
     .map_err(store_error)?;
 
@@ -101,24 +136,27 @@ pub(super) async fn commit(
     .bind(counts.comments)
     .bind(counts.transitions)
     .bind(counts.requests)
-    .bind(written.pending - i64::try_from(records.details_done.len()).unwrap_or(i64::MAX))
+    .bind(pending)
     .bind(end_slice)
-    .execute(&mut *tx)
+    .execute(&mut **tx)
     .await
     .map_err(store_error)?;
 
-    if suspended {
-        runs::wait_for_tenant(&mut tx, ctx, key.run).await?;
-    } else if end_slice {
-        jobs::enqueue_slice(&mut tx, ctx.tenant, key.instance, key.run, None).await?;
+    if *suspended {
+        runs::wait_for_tenant(tx, ctx, key.run).await?;
+    } else if *end_slice {
+        jobs::enqueue_slice(tx, ctx.tenant, key.instance, key.run, None).await?;
     }
-    tx.commit().await.map_err(store_error)?;
+    Ok(())
+}
+
+/// Tells operators.
+pub(super) fn count(counts: &RunCounts) {
     for (outcome, items) in
         [("upserted", counts.upserted), ("unchanged", counts.unchanged), ("failed", counts.failed)]
     {
         metrics::counter!("sync_items_total", "outcome" => outcome).increment(items.unsigned_abs());
     }
-    Ok(CommitOutcome { counts, cancel_requested, suspended })
 }
 
 /// What a run's holder must know.
@@ -169,9 +207,4 @@ async fn dead_letters(tx: &mut Tx, to: &Target<'_>, unmapped: &[domain::Unmapped
         .map_err(store_error)?;
     }
     Ok(())
-}
-
-/// PostgreSQL refuses NUL in text. Adapters remove it; what could not be mapped comes as it is.
-fn clean(text: &str) -> std::borrow::Cow<'_, str> {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
 }

@@ -8,6 +8,8 @@ use sha2::{Digest, Sha256};
 use sqlx::Row;
 use uuid::Uuid;
 
+use super::columns::column;
+use super::custom_fields;
 use super::pages::Target;
 use crate::postgres::db::{Db, Tx, store_error};
 
@@ -15,56 +17,63 @@ pub(super) async fn write(tx: &mut Tx, to: &Target<'_>, records: &mut PageRecord
     projects_in(tx, to, &records.projects).await?;
     users(tx, to, &mut records.users).await?;
     labels(tx, to, &mut records.labels).await?;
-    milestones(tx, to, &mut records.milestones).await
+    milestones(tx, to, &mut records.milestones).await?;
+    custom_fields::write(tx, to, &mut records.custom_fields).await
 }
 
 async fn projects_in(tx: &mut Tx, to: &Target<'_>, projects: &[ProjectRecord]) -> Result<(), StoreError> {
-    // One a page at most, as each project has a stream of its own.
-    for project in projects {
-        rename(tx, to, project).await?;
+    if projects.is_empty() {
+        return Ok(());
+    }
+    let mut projects: Vec<&ProjectRecord> = projects.iter().collect();
+    projects.sort_by(|a, b| a.source_id.cmp(&b.source_id));
+    projects.dedup_by(|later, first| later.source_id == first.source_id);
+    rename(tx, to, &projects).await?;
+    let hash = |project: &&ProjectRecord| {
         let mut hasher = Sha256::new();
         hasher.update(format!("{}\0{}\0{}\0{}", project.key, project.name, project.url, project.archived));
-        sqlx::query(
-            "insert into projects as t (tenant_id, id, instance_id, source_id, key, name, url, archived, content_hash,
-                 synced_at)
-             select $1, $2, $3, $4, $5, $6, $7, $8, $9, $10
-             where not exists (select 1 from projects where tenant_id = $1 and instance_id = $3 and source_id = $4
-                 and content_hash = $9)
-             on conflict (tenant_id, instance_id, source_id) do update set key = excluded.key, name = excluded.name,
-                 url = excluded.url, archived = excluded.archived, content_hash = excluded.content_hash,
-                 synced_at = excluded.synced_at",
-        )
-        .bind(to.ctx.tenant.as_uuid())
-        .bind(Uuid::now_v7())
-        .bind(to.key.instance.as_uuid())
-        .bind(&project.source_id)
-        .bind(&project.key)
-        .bind(&project.name)
-        .bind(&project.url)
-        .bind(project.archived)
-        .bind(hasher.finalize().to_vec())
-        .bind(to.fetched_at)
-        .execute(&mut **tx)
-        .await
-        .map_err(store_error)?;
-    }
-    Ok(())
-}
-
-/// A project that has another key than before takes its items along: they are found by it.
-async fn rename(tx: &mut Tx, to: &Target<'_>, project: &ProjectRecord) -> Result<(), StoreError> {
+        hasher.finalize().to_vec()
+    };
     sqlx::query(
-        "update work_items w set project_key = $4,
-             source_key = case when starts_with(w.source_key, p.key)
-                 then $4 || substr(w.source_key, length(p.key) + 1) else w.source_key end
-         from projects p
-         where p.tenant_id = $1 and p.instance_id = $2 and p.source_id = $3 and p.key <> $4
-             and w.tenant_id = $1 and w.instance_id = $2 and w.project_source_id = $3",
+        "insert into projects (tenant_id, instance_id, synced_at, id, source_id, key, name, url, archived, content_hash)
+         select $1, $2, $3, u.* from unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bool[],
+                 $10::bytea[]) as u (id, source_id, key, name, url, archived, hash)
+         where not exists (select 1 from projects t where t.tenant_id = $1 and t.instance_id = $2
+             and t.source_id = u.source_id and t.content_hash = u.hash)
+         on conflict (tenant_id, instance_id, source_id) do update set key = excluded.key, name = excluded.name,
+             url = excluded.url, archived = excluded.archived, content_hash = excluded.content_hash,
+             synced_at = excluded.synced_at",
     )
     .bind(to.ctx.tenant.as_uuid())
     .bind(to.key.instance.as_uuid())
-    .bind(&project.source_id)
-    .bind(&project.key)
+    .bind(to.fetched_at)
+    .bind(column(&projects, |_| Uuid::now_v7()))
+    .bind(column(&projects, |p| p.source_id.as_str()))
+    .bind(column(&projects, |p| p.key.as_str()))
+    .bind(column(&projects, |p| p.name.as_str()))
+    .bind(column(&projects, |p| p.url.as_str()))
+    .bind(column(&projects, |p| p.archived))
+    .bind(column(&projects, hash))
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+    .map_err(store_error)
+}
+
+/// A project that has another key than before takes its items along: they are found by it.
+async fn rename(tx: &mut Tx, to: &Target<'_>, projects: &[&ProjectRecord]) -> Result<(), StoreError> {
+    sqlx::query(
+        "update work_items w set project_key = u.key,
+             source_key = case when starts_with(w.source_key, p.key)
+                 then u.key || substr(w.source_key, length(p.key) + 1) else w.source_key end
+         from unnest($3::text[], $4::text[]) as u (source_id, key)
+         join projects p on p.tenant_id = $1 and p.instance_id = $2 and p.source_id = u.source_id and p.key <> u.key
+         where w.tenant_id = $1 and w.instance_id = $2 and w.project_source_id = u.source_id",
+    )
+    .bind(to.ctx.tenant.as_uuid())
+    .bind(to.key.instance.as_uuid())
+    .bind(column(projects, |p| p.source_id.as_str()))
+    .bind(column(projects, |p| p.key.as_str()))
     .execute(&mut **tx)
     .await
     .map(drop)

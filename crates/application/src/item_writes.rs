@@ -1,0 +1,238 @@
+//! Writing to work items at their trackers: each write once, within what the caller may write to, counted against the
+//! instance's budget, and what it made of the item stored here at once.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use domain::{Instance, InstanceId, InstanceStatus, Scope, WrittenItem};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::connections::{Connections, LiveConnection};
+use crate::limits::LimitService;
+use crate::ports::{
+    Clock, InstanceStore, ItemAddress, ItemWrite, Look, SourceAdapter, SourceError, SourceErrorKind,
+    SourceWriter, Sources, StoreError, SyncStore, TrackerWrite, UpstreamUse, Write,
+};
+use crate::writes::WriteService;
+use crate::{Ctx, Error};
+
+/// How long reading back what was written may take. What it does not bring, the next sync does.
+const READ_BACK: Duration = Duration::from_secs(10);
+
+/// What came of a write.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemWritten {
+    /// What the tracker has now.
+    pub item: WrittenItem,
+    /// It had been done before; nothing was sent for this call.
+    pub replayed: bool,
+    /// Whether the item is stored here as it is now.
+    pub stored: bool,
+}
+
+/// Use cases of writing to work items.
+pub struct ItemWriteService {
+    instances: Arc<dyn InstanceStore>,
+    sources: Sources,
+    connections: Connections,
+    writes: Arc<WriteService>,
+    limits: Arc<LimitService>,
+    sync: Arc<dyn SyncStore>,
+    clock: Arc<dyn Clock>,
+}
+
+impl ItemWriteService {
+    /// Puts the service together.
+    pub fn new(
+        instances: Arc<dyn InstanceStore>,
+        sources: Sources,
+        connections: Connections,
+        writes: Arc<WriteService>,
+        limits: Arc<LimitService>,
+        sync: Arc<dyn SyncStore>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self { instances, sources, connections, writes, limits, sync, clock }
+    }
+
+    /// Does a write once, however often this is called with the same key, as [`WriteService::once`] does. `needed` is
+    /// the scope of the door through which it is asked for.
+    pub async fn write(
+        &self,
+        ctx: &Ctx,
+        needed: Scope,
+        instance: InstanceId,
+        write: ItemWrite,
+        key: &str,
+    ) -> Result<ItemWritten, Error> {
+        ctx.require(needed)?;
+        let unknown = || Error::not_found(format!("the instance {instance}"));
+        let instance = self.instances.find(ctx, instance).await?.ok_or_else(unknown)?;
+        refuse_unless_active(&instance)?;
+        let adapter = self.sources.get(&instance.source).ok_or_else(|| no_writes(&instance))?.clone();
+        let writer = adapter.writer().ok_or_else(|| no_writes(&instance))?;
+        let budget = self.limits.budget(&adapter.capabilities());
+        self.limits.count_upstream(instance.id, budget, UpstreamUse::Person).await?;
+        let connection = LiveConnection::from(self.connections.open(ctx, &instance).await?);
+        let call =
+            Call { service: self, ctx, instance: &instance, writer, connection: &connection, write: &write };
+        let done = self.write_within_grant(&call, adapter.as_ref(), key).await;
+        // Whatever came of it, the requests were made.
+        self.limits.debit_upstream(instance.id, budget, connection.current().requests()).await;
+        done
+    }
+
+    async fn write_within_grant(
+        &self,
+        call: &Call<'_>,
+        adapter: &dyn SourceAdapter,
+        key: &str,
+    ) -> Result<ItemWritten, Error> {
+        self.require_project(call, adapter).await?;
+        let intent = Write {
+            instance: call.instance.id,
+            operation: call.write.operation().to_owned(),
+            key: key.to_owned(),
+            fingerprint: fingerprint(call.instance.id, call.write)?,
+        };
+        let written = self.writes.once(call.ctx, &intent, call).await?;
+        let item: WrittenItem = serde_json::from_value(written.value).map_err(internal)?;
+        let stored = match timeout(READ_BACK, self.read_back(call, adapter, &item)).await {
+            Ok(Ok(())) => true,
+            Ok(Err(error)) => {
+                warn!(instance.id = %call.instance.id, %error, "What was written is not stored here yet");
+                false
+            }
+            Err(_) => {
+                warn!(instance.id = %call.instance.id, "What was written is not stored here yet: the tracker is slow");
+                false
+            }
+        };
+        Ok(ItemWritten { item, replayed: written.replayed, stored })
+    }
+
+    /// Whether the caller may write to the item's project. Asked of the tracker, as an item may have moved.
+    async fn require_project(&self, call: &Call<'_>, adapter: &dyn SourceAdapter) -> Result<(), Error> {
+        let grant = &call.ctx.grant;
+        if grant.projects_write.as_list().is_none() {
+            return Ok(());
+        }
+        let refused = Error::Exceeds { what: "the key may not write to this project" };
+        let Some(key) = call.write.key() else {
+            let ItemWrite::Create(new) = call.write else { return Err(refused) };
+            return if grant.may_write(&new.project) { Ok(()) } else { Err(refused) };
+        };
+        let address = ItemAddress { key: Some(key.to_owned()), ..ItemAddress::default() };
+        let fetched =
+            call.call(async |c| adapter.fetch_items(&c, std::slice::from_ref(&address)).await).await?;
+        match fetched.records.items.first() {
+            Some(item) if grant.may_write(&item.project_key) => Ok(()),
+            // The same answer whether it is there or not: who may not write to it is not told that it exists.
+            _ => Err(refused),
+        }
+    }
+
+    async fn read_back(
+        &self,
+        call: &Call<'_>,
+        adapter: &dyn SourceAdapter,
+        item: &WrittenItem,
+    ) -> Result<(), Error> {
+        let address = ItemAddress {
+            source_id: Some(item.source_id.clone()),
+            ref_key: None,
+            key: Some(item.key.clone()),
+        };
+        let mut fetched =
+            call.call(async |c| adapter.fetch_items(&c, std::slice::from_ref(&address)).await).await?;
+        call.connection.current().mappings.apply(&mut fetched.records);
+        let ctx = call.ctx.detached();
+        self.sync.commit_items(&ctx, call.instance.id, fetched.records, self.clock.now(), &[]).await?;
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for ItemWriteService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ItemWriteService")
+    }
+}
+
+/// One write on its way.
+struct Call<'a> {
+    service: &'a ItemWriteService,
+    ctx: &'a Ctx,
+    instance: &'a Instance,
+    writer: &'a dyn SourceWriter,
+    connection: &'a LiveConnection,
+    write: &'a ItemWrite,
+}
+
+impl Call<'_> {
+    async fn call<T, F>(&self, call: impl FnMut(Arc<crate::ports::Connection>) -> F) -> Result<T, SourceError>
+    where
+        F: Future<Output = Result<T, SourceError>>,
+    {
+        self.service.connections.call(self.ctx, self.instance, self.connection, call).await
+    }
+}
+
+#[async_trait]
+impl TrackerWrite for Call<'_> {
+    fn settles_within(&self) -> Duration {
+        self.writer.settles_within()
+    }
+
+    async fn look(&self, marker: &str) -> Result<Look, SourceError> {
+        self.call(|c| async move { self.writer.look(&c, self.write, marker).await }).await
+    }
+
+    async fn act(&self, marker: &str) -> Result<Value, SourceError> {
+        let (writer, write) = (self.writer, self.write);
+        // A refused access token had no effect, so the call may be repeated with another.
+        let written = self
+            .call(|c| async move {
+                match write {
+                    ItemWrite::Create(new) => writer.create_item(&c, new, marker).await,
+                    ItemWrite::Update(key, patch) => writer.update_item(&c, key, patch, marker).await,
+                    ItemWrite::Transition(key, to) => writer.transition_item(&c, key, to, marker).await,
+                    ItemWrite::Comment(key, comment) => writer.add_comment(&c, key, comment, marker).await,
+                }
+            })
+            .await?;
+        serde_json::to_value(&written).map_err(|error| {
+            SourceError::new(SourceErrorKind::Malformed, format!("what was written cannot be kept ({error})"))
+        })
+    }
+}
+
+fn refuse_unless_active(instance: &Instance) -> Result<(), Error> {
+    match instance.status {
+        InstanceStatus::Active | InstanceStatus::Paused => Ok(()),
+        InstanceStatus::ReconnectRequired => Err(Error::Conflict {
+            what: "the tracker refused the instance's credentials".into(),
+            hint: "have an admin give the instance new credentials, then try again".into(),
+        }),
+    }
+}
+
+fn no_writes(instance: &Instance) -> Error {
+    Error::Source(SourceError::new(
+        SourceErrorKind::Unsupported,
+        format!("Patchbay does not write to {}", instance.source),
+    ))
+}
+
+/// SHA-256 of what is to be done and where.
+fn fingerprint(instance: InstanceId, write: &ItemWrite) -> Result<[u8; 32], Error> {
+    let write = serde_json::to_vec(&(instance, write)).map_err(internal)?;
+    Ok(Sha256::digest(write).into())
+}
+
+fn internal(error: serde_json::Error) -> Error {
+    Error::Internal(StoreError::Internal(Box::new(error)))
+}

@@ -1,0 +1,99 @@
+//! Items that changed and whose details are still to be read.
+
+use std::collections::HashMap;
+
+use application::Ctx;
+use application::ports::{PendingItem, ProjectRef, StoreError};
+use domain::InstanceId;
+use sqlx::Row;
+use uuid::Uuid;
+
+use super::items::Changed;
+use super::pages::Target;
+use crate::postgres::db::{Db, Tx, store_error};
+
+/// Notes whose details are to be read. Returns how many that are.
+pub(super) async fn enter(
+    tx: &mut Tx,
+    to: &Target<'_>,
+    changed: &Changed<'_>,
+    ids: &HashMap<String, Uuid>,
+) -> Result<i64, StoreError> {
+    let owners: Vec<Uuid> = changed
+        .iter()
+        .filter(|(item, _)| item.has_details)
+        .filter_map(|(item, _)| ids.get(&item.source_id).copied())
+        .collect();
+    if owners.is_empty() {
+        return Ok(0);
+    }
+    let result = sqlx::query(
+        "insert into work_item_details_pending (tenant_id, instance_id, work_item_id, entered_at)
+         select $1, $2, u.id, $4 from unnest($3::uuid[]) as u (id) on conflict do nothing",
+    )
+    .bind(to.ctx.tenant.as_uuid())
+    .bind(to.key.instance.as_uuid())
+    .bind(&owners)
+    .bind(to.fetched_at)
+    .execute(&mut **tx)
+    .await
+    .map_err(store_error)?;
+    Ok(i64::try_from(result.rows_affected()).unwrap_or(i64::MAX))
+}
+
+/// Takes off the list what has been read.
+pub(super) async fn done(tx: &mut Tx, to: &Target<'_>, ref_keys: &[String]) -> Result<(), StoreError> {
+    if ref_keys.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(
+        "delete from work_item_details_pending p using work_items w
+         where p.tenant_id = $1 and p.instance_id = $2
+             and w.tenant_id = $1 and w.instance_id = $2 and w.id = p.work_item_id and w.ref_key = any($3)",
+    )
+    .bind(to.ctx.tenant.as_uuid())
+    .bind(to.key.instance.as_uuid())
+    .bind(ref_keys)
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+    .map_err(store_error)
+}
+
+/// Items whose details are not read yet, oldest entry first.
+pub(super) async fn list(
+    db: &Db,
+    ctx: &Ctx,
+    instance: InstanceId,
+    limit: usize,
+) -> Result<Vec<PendingItem>, StoreError> {
+    let mut tx = db.tenant_read(ctx).await?;
+    sqlx::query(
+        "select w.source_id, w.ref_key, w.source_key, w.project_source_id, w.project_key, w.type_norm
+         from work_item_details_pending p
+         join work_items w on w.tenant_id = p.tenant_id and w.id = p.work_item_id
+         where p.tenant_id = $1 and p.instance_id = $2
+         order by p.entered_at, p.work_item_id limit $3",
+    )
+    .bind(ctx.tenant.as_uuid())
+    .bind(instance.as_uuid())
+    .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .fetch_all(&mut *tx)
+    .await
+    .map_err(store_error)?
+    .iter()
+    .map(|row| {
+        Ok(PendingItem {
+            source_id: row.try_get("source_id")?,
+            ref_key: row.try_get("ref_key")?,
+            source_key: row.try_get("source_key")?,
+            project: ProjectRef {
+                source_id: row.try_get("project_source_id")?,
+                key: row.try_get("project_key")?,
+            },
+            is_pull_request: row.try_get::<&str, _>("type_norm")? == domain::TypeNorm::PullRequest.as_str(),
+        })
+    })
+    .collect::<Result<_, sqlx::Error>>()
+    .map_err(store_error)
+}
