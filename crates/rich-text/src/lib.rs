@@ -7,6 +7,11 @@
 
 pub mod adf;
 pub mod asana;
+mod markdown;
+mod merge;
+mod token;
+mod tree;
+mod usage;
 mod warning;
 pub mod wiki;
 

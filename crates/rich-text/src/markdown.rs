@@ -10,7 +10,7 @@ mod read_inlines;
 mod write;
 
 pub(crate) use read::read;
-pub(crate) use write::{Opaque, write};
+pub(crate) use write::write;
 
 use crate::warning::{Warning, WarningKind};
 
@@ -37,9 +37,13 @@ fn is_noncharacter(c: char) -> bool {
     matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
+/// Warnings about one text; what is wrong with it is clear by then.
+const MAX_WARNINGS: usize = 100;
+
 /// Adds a warning once.
 pub(crate) fn warn(warnings: &mut Vec<Warning>, kind: WarningKind, what: &str) {
-    if !warnings.iter().any(|known| known.kind == kind && known.what == what) {
+    if warnings.len() < MAX_WARNINGS && !warnings.iter().any(|known| known.kind == kind && known.what == what)
+    {
         warnings.push(Warning::new(kind, what));
     }
 }

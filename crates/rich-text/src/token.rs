@@ -34,7 +34,6 @@ pub(crate) struct Token {
     /// The type in the tracker's format.
     pub(crate) name: String,
     label: String,
-    fingerprint: u128,
     id: String,
     /// What it stands for, as an index that the format gave out.
     pub(crate) original: usize,
@@ -64,14 +63,15 @@ impl Tokens {
         }
         let digits = format!("{fingerprint:032x}");
         // Two different originals with equal beginnings: the later one says more of its fingerprint.
-        let id = [8, 16, 32].into_iter().map(|length| &digits[..length]).find(|id| !self.by_id.contains_key(*id));
+        let id =
+            [8, 16, 32].into_iter().map(|length| &digits[..length]).find(|id| !self.by_id.contains_key(*id));
         let id = id.unwrap_or(&digits).to_owned();
         let token = self.tokens.len();
         self.by_fingerprint.insert(fingerprint, token);
         self.by_id.insert(id.clone(), token);
         let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect();
         let name = if name.is_empty() { "node".to_owned() } else { name };
-        self.tokens.push(Token { kind, name, label: readable(label), fingerprint, id, original });
+        self.tokens.push(Token { kind, name, label: readable(label), id, original });
         token
     }
 
@@ -83,17 +83,13 @@ impl Tokens {
         self.tokens.len()
     }
 
-    /// Forgets the tokens that were added after there were `length`.
-    pub(crate) fn truncate(&mut self, length: usize) {
-        for token in self.tokens.drain(length..) {
-            self.by_fingerprint.remove(&token.fingerprint);
-            self.by_id.remove(&token.id);
-        }
-    }
-
     pub(crate) fn open(&self, token: TokenId) -> String {
         let Token { name, label, id, .. } = self.get(token);
-        if label.is_empty() { format!("{OPEN}{name} {id}{END}") } else { format!("{OPEN}{name} {label} {id}{END}") }
+        if label.is_empty() {
+            format!("{OPEN}{name} {id}{END}")
+        } else {
+            format!("{OPEN}{name} {label} {id}{END}")
+        }
     }
 
     pub(crate) fn close(&self, token: TokenId) -> String {
@@ -153,9 +149,9 @@ pub(crate) fn pieces<'a>(text: &'a str, tokens: &Tokens) -> Vec<Piece<'a>> {
     found
 }
 
-/// Whether a placeholder begins with the second brace of `text`, so that the brace must be escaped.
-pub(crate) fn begins(text: &str) -> bool {
-    text.starts_with(OPEN) || text.starts_with(CLOSE)
+/// Whether `text`, after one brace, makes a placeholder: then its first brace must be escaped.
+pub(crate) fn begins_with_second_brace(text: &str) -> bool {
+    text.starts_with(&OPEN[1..]) || text.starts_with(&CLOSE[1..])
 }
 
 /// The largest boundary of `text` that is not beyond `length`.

@@ -147,9 +147,11 @@ pub(crate) fn normal(inlines: &[Inline]) -> Vec<Inline> {
     let mut leading: Option<usize> = None;
     for inline in inlines {
         if matches!(&inline.kind, InlineKind::Text(text) if text.is_empty()) {
-            match (joined.last_mut().and_then(|last| last.origin.as_mut()), &inline.origin) {
-                (Some(last), Some(own)) if last.nodes.end == own.nodes.start => last.nodes.end = own.nodes.end,
-                (None, Some(own)) if joined.is_empty() => leading = leading.or(Some(own.nodes.start)),
+            match (joined.last_mut(), &inline.origin) {
+                (None, Some(own)) => leading = leading.or(Some(own.nodes.start)),
+                (Some(Inline { origin: Some(last), .. }), Some(own)) if last.nodes.end == own.nodes.start => {
+                    last.nodes.end = own.nodes.end;
+                }
                 _ => {}
             }
             continue;
@@ -160,9 +162,10 @@ pub(crate) fn normal(inlines: &[Inline]) -> Vec<Inline> {
         {
             text.push_str(more);
             last.origin = match (last.origin.take(), &inline.origin) {
-                (Some(one), Some(two)) if one.nodes.end == two.nodes.start => {
-                    Some(InlineOrigin { nodes: one.nodes.start..two.nodes.end, changed: one.changed || two.changed })
-                }
+                (Some(one), Some(two)) if one.nodes.end == two.nodes.start => Some(InlineOrigin {
+                    nodes: one.nodes.start..two.nodes.end,
+                    changed: one.changed || two.changed,
+                }),
                 _ => None,
             };
             continue;
@@ -219,7 +222,9 @@ impl Same for Block {
         match (&self.kind, &other.kind) {
             (Paragraph(one), Paragraph(two)) => same_inlines(one, two),
             (Heading(level, one), Heading(other, two)) => level == other && same_inlines(one, two),
-            (Code { language, text }, Code { language: other, text: two }) => language == other && text == two,
+            (Code { language, text }, Code { language: other, text: two }) => {
+                language == other && text == two
+            }
             (Rule, Rule) | (Hidden, Hidden) => true,
             (Quote(one), Quote(two)) => same_blocks(one, two),
             (List { ordered, items }, List { ordered: other, items: two }) => {

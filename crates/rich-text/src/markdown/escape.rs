@@ -26,7 +26,8 @@ pub(super) fn escape(out: &mut String, text: &str, place: Place) {
     for (at, &(offset, character)) in characters.iter().enumerate() {
         let before = at.checked_sub(1).map(|at| characters[at].1);
         let after = characters.get(at + 1).map(|next| next.1);
-        let numbered = line_start && character.is_ascii_digit() || in_number > 0 && character.is_ascii_digit();
+        let numbered =
+            line_start && character.is_ascii_digit() || in_number > 0 && character.is_ascii_digit();
         match character {
             '\n' => {
                 let blank = |c: Option<char>| c.is_none_or(|c| c.is_whitespace());
@@ -90,7 +91,7 @@ fn is_syntax(
         '&' => is_entity(&rest[1..]),
         '!' => after.is_none() && place.before_link,
         // The second brace: an escaped first one would still leave the beginning in one piece.
-        '{' => before == Some('{') && token::begins(&format!("{{{}", &rest[..rest.len().min(8)])),
+        '{' => before == Some('{') && token::begins_with_second_brace(rest),
         '#' | '>' | '+' | '-' | '=' | ':' => line_start,
         _ => false,
     }

@@ -44,7 +44,7 @@ impl Writer<'_> {
             && text == href
             && self.care == Care::Plain
             && is_autolink(href)
-            && !inlines.get(at + 1).is_some_and(|next| next.marks.first() == inline.marks.first())
+            && inlines.get(at + 1).is_none_or(|next| next.marks.first() != inline.marks.first())
         {
             self.out.push('<');
             self.out.push_str(href);
@@ -56,7 +56,9 @@ impl Writer<'_> {
             if *mark == Mark::Code && self.code(inline) {
                 return;
             }
-            let run = inlines[at..].iter().take_while(|next| next.marks.get(..=depth) == Some(&inline.marks[..=depth]));
+            let run = inlines[at..]
+                .iter()
+                .take_while(|next| next.marks.get(..=depth) == Some(&inline.marks[..=depth]));
             let (start, end) = self.delimiters(mark, run);
             self.out.push_str(&start);
             self.open.push((mark.clone(), end));
@@ -71,9 +73,9 @@ impl Writer<'_> {
                     line_start: self.out.is_empty() || self.out.ends_with('\n'),
                     last: at + 1 == inlines.len()
                         || matches!(inlines.get(at + 1), Some(Inline { kind: InlineKind::Break, .. })),
-                    before_link: inlines.get(at + 1).is_some_and(|next| {
-                        next.marks.iter().any(|mark| matches!(mark, Mark::Link { .. }))
-                    }),
+                    before_link: inlines
+                        .get(at + 1)
+                        .is_some_and(|next| next.marks.iter().any(|mark| matches!(mark, Mark::Link { .. }))),
                 };
                 escape(&mut self.out, text, place);
             }
@@ -117,7 +119,10 @@ impl Writer<'_> {
             return false;
         };
         let blank = text.trim().is_empty();
-        if self.care == Care::Strict || blank || text.contains(['\n', '\r']) || (self.line == Line::Cell && text.contains('|'))
+        if self.care == Care::Strict
+            || blank
+            || text.contains(['\n', '\r'])
+            || (self.line == Line::Cell && text.contains('|'))
         {
             return false;
         }
@@ -131,7 +136,11 @@ impl Writer<'_> {
     fn delimiters<'i>(&self, mark: &Mark, run: impl Iterator<Item = &'i Inline>) -> (String, String) {
         let tag = |name: &str| (format!("<{name}>"), format!("</{name}>"));
         let signs = |sign: &str, name: &str, run: Vec<&Inline>| {
-            if self.care == Care::Plain && holds_signs(&run) { (sign.to_owned(), sign.to_owned()) } else { tag(name) }
+            if self.care == Care::Plain && holds_signs(&run) {
+                (sign.to_owned(), sign.to_owned())
+            } else {
+                tag(name)
+            }
         };
         match mark {
             Mark::Strong => signs("**", "strong", run.collect()),
@@ -151,8 +160,9 @@ impl Writer<'_> {
 
     fn destination(&self, href: &str) -> String {
         let bare = !href.is_empty()
-            && href.chars().all(|c| c.is_alphanumeric() || "-._~:/?#@!$+,;=%".contains(c))
-            && !href.contains("~~");
+            && href.chars().all(|c| c.is_alphanumeric() || "-._~:/?#@!$+,;=%&".contains(c))
+            && !href.contains("~~")
+            && (!href.contains('&') || !href.contains(';'));
         if bare { href.to_owned() } else { format!("<{}>", quoted(href)) }
     }
 }

@@ -40,13 +40,13 @@ fn join(blocks: &[Block], care: Care, tokens: &Tokens, in_item: bool) -> String 
     let mut out = String::new();
     let mut before: Option<(&Block, bool)> = None;
     for block in blocks.iter().filter(|block| !block.is_hidden()) {
-        let care = if care == Care::Plain && !in_item && !holds(block, care, tokens) { Care::Strict } else { care };
+        let care =
+            if care == Care::Plain && !in_item && !holds(block, care, tokens) { Care::Strict } else { care };
         let twin = match (before, &block.kind) {
-            (Some((Block { kind: BlockKind::List { ordered: one, .. }, .. }, odd)), BlockKind::List { ordered, .. })
-                if one.is_some() == ordered.is_some() =>
-            {
-                !odd
-            }
+            (
+                Some((Block { kind: BlockKind::List { ordered: one, .. }, .. }, odd)),
+                BlockKind::List { ordered, .. },
+            ) if one.is_some() == ordered.is_some() => !odd,
             _ => false,
         };
         if let Some((before, _)) = before {
@@ -83,7 +83,8 @@ fn one(block: &Block, care: Care, tokens: &Tokens, side: Side) -> String {
         BlockKind::Rule => if side.in_item { "___" } else { "---" }.to_owned(),
         BlockKind::Quote(blocks) => {
             let inside = join(blocks, care, tokens, true);
-            inside.split('\n').map(|line| format!("> {line}").trim_end().to_owned()).collect::<Vec<_>>().join("\n")
+            let quoted = |line: &str| if line.is_empty() { ">".to_owned() } else { format!("> {line}") };
+            inside.split('\n').map(quoted).collect::<Vec<_>>().join("\n")
         }
         BlockKind::List { ordered, items } => list(*ordered, items, care, tokens, side),
         BlockKind::Table(rows) => table(rows, care, tokens),
