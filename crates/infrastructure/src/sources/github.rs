@@ -4,21 +4,30 @@
 
 mod account;
 mod api;
+mod app;
+mod boards;
 mod details;
 mod errors;
+mod graphql;
+mod hooks;
+mod items;
 mod link;
+mod marker;
 mod model;
 mod normalize;
 mod people;
 mod reference;
+mod relations;
 mod settings;
 mod timeline;
 mod unmapped;
 mod walk;
+mod write;
 
 use application::ports::{
-    Capabilities, Connection, ConnectionReport, FetchedItems, IdPage, ItemAddress, Page, PageRequest, ProjectRef,
-    RawObject, SourceAdapter, SourceError, SourceErrorKind, StreamSpec,
+    Capabilities, Connection, ConnectionReport, FetchedItems, IdPage, ItemAddress, Page, PageRequest,
+    ProjectRef, RawObject, SourceAdapter, SourceError, SourceErrorKind, SourceWebhooks, SourceWriter,
+    StreamSpec,
 };
 use async_trait::async_trait;
 use domain::{Credential, Cursor, Invalid, Mappings, PageRecords, Quota};
@@ -27,7 +36,9 @@ use url::Url;
 
 use crate::egress::EgressClient;
 use api::Api;
+use app::AppTokens;
 use settings::{Settings, Stream};
+use write::Pace;
 
 /// What github.com allows the requests of one token. An Enterprise server may allow more.
 const REQUESTS_AN_HOUR: Quota = Quota::per(5_000, 3_600, 5_000);
@@ -36,11 +47,13 @@ const REQUESTS_AN_HOUR: Quota = Quota::per(5_000, 3_600, 5_000);
 #[derive(Debug)]
 pub(super) struct GitHub {
     client: EgressClient,
+    tokens: AppTokens,
+    pace: Pace,
 }
 
 impl GitHub {
     pub(super) fn new(client: EgressClient) -> Self {
-        Self { client }
+        Self { client, tokens: AppTokens::default(), pace: Pace::default() }
     }
 }
 
@@ -51,7 +64,7 @@ impl SourceAdapter for GitHub {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { incremental: true, writes: false, webhooks: false, budget: REQUESTS_AN_HOUR }
+        Capabilities { incremental: true, writes: true, webhooks: true, budget: REQUESTS_AN_HOUR }
     }
 
     fn default_base_url(&self) -> Option<Url> {
@@ -65,10 +78,11 @@ impl SourceAdapter for GitHub {
     fn check_credential(&self, credential: &Credential) -> Result<(), Invalid> {
         match credential {
             Credential::Token { token } => settings::check_token(token),
+            Credential::GithubApp { app_id, private_key } => settings::check_app(app_id, private_key),
             _ => Err(Invalid::not_one_of(
                 "/credentials/kind",
                 "is not a kind of credential that GitHub takes",
-                ["token"],
+                ["token", "github_app"],
             )),
         }
     }
@@ -78,11 +92,11 @@ impl SourceAdapter for GitHub {
     }
 
     async fn test_connection(&self, connection: &Connection) -> Result<ConnectionReport, SourceError> {
-        account::test_connection(&Api::new(&self.client, connection)?).await
+        account::test_connection(&Api::new(self, connection)?).await
     }
 
     async fn list_projects(&self, connection: &Connection) -> Result<Vec<ProjectRef>, SourceError> {
-        account::list_projects(&Api::new(&self.client, connection)?).await
+        account::list_projects(&Api::new(self, connection)?).await
     }
 
     async fn fetch_page(
@@ -90,12 +104,15 @@ impl SourceAdapter for GitHub {
         connection: &Connection,
         request: PageRequest<'_>,
     ) -> Result<Page, SourceError> {
-        let api = Api::new(&self.client, connection)?;
+        let api = Api::new(self, connection)?;
         let Some(stream) = Stream::parse(request.stream.as_str()) else {
             return Err(internal(format!("GitHub has no stream {}", request.stream)));
         };
         if stream == Stream::Details {
             return details::fetch(&api, &request).await;
+        }
+        if stream == Stream::Boards {
+            return boards::fetch(&api, &request).await;
         }
         let Some(project) = request.project else {
             return Err(internal(format!("the stream {} is read by repository", request.stream)));
@@ -111,23 +128,32 @@ impl SourceAdapter for GitHub {
 
     async fn list_ids(
         &self,
-        _connection: &Connection,
-        _project: &ProjectRef,
-        _cursor: Option<&Cursor>,
+        connection: &Connection,
+        project: &ProjectRef,
+        cursor: Option<&Cursor>,
     ) -> Result<IdPage, SourceError> {
-        Err(SourceError::new(SourceErrorKind::Unsupported, "not there yet"))
+        let api = Api::new(self, connection)?;
+        items::list_ids(&api, project, cursor).await.map_err(|error| api.blame_repository(error, project))
     }
 
     async fn fetch_items(
         &self,
-        _connection: &Connection,
-        _items: &[ItemAddress],
+        connection: &Connection,
+        items: &[ItemAddress],
     ) -> Result<FetchedItems, SourceError> {
-        Err(SourceError::new(SourceErrorKind::Unsupported, "not there yet"))
+        items::fetch(&Api::new(self, connection)?, items).await
     }
 
-    fn map_raw(&self, _settings: &Value, _mappings: &Mappings, _raw: &[RawObject]) -> PageRecords {
-        PageRecords::default()
+    fn map_raw(&self, settings: &Value, _mappings: &Mappings, raw: &[RawObject]) -> PageRecords {
+        items::map_raw(&Settings::stored(settings), raw)
+    }
+
+    fn writer(&self) -> Option<&dyn SourceWriter> {
+        Some(self)
+    }
+
+    fn webhooks(&self) -> Option<&dyn SourceWebhooks> {
+        Some(self)
     }
 }
 

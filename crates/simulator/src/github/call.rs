@@ -6,6 +6,7 @@ use axum::body::Bytes;
 use axum::http::{Method, header, request};
 use serde_json::{Value, json};
 
+use super::apps::App;
 use super::reply::Reply;
 use crate::dataset::item::Item;
 use crate::dataset::{Key, Repository};
@@ -21,6 +22,8 @@ pub(super) struct Call<'a> {
     pub(super) path: &'a str,
     pub(super) raw_query: &'a str,
     pub(super) grant: &'a TokenGrant,
+    /// Who calls as an app, not with a token.
+    pub(super) app: Option<&'a App>,
     pub(super) body: &'a Bytes,
     effects: &'a Effects,
     query: Vec<(String, String)>,
@@ -36,7 +39,7 @@ impl<'a> Call<'a> {
         shared: &'a Shared,
         parts: &'a request::Parts,
         path: &'a str,
-        grant: &'a TokenGrant,
+        (grant, app): (&'a TokenGrant, Option<&'a App>),
         body: &'a Bytes,
         effects: &'a Effects,
     ) -> Self {
@@ -50,6 +53,7 @@ impl<'a> Call<'a> {
             path,
             raw_query,
             grant,
+            app,
             body,
             effects,
             query: url::form_urlencoded::parse(raw_query.as_bytes()).into_owned().collect(),
@@ -171,6 +175,11 @@ impl<'a> Call<'a> {
                 issue["body"] = json!("@@");
                 let body = r#""body":"zero \u0000 here, half a pair \ud800 there""#;
                 out.push_str(&issue.to_string().replacen(r#""body":"@@""#, body, 1));
+            }
+            Damage::LargeText(bytes) => {
+                let line = "A line of a log that somebody pasted as a whole.\n";
+                issue["body"] = json!(line.repeat(bytes / line.len() + 1));
+                out.push_str(&issue.to_string());
             }
         }
     }

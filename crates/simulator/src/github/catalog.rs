@@ -1,14 +1,31 @@
 //! The repository itself, its labels, milestones and assignable people.
 
-use serde_json::Value;
+use axum::http::StatusCode;
+use serde_json::{Value, json};
 
 use super::call::Call;
 use super::reply::Reply;
 use crate::dataset::Repository;
 
 /// <https://docs.github.com/rest/repos/repos#get-a-repository>
-pub(super) fn repository(repository: &Repository) -> Reply {
-    Reply::ok(repository.fragments.expand(&repository.object.to_string()))
+pub(super) fn repository(repository: &Repository, may_push: bool) -> Reply {
+    let text = repository.fragments.expand(&repository.object.to_string());
+    if may_push {
+        return Reply::ok(text);
+    }
+    let mut object = repository.value(&text);
+    object["permissions"] =
+        json!({"admin": false, "maintain": false, "push": false, "triage": false, "pull": true});
+    Reply::json(&object)
+}
+
+/// <https://docs.github.com/rest/issues/assignees#check-if-a-user-can-be-assigned>
+pub(super) fn may_be_assigned(repository: &Repository, login: &str) -> Result<Reply, Reply> {
+    let same = |one: &Value| one["login"].as_str().is_some_and(|known| known.eq_ignore_ascii_case(login));
+    match repository.people.iter().any(same) {
+        true => Ok(Reply::new(StatusCode::NO_CONTENT, String::new())),
+        false => Err(Reply::not_found()),
+    }
 }
 
 /// <https://docs.github.com/rest/issues/labels#list-labels-for-a-repository>

@@ -4,13 +4,18 @@ use axum::http::Method;
 
 use super::call::Call;
 use super::reply::Reply;
-use super::{account, catalog, comments, events, issues, pulls, writes};
+use super::{
+    account, apps, catalog, comments, events, extras, graphql, hooks, issues, pulls, relations, writes,
+};
 use crate::dataset::item::Item;
 use crate::dataset::{Gone, Repository};
 use crate::world::{Lookup, World};
 
 pub(super) fn dispatch(call: &Call<'_>) -> Result<Reply, Reply> {
     let parts: Vec<&str> = call.path.trim_matches('/').split('/').collect();
+    if let Some(app) = call.app {
+        return apps::dispatch(call, app, &parts);
+    }
     match *parts {
         ["repos", owner, name, ref rest @ ..] => {
             let found = call.shared.world().by_name(&format!("{owner}/{name}"));
@@ -23,6 +28,15 @@ pub(super) fn dispatch(call: &Call<'_>) -> Result<Reply, Reply> {
         ["repositories", id, ref rest @ ..] => {
             let found = id.parse().ok().and_then(|id| call.shared.world().by_id(id));
             repository(call, found.ok_or_else(Reply::not_found)?, rest)
+        }
+        ["graphql"] if *call.method == Method::POST => graphql::answer(call),
+        ["installation", "repositories"] if *call.method == Method::GET => Ok(apps::repositories(call)),
+        ["orgs", owner, "issue-types"] if *call.method == Method::GET => {
+            let prefix = format!("{}/", owner.to_lowercase());
+            let world = call.shared.world();
+            let known = world.repositories().any(|one| one.full_name.to_lowercase().starts_with(&prefix));
+            let types: Vec<_> = extras::TYPES.iter().filter_map(|name| extras::issue_type(name)).collect();
+            if known { Ok(Reply::json(&types.into())) } else { Err(Reply::not_found()) }
         }
         ref path if *call.method == Method::GET => account::get(call, path),
         _ => Err(Reply::not_found()),
@@ -52,6 +66,10 @@ fn repository(call: &Call<'_>, index: usize, rest: &[&str]) -> Result<Reply, Rep
     if !call.sees(call.shared.world().repository(index)) {
         return Err(Reply::not_found());
     }
+    if let Some(reply) = hooks::dispatch(call, index, rest).or_else(|| relations::dispatch(call, index, rest))
+    {
+        return reply;
+    }
     if *call.method != Method::GET {
         return writes::dispatch(call, index, rest);
     }
@@ -59,10 +77,11 @@ fn repository(call: &Call<'_>, index: usize, rest: &[&str]) -> Result<Reply, Rep
     let repository = world.repository(index);
     let item = |number: &str| item(call, &world, repository, number);
     match rest {
-        [] => Ok(catalog::repository(repository)),
+        [] => Ok(catalog::repository(repository, !world.extras.read_only.contains(&call.grant.token))),
         ["labels"] => Ok(catalog::labels(call, repository)),
         ["milestones"] => catalog::milestones(call, repository),
         ["assignees"] => Ok(catalog::assignees(call, repository)),
+        ["assignees", login] => catalog::may_be_assigned(repository, login),
         ["issues"] => issues::list(call, repository),
         ["issues", "comments"] => comments::of_issues(call, repository),
         ["issues", "events"] => Ok(events::of_repository(call, repository)),

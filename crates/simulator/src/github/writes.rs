@@ -5,6 +5,8 @@ use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::call::Call;
+use super::extras::issue_type;
+use super::hooks;
 use super::reply::Reply;
 use crate::dataset::item::{Item, Row};
 use crate::dataset::person::{id_of, person};
@@ -13,18 +15,28 @@ use crate::timestamp::iso;
 
 pub(super) fn dispatch(call: &Call<'_>, index: usize, rest: &[&str]) -> Result<Reply, Reply> {
     let mut world = call.shared.world_mut();
+    let may_push = !world.extras.read_only.contains(&call.grant.token);
     let repository = world.repository_mut(index);
     let actor = find_person(repository, &call.grant.login)
         .unwrap_or_else(|| person(&call.grant.login, id_of(&call.grant.login)));
-    match (call.method.clone(), rest) {
-        (Method::POST, ["issues"]) => create(call, repository, &actor),
+    let reply = match (call.method.clone(), rest) {
+        (Method::POST, ["issues"]) => create(call, repository, &actor, may_push),
         (Method::PATCH, ["issues", number]) => {
             let number = existing(repository, number)?;
-            edit(call, repository, &actor, number, &call.object()?)
+            let input = pushed(&call.object()?, may_push);
+            edit(call, repository, &actor, number, &input)
         }
         (Method::POST, ["issues", number, "comments"]) => {
             let number = existing(repository, number)?;
             comment(call, repository, &actor, number)
+        }
+        (Method::DELETE, ["issues", "comments", id]) => {
+            let reply = delete_comment(repository, id)?;
+            let (payload, reply) = reply;
+            let mut payload = payload;
+            payload["sender"] = actor;
+            hooks::announce(&mut world, index, "issue_comment", &payload);
+            return Ok(reply);
         }
         (Method::POST, ["issues", number, "labels"]) => {
             let number = existing(repository, number)?;
@@ -45,8 +57,79 @@ pub(super) fn dispatch(call: &Call<'_>, index: usize, rest: &[&str]) -> Result<R
             }
             change_labels(repository, &actor, number, &names)
         }
-        _ => Err(Reply::not_found()),
+        _ => return Err(Reply::not_found()),
+    }?;
+    if let Some((event, payload)) = told(repository, call, rest, &actor, &reply) {
+        hooks::announce(&mut world, index, event, &payload);
     }
+    Ok(reply)
+}
+
+/// What webhooks say of a change that was made.
+fn told(
+    repository: &Repository,
+    call: &Call<'_>,
+    rest: &[&str],
+    actor: &Value,
+    reply: &Reply,
+) -> Option<(&'static str, Value)> {
+    let made: Value = serde_json::from_str(&reply.body).ok()?;
+    let number = match rest {
+        ["issues"] => made["number"].as_u64()?,
+        ["issues", number, ..] => number.parse().ok()?,
+        _ => return None,
+    };
+    let issue = repository.value(&repository.items.get(&number)?.issue);
+    if let ["issues", _, "comments"] = rest {
+        let payload = json!({"action": "created", "issue": issue, "comment": made, "sender": actor});
+        return Some(("issue_comment", payload));
+    }
+    let asked: Value = serde_json::from_slice(call.body).unwrap_or_default();
+    let action = match rest {
+        ["issues"] => "opened",
+        ["issues", _, "labels", ..] if *call.method == Method::DELETE => "unlabeled",
+        ["issues", _, "labels"] => "labeled",
+        _ if asked["state"] == "closed" => "closed",
+        _ if asked["state"] == "open" => "reopened",
+        _ => "edited",
+    };
+    if issue["pull_request"].is_object() {
+        return Some(("pull_request", json!({"action": action, "pull_request": issue, "sender": actor})));
+    }
+    Some(("issues", json!({"action": action, "issue": issue, "sender": actor})))
+}
+
+/// What is left of a request when the token may not push. "Silently dropped otherwise."
+fn pushed(input: &Value, may_push: bool) -> Value {
+    if may_push {
+        input.clone()
+    } else {
+        without(input, &["labels", "assignees", "assignee", "milestone", "type"])
+    }
+}
+
+/// Answers what webhooks say of it, too.
+fn delete_comment(repository: &mut Repository, id: &str) -> Result<(Value, Reply), Reply> {
+    let id: u64 = id.parse().map_err(|_| Reply::not_found())?;
+    let has = |item: &Item| item.comments.iter().any(|row| row.id == id);
+    let number = repository.items.values().find(|item| has(item)).map(|item| item.number);
+    let number = number.ok_or_else(Reply::not_found)?;
+    let at = repository.tick();
+    let mut comment = Value::Null;
+    if let Some(item) = repository.items.get(&number) {
+        let text = item.comments.iter().find(|row| row.id == id).map(|row| row.text.clone());
+        comment = text.map(|text| repository.value(&text)).unwrap_or_default();
+    }
+    if let Some(item) = repository.items.get_mut(&number) {
+        item.comments.retain(|row| row.id != id);
+        item.timeline.retain(|row| &*row.event != "commented" || row.id != id);
+    }
+    repository.edit(number, at, |issue| {
+        issue["comments"] = json!(issue["comments"].as_u64().unwrap_or_default().saturating_sub(1));
+    });
+    let issue = repository.value(&repository.items[&number].issue);
+    let payload = json!({"action": "deleted", "issue": issue, "comment": comment});
+    Ok((payload, Reply::new(StatusCode::NO_CONTENT, String::new())))
 }
 
 fn existing(repository: &Repository, number: &str) -> Result<u64, Reply> {
@@ -58,8 +141,13 @@ fn existing(repository: &Repository, number: &str) -> Result<u64, Reply> {
     }
 }
 
-fn create(call: &Call<'_>, repository: &mut Repository, actor: &Value) -> Result<Reply, Reply> {
-    let input = call.object()?;
+fn create(
+    call: &Call<'_>,
+    repository: &mut Repository,
+    actor: &Value,
+    may_push: bool,
+) -> Result<Reply, Reply> {
+    let input = pushed(&call.object()?, may_push);
     let title = required(&input, "Issue", "title")?;
     let (number, id, at) = (repository.next_number(), repository.next_id(), repository.tick());
     let issue = blank_issue(repository, actor, (number, id), &iso(at), title, &input["body"]);
@@ -110,6 +198,7 @@ struct Edit {
     labels: Option<Vec<String>>,
     assignees: Option<Vec<Value>>,
     milestone: Option<Value>,
+    kind: Option<Value>,
 }
 
 impl Edit {
@@ -137,7 +226,16 @@ impl Edit {
             ),
         };
         let labels = input.get("labels").filter(|list| !list.is_null());
+        let kind = match input.get("type") {
+            None => None,
+            Some(Value::Null) => Some(Value::Null),
+            Some(name) => {
+                let known = name.as_str().and_then(issue_type);
+                Some(known.ok_or_else(|| Reply::invalid("Issue", "type", "invalid"))?)
+            }
+        };
         Ok(Self {
+            kind,
             title: input
                 .get("title")
                 .map(|_| required(input, "Issue", "title").map(str::to_owned))
@@ -192,6 +290,16 @@ fn edit(
             events.push(("milestoned", brief(&milestone)));
         }
         after["milestone"] = milestone;
+    }
+    if let Some(kind) = wanted.kind.filter(|kind| kind["name"] != before["type"]["name"]) {
+        let name = match (before["type"].is_null(), kind.is_null()) {
+            (true, _) => "issue_type_added",
+            (_, true) => "issue_type_removed",
+            _ => "issue_type_changed",
+        };
+        let brief = |kind: &Value| if kind.is_null() { Value::Null } else { json!({"name": kind["name"]}) };
+        events.push((name, json!({"issue_type": brief(&kind), "prev_issue_type": brief(&before["type"])})));
+        after["type"] = kind;
     }
     match wanted.state.as_deref().filter(|state| before["state"] != **state) {
         Some("closed") => {

@@ -7,16 +7,16 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::api::{Answer, Api, answer, redirect, rows};
-use super::model::{Pull, Repository, Review};
+use super::model::{Comment, Pull, Repository, Review};
 use super::normalize::{self, trailing_number};
 use super::people::People;
 use super::settings::Stream;
 use super::timeline::Timeline;
 use super::unmapped::unmapped;
-use super::{internal, malformed};
+use super::{internal, malformed, relations};
 
 /// What became of the first request about an item.
-enum Found {
+pub(super) enum Found {
     Answer(Answer),
     Gone(GoneRecord),
     NotVisible,
@@ -39,7 +39,7 @@ pub(super) async fn fetch(api: &Api<'_>, request: &PageRequest<'_>) -> Result<Pa
             }
             Err(error) => return Err(error),
         }
-        append(&mut records, own);
+        records.append(own);
         people.extend(own_people);
         records.details_done.push(item.ref_key.clone());
     }
@@ -47,17 +47,9 @@ pub(super) async fn fetch(api: &Api<'_>, request: &PageRequest<'_>) -> Result<Pa
     Ok(Page { records, ..Page::default() })
 }
 
-fn append(records: &mut PageRecords, own: PageRecords) {
-    records.transitions.extend(own.transitions);
-    records.changes.extend(own.changes);
-    records.links.extend(own.links);
-    records.pull_requests.extend(own.pull_requests);
-    records.reviews.extend(own.reviews);
-    records.gone.extend(own.gone);
-    records.unmapped.extend(own.unmapped);
-}
-
-async fn read(
+/// Everything that stands at the item itself. Its comments and links are complete with it, so that those deleted at
+/// GitHub, of which no list tells, go here as well.
+pub(super) async fn read(
     api: &Api<'_>,
     item: &PendingItem,
     records: &mut PageRecords,
@@ -79,34 +71,79 @@ async fn read(
         }
         Found::NotVisible => return Ok(()),
     };
-    let mut timeline = Timeline::new(item);
+    let mut timeline = Timeline::new(item, api.settings.reads(Stream::Comments));
     api.all_pages(first, what, |text| {
         timeline.read(&rows(text)?, records, people);
         Ok(())
     })
     .await?;
-    timeline.finish(records);
+    let (relations, mut complete) = (timeline.relations(), timeline.has_all_comments());
+    let mut links = timeline.finish(records);
+    relations::read(api, item, number, relations, &mut links).await?;
+    records.links.append(&mut links);
+    records.links_of.push(item.ref_key.clone());
     if item.is_pull_request {
-        read_pull_request(api, item, number, records, people).await?;
+        let on_lines = read_pull_request(api, item, number, records, people).await?;
+        if api.settings.reads(Stream::ReviewComments) && on_lines != Some(0) {
+            complete &= read_review_comments(api, item, number, records, people).await?;
+        }
+    }
+    if complete {
+        records.comments_of.push(item.ref_key.clone());
     }
     Ok(())
 }
 
+/// Comments on lines of a pull request; answers whether all of them could be read.
+async fn read_review_comments(
+    api: &Api<'_>,
+    item: &PendingItem,
+    number: u64,
+    records: &mut PageRecords,
+    people: &mut People,
+) -> Result<bool, SourceError> {
+    let url = api.url(&format!("/repos/{}/pulls/{number}/comments?per_page=100", item.project.key))?;
+    let first = api.get(&url, None, &item.source_key).await?;
+    let mut complete = true;
+    api.all_pages(first, &item.source_key, |text| {
+        for raw in rows(text)? {
+            let comment = serde_json::from_str::<Comment<'_>>(raw.get()).map_err(|error| error.to_string());
+            let mapped = comment
+                .and_then(|comment| normalize::comment(&item.project, &comment, "review_comment", people));
+            match mapped {
+                Ok(comment) => records.comments.push(comment),
+                Err(error) => {
+                    complete = false;
+                    records.unmapped.push(unmapped(Stream::ReviewComments, raw.get(), &error));
+                }
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    Ok(complete)
+}
+
+/// Answers how many comments on its lines it has, where it tells.
 async fn read_pull_request(
     api: &Api<'_>,
     item: &PendingItem,
     number: u64,
     records: &mut PageRecords,
     people: &mut People,
-) -> Result<(), SourceError> {
+) -> Result<Option<u64>, SourceError> {
     let repository = &item.project.key;
     let what = &item.source_key;
     let pull = api.get(&api.url(&format!("/repos/{repository}/pulls/{number}"))?, None, what).await?;
     let text = pull.text();
     let raw: &RawValue = serde_json::from_str(&text)
         .map_err(|error| malformed(format!("GitHub's answer for {what} is no JSON ({error})")))?;
+    let mut on_lines = None;
     match serde_json::from_str::<Pull<'_>>(raw.get()) {
-        Ok(pull) => records.pull_requests.push(normalize::pull_request(&item.ref_key, &pull, people)),
+        Ok(pull) => {
+            on_lines = pull.review_comments;
+            records.pull_requests.push(normalize::pull_request(&item.ref_key, &pull, people));
+        }
         Err(error) => records.unmapped.push(broken(item, "pull", raw, &error)),
     }
     let url = api.url(&format!("/repos/{repository}/pulls/{number}/reviews?per_page=100"))?;
@@ -120,7 +157,8 @@ async fn read_pull_request(
         }
         Ok(())
     })
-    .await
+    .await?;
+    Ok(on_lines)
 }
 
 fn broken(item: &PendingItem, part: &str, raw: &RawValue, error: &serde_json::Error) -> domain::Unmapped {
@@ -130,7 +168,12 @@ fn broken(item: &PendingItem, part: &str, raw: &RawValue, error: &serde_json::Er
 }
 
 /// The first request about an item, which also tells whether it is still there.
-async fn find(api: &Api<'_>, item: &PendingItem, number: u64, url: &Url) -> Result<Found, SourceError> {
+pub(super) async fn find(
+    api: &Api<'_>,
+    item: &PendingItem,
+    number: u64,
+    url: &Url,
+) -> Result<Found, SourceError> {
     let response = api.send(url, None).await?;
     let gone =
         |reason, proof: String| Found::Gone(GoneRecord { item_ref_key: item.ref_key.clone(), reason, proof });
@@ -143,6 +186,10 @@ async fn find(api: &Api<'_>, item: &PendingItem, number: u64, url: &Url) -> Resu
     }
     match answer(response, &item.source_key) {
         Ok(answer) => Ok(Found::Answer(answer)),
+        // 410 is also said of all issues where a repository has them switched off.
+        Err(error) if error.kind == SourceErrorKind::Gone && error.message.contains("disabled") => {
+            Ok(Found::NotVisible)
+        }
         Err(error) if error.kind == SourceErrorKind::Gone => Ok(gone("deleted", error.message)),
         Err(error) if error.kind == SourceErrorKind::NotFound => {
             // One item may be hidden; when the repository is, reading on would pass over all of them.

@@ -18,6 +18,9 @@ const MAX_MESSAGE_CHARS: usize = 200;
 struct ErrorBody {
     #[serde(default)]
     message: Option<String>,
+    /// Some answers have plain texts here.
+    #[serde(default)]
+    errors: serde_json::Value,
 }
 
 /// Classifies an answer that is neither a success nor a redirect. `what` names the thing asked for.
@@ -58,7 +61,13 @@ pub(super) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], 
         ),
     };
     let retry_after = limit.or_else(|| if status.is_server_error() { retry_after(headers) } else { None });
-    SourceError { retry_after, upstream_status: Some(status.as_u16()), ..SourceError::new(kind, message) }
+    let field = if status == StatusCode::UNPROCESSABLE_ENTITY { refused_field(body) } else { None };
+    SourceError {
+        retry_after,
+        field,
+        upstream_status: Some(status.as_u16()),
+        ..SourceError::new(kind, message)
+    }
 }
 
 /// How long to wait, when this refusal is a rate limit.
@@ -122,7 +131,24 @@ fn forbidden(headers: &HeaderMap, said: &str, what: &str) -> String {
 /// GitHub's own words, when the body is an error of its API.
 pub(super) fn said(body: &[u8]) -> Option<String> {
     let body: ErrorBody = serde_json::from_str(&json_text(body)).ok()?;
-    Some(clip(&body.message?)).filter(|message| !message.is_empty())
+    let mut message = body.message?;
+    // "Validation Failed" alone helps nobody.
+    for error in body.errors.as_array().into_iter().flatten().take(5) {
+        let text = |name: &str| error[name].as_str();
+        let about = match (text("message").or(error.as_str()), text("field"), text("code")) {
+            (Some(said), ..) => said.to_owned(),
+            (None, Some(field), Some(code)) => format!("{field}: {code}"),
+            _ => continue,
+        };
+        message = format!("{message}; {about}");
+    }
+    Some(clip(&message)).filter(|message| !message.is_empty())
+}
+
+/// The field of the request that GitHub refused.
+fn refused_field(body: &[u8]) -> Option<String> {
+    let body: ErrorBody = serde_json::from_str(&json_text(body)).ok()?;
+    Some(format!("/{}", body.errors.get(0)?.get("field")?.as_str()?))
 }
 
 fn clip(text: &str) -> String {

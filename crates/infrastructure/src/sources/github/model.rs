@@ -112,6 +112,8 @@ pub(super) struct Issue<'a> {
     #[serde(default)]
     pub(super) pull_request: Option<PullMark>,
     #[serde(borrow, default)]
+    pub(super) repository_url: Option<Text<'a>>,
+    #[serde(borrow, default)]
     pub(super) parent_issue_url: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub(super) issue_field_values: Option<Vec<FieldValue<'a>>>,
@@ -156,6 +158,15 @@ pub(super) struct Repository<'a> {
     pub(super) owner: Option<User<'a>>,
     #[serde(default)]
     pub(super) has_issues: Option<bool>,
+    #[serde(default)]
+    pub(super) permissions: Option<Permissions>,
+}
+
+/// What the token may do in a repository.
+#[derive(Debug, Deserialize)]
+pub(super) struct Permissions {
+    #[serde(default)]
+    pub(super) push: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -216,6 +227,8 @@ pub(super) struct Pull<'a> {
     pub(super) additions: Option<i64>,
     #[serde(default)]
     pub(super) deletions: Option<i64>,
+    #[serde(default)]
+    pub(super) review_comments: Option<u64>,
     #[serde(default)]
     pub(super) changed_files: Option<i64>,
     #[serde(default)]

@@ -9,6 +9,7 @@ use domain::{PriorityNorm, StatusNorm, TypeNorm};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::marker;
 use super::model::{Comment, Issue, Label, Milestone, Pull, Repository, Review, Text};
 use super::people::People;
 
@@ -50,7 +51,7 @@ pub(super) fn item(
         priority_norm,
         priority_original,
         title: issue.title.to_string(),
-        body: owned(issue.body.as_ref()),
+        body: issue.body.as_ref().map(|body| marker::strip(body.as_ref()).to_owned()),
         assignees: issue.assignees.iter().flatten().filter_map(|user| people.meet(Some(user))).collect(),
         reporter: people.meet(issue.user.as_ref()),
         labels,
@@ -180,6 +181,12 @@ fn custom_fields(issue: &Issue<'_>) -> Value {
     Value::Object(fields)
 }
 
+/// `owner/repo` of the repository an issue says it is in.
+pub(super) fn repository_of(issue: &Issue<'_>) -> Option<String> {
+    let (_, name) = issue.repository_url.as_ref()?.as_ref().split_once("/repos/")?;
+    Some(name.to_owned())
+}
+
 /// The number at the end of `…/issues/12`.
 pub(super) fn trailing_number(url: &str) -> Option<u64> {
     url.rsplit('/').next()?.parse().ok()
@@ -227,7 +234,7 @@ pub(super) fn comment(
         kind,
         item_ref_key: ref_key(project, number),
         author: people.meet(comment.user.as_ref()),
-        body: owned(comment.body.as_ref()).unwrap_or_default(),
+        body: comment.body.as_ref().map(|body| marker::strip(body.as_ref()).to_owned()).unwrap_or_default(),
         url: comment.html_url.to_string(),
         path: comment
             .path

@@ -1,13 +1,16 @@
-//! What of GitHub to read: `{"repositories": ["owner/repo", …], "streams": ["issues", …]}`, both optional.
+//! What of GitHub to read: `{"repositories": ["owner/repo", …], "streams": ["issues", …], "projects": ["owner/5", …]}`,
+//! all optional. Without `projects`, no projects (v2) are read: that takes a permission of its own.
 
 use std::collections::HashSet;
+use std::fmt;
 
 use application::ports::{StreamScope, StreamSpec};
 use domain::{FieldError, Invalid, StreamName};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
-const ALLOWED_KEYS: [&str; 2] = ["repositories", "streams"];
+const ALLOWED_KEYS: [&str; 3] = ["projects", "repositories", "streams"];
+const MAX_BOARDS: usize = 100;
 const MAX_REPOSITORIES: usize = 500;
 const DETAILS_PER_PAGE: usize = 20;
 
@@ -22,10 +25,11 @@ pub(super) enum Stream {
     Comments,
     ReviewComments,
     Details,
+    Boards,
 }
 
 impl Stream {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Repository,
         Self::Labels,
         Self::Milestones,
@@ -34,6 +38,7 @@ impl Stream {
         Self::Comments,
         Self::ReviewComments,
         Self::Details,
+        Self::Boards,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -46,6 +51,7 @@ impl Stream {
             Self::Comments => "comments",
             Self::ReviewComments => "review_comments",
             Self::Details => "details",
+            Self::Boards => "boards",
         }
     }
 
@@ -56,9 +62,11 @@ impl Stream {
     fn spec(self) -> StreamSpec {
         let scope = match self {
             Self::Details => StreamScope::PendingItems { batch: DETAILS_PER_PAGE },
+            Self::Boards => StreamScope::Instance,
             _ => StreamScope::Project,
         };
-        let reload = matches!(self, Self::Repository | Self::Labels | Self::Milestones | Self::Users);
+        let reload =
+            matches!(self, Self::Repository | Self::Labels | Self::Milestones | Self::Users | Self::Boards);
         StreamSpec { name: StreamName::new(self.name()), scope, reload }
     }
 }
@@ -70,6 +78,32 @@ pub(super) struct Settings {
     pub(super) repositories: Option<Vec<String>>,
     /// `None` is all of them.
     selected: Option<Vec<Stream>>,
+    /// Projects (v2), without doubles.
+    pub(super) boards: Vec<BoardName>,
+}
+
+/// `owner/5`: a project of an organization or a user.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct BoardName {
+    pub(super) owner: String,
+    pub(super) number: u32,
+}
+
+impl fmt::Display for BoardName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.owner, self.number)
+    }
+}
+
+impl BoardName {
+    fn parse(text: &str) -> Option<Self> {
+        let (owner, number) = text.trim().split_once('/')?;
+        let plain = !owner.is_empty()
+            && owner.len() <= 100
+            && owner.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+        let number = number.parse().ok().filter(|number| *number > 0 && i32::try_from(*number).is_ok())?;
+        plain.then(|| Self { owner: owner.to_owned(), number })
+    }
 }
 
 impl Settings {
@@ -92,8 +126,9 @@ impl Settings {
         }
         let repositories = object.get("repositories").and_then(|list| check_repositories(list, &mut errors));
         let selected = object.get("streams").and_then(|list| check_streams(list, &mut errors));
+        let boards = object.get("projects").map(|list| check_boards(list, &mut errors)).unwrap_or_default();
         Invalid::collect(errors)?;
-        Ok(Self { repositories, selected })
+        Ok(Self { repositories, selected, boards })
     }
 
     /// Reads settings that were checked when they were stored.
@@ -107,6 +142,10 @@ impl Settings {
         if let Some(repositories) = &self.repositories {
             object.insert("repositories".into(), json!(repositories));
         }
+        if !self.boards.is_empty() {
+            let names: Vec<String> = self.boards.iter().map(ToString::to_string).collect();
+            object.insert("projects".into(), json!(names));
+        }
         if let Some(selected) = &self.selected {
             let names: Vec<&str> = selected.iter().map(|stream| stream.name()).collect();
             object.insert("streams".into(), json!(names));
@@ -115,6 +154,9 @@ impl Settings {
     }
 
     pub(super) fn reads(&self, stream: Stream) -> bool {
+        if stream == Stream::Boards && self.boards.is_empty() {
+            return false;
+        }
         stream == Stream::Repository
             || self.selected.as_ref().is_none_or(|selected| selected.contains(&stream))
     }
@@ -153,6 +195,32 @@ fn check_repositories(list: &Value, errors: &mut Vec<FieldError>) -> Option<Vec<
     Some(names)
 }
 
+fn check_boards(list: &Value, errors: &mut Vec<FieldError>) -> Vec<BoardName> {
+    let mut wrong = |pointer: String, message: &str| {
+        errors.push(FieldError { pointer, message: message.into(), allowed: Vec::new() });
+    };
+    let list = match list {
+        Value::Null => return Vec::new(),
+        Value::Array(list) if list.len() <= MAX_BOARDS => list,
+        _ => {
+            wrong("/settings/projects".into(), "must be a list of at most 100 projects like \"owner/5\"");
+            return Vec::new();
+        }
+    };
+    let mut boards = Vec::new();
+    for (i, entry) in list.iter().enumerate() {
+        match entry.as_str().and_then(BoardName::parse) {
+            Some(board) if boards.contains(&board) => {}
+            Some(board) => boards.push(board),
+            None => wrong(
+                format!("/settings/projects/{i}"),
+                "must have the form owner/5: the owner and the number in the project's address",
+            ),
+        }
+    }
+    boards
+}
+
 fn check_streams(list: &Value, errors: &mut Vec<FieldError>) -> Option<Vec<Stream>> {
     if list.is_null() {
         return None;
@@ -176,7 +244,7 @@ fn check_streams(list: &Value, errors: &mut Vec<FieldError>) -> Option<Vec<Strea
 }
 
 /// Whether the text is `owner/repo` in the characters GitHub allows.
-fn is_full_name(text: &str) -> bool {
+pub(super) fn is_full_name(text: &str) -> bool {
     let Some((owner, repository)) = text.split_once('/') else { return false };
     let plain = |part: &str, extra: &[char]| {
         !part.is_empty() && part.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(&c))
@@ -201,6 +269,21 @@ pub(super) fn check_token(token: &SecretString) -> Result<(), Invalid> {
     Ok(())
 }
 
+/// An app's id goes into a signed statement, and its key must be able to sign it.
+pub(super) fn check_app(app_id: &str, private_key: &SecretString) -> Result<(), Invalid> {
+    let mut errors = Vec::new();
+    let mut wrong = |pointer: &str, message: String| {
+        errors.push(FieldError { pointer: pointer.into(), message, allowed: Vec::new() });
+    };
+    if app_id.is_empty() || app_id.len() > 100 || !app_id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        wrong("/credentials/app_id", "must be the app's client id or its number".into());
+    }
+    if let Err(message) = super::app::check_key(private_key) {
+        wrong("/credentials/private_key", message);
+    }
+    Invalid::collect(errors)
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -217,6 +300,8 @@ mod tests {
                 json!({"repositories": ["a/b", "c-d/e.f_g"]}),
             ),
             (json!({"streams": ["details", "issues", "issues"]}), json!({"streams": ["issues", "details"]})),
+            (json!({"projects": ["acme/5", " acme/5"]}), json!({"projects": ["acme/5"]})),
+            (json!({"projects": []}), json!({})),
         ] {
             let checked = Settings::check(&given).unwrap();
             assert_eq!(checked.to_value(), normal);
@@ -244,7 +329,10 @@ mod tests {
                 "/settings/streams/1"
             ]
         );
-        assert_eq!(error.errors[0].allowed, ["repositories", "streams"]);
+        assert_eq!(error.errors[0].allowed, ["projects", "repositories", "streams"]);
+        let error =
+            Settings::check(&json!({"projects": ["acme/5", "acme", "acme/0", "a b/1", 5]})).unwrap_err();
+        assert_eq!(error.errors.len(), 4);
         assert!(Settings::check(&json!({"repositories": []})).is_err());
         assert!(Settings::check(&json!([])).is_err());
     }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use application::ports::PendingItem;
 use chrono::TimeDelta;
-use domain::record::{ChangeRecord, LinkRecord, TransitionRecord};
+use domain::record::{ChangeRecord, CommentRecord, LinkRecord, TransitionRecord};
 use domain::{PageRecords, StatusNorm};
 use serde_json::value::RawValue;
 
-use super::model::{Event, EventHead, Named, OtherIssue, Time, User};
-use super::normalize::{closed_as, trailing_number};
+use super::model::{Comment, Event, EventHead, Named, OtherIssue, Time, User};
+use super::normalize::{self, closed_as, trailing_number};
 use super::people::People;
+use super::relations::Relations;
 use super::settings::Stream;
 use super::unmapped::unmapped;
 
@@ -23,6 +24,10 @@ pub(super) struct Timeline<'a> {
     merged_at: Option<Time>,
     moves: Vec<Move>,
     links: BTreeMap<(&'static str, String), LinkRecord>,
+    relations: Relations,
+    /// Comments stand in the timeline as a whole, so that they need no request of their own.
+    reads_comments: bool,
+    has_all_comments: bool,
 }
 
 struct Move {
@@ -31,8 +36,26 @@ struct Move {
 }
 
 impl<'a> Timeline<'a> {
-    pub(super) fn new(item: &'a PendingItem) -> Self {
-        Self { item, merged_at: None, moves: Vec::new(), links: BTreeMap::new() }
+    pub(super) fn new(item: &'a PendingItem, reads_comments: bool) -> Self {
+        Self {
+            item,
+            merged_at: None,
+            moves: Vec::new(),
+            links: BTreeMap::new(),
+            relations: Relations::default(),
+            reads_comments,
+            has_all_comments: reads_comments,
+        }
+    }
+
+    /// Which relations the item has or had.
+    pub(super) fn relations(&self) -> Relations {
+        self.relations
+    }
+
+    /// Whether every comment of the conversation could be read.
+    pub(super) fn has_all_comments(&self) -> bool {
+        self.has_all_comments
     }
 
     /// Takes in one page of events, oldest first.
@@ -49,11 +72,15 @@ impl<'a> Timeline<'a> {
     fn event(&mut self, raw: &str, records: &mut PageRecords, people: &mut People) -> Result<(), String> {
         let head: EventHead<'_> = serde_json::from_str(raw).map_err(|error| error.to_string())?;
         let Some(name) = head.event.as_ref().map(AsRef::as_ref) else { return Ok(()) };
+        if name == "commented" {
+            return self.comment(raw, records, people);
+        }
         if !is_read(name) {
             return Ok(());
         }
         let event: Event<'_> = serde_json::from_str(raw).map_err(|error| error.to_string())?;
         people.mentioned_at(Some(event.created_at));
+        self.relations.note(name);
         if self.link(name, &event) {
             return Ok(());
         }
@@ -64,6 +91,19 @@ impl<'a> Timeline<'a> {
             "closed" | "reopened" => self.moved(id, name == "reopened", &event, people),
             _ => records.changes.extend(change(self.item, id, name, &event, people)?),
         }
+        Ok(())
+    }
+
+    fn comment(&mut self, raw: &str, records: &mut PageRecords, people: &mut People) -> Result<(), String> {
+        if !self.reads_comments {
+            return Ok(());
+        }
+        let read = serde_json::from_str::<Comment<'_>>(raw).map_err(|error| error.to_string());
+        let mapped =
+            read.and_then(|comment| normalize::comment(&self.item.project, &comment, "comment", people));
+        self.has_all_comments &= mapped.is_ok();
+        let comment = mapped?;
+        records.comments.push(CommentRecord { item_ref_key: self.item.ref_key.clone(), ..comment });
         Ok(())
     }
 
@@ -122,8 +162,8 @@ impl<'a> Timeline<'a> {
         true
     }
 
-    /// Hands over what can only be told once the whole timeline is read.
-    pub(super) fn finish(self, records: &mut PageRecords) {
+    /// Hands over what can only be told once the whole timeline is read; answers the links.
+    pub(super) fn finish(self, records: &mut PageRecords) -> Vec<LinkRecord> {
         let pull_request = self.item.is_pull_request;
         let open = if pull_request { StatusNorm::InProgress } else { StatusNorm::Todo };
         let mut status = ("open".to_owned(), open);
@@ -137,7 +177,7 @@ impl<'a> Timeline<'a> {
             (record.from_original, record.from_norm) = (Some(before.0), Some(before.1));
             records.transitions.push(record);
         }
-        records.links.extend(self.links.into_values());
+        self.links.into_values().collect()
     }
 }
 
@@ -237,7 +277,7 @@ fn change(
 }
 
 /// `None` when the other end does not tell its repository.
-fn link(
+pub(super) fn link(
     item: &PendingItem,
     other: &OtherIssue<'_>,
     type_norm: &'static str,

@@ -40,6 +40,7 @@ fn needed(stream: Stream) -> &'static [(&'static str, Shape)] {
             ("updated_at", Time),
         ],
         Stream::Users => &[("id", Id), ("login", Text)],
+        Stream::Boards => &[],
         Stream::Details => &[("head", Object), ("base", Object), ("created_at", Time)],
     }
 }

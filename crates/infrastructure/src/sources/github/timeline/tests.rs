@@ -22,9 +22,9 @@ fn read(item: &PendingItem, events: &Value) -> PageRecords {
     let text = events.to_string();
     let rows: Vec<&RawValue> = serde_json::from_str(&text).unwrap();
     let (mut records, mut people) = (PageRecords::default(), People::default());
-    let mut timeline = Timeline::new(item);
+    let mut timeline = Timeline::new(item, true);
     timeline.read(&rows, &mut records, &mut people);
-    timeline.finish(&mut records);
+    records.links = timeline.finish(&mut records);
     records
 }
 
@@ -103,7 +103,7 @@ fn other_events_become_changes_with_field_and_values() {
     ]);
     let records = read(&item(false), &events);
     let changes: Vec<_> =
-        records.changes.iter().map(|c| (c.field, c.from.as_deref(), c.to.as_deref())).collect();
+        records.changes.iter().map(|c| (c.field.as_ref(), c.from.as_deref(), c.to.as_deref())).collect();
     assert_eq!(
         changes,
         [
