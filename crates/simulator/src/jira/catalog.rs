@@ -43,9 +43,13 @@ impl Catalog {
         ] {
             catalog.statuses.insert(id.into(), status(id, name, category));
         }
-        for (id, name, level) in
-            [("10001", "Epic", 1), ("10002", "Story", 0), ("10003", "Task", 0), ("10004", "Bug", 0), ("10005", "Sub-task", -1)]
-        {
+        for (id, name, level) in [
+            ("10001", "Epic", 1),
+            ("10002", "Story", 0),
+            ("10003", "Task", 0),
+            ("10004", "Bug", 0),
+            ("10005", "Sub-task", -1),
+        ] {
             let mut kind = json!({"id": id, "name": name, "description": "", "subtask": level < 0});
             if cloud {
                 kind["hierarchyLevel"] = json!(level);
@@ -88,7 +92,10 @@ impl Catalog {
             _ => return,
         };
         // On Data Center a user's key comes before everything else.
-        let id = value["accountId"].as_str().or(value["key"].as_str().filter(|_| field == "user")).map_or(id, str::to_owned);
+        let id = value["accountId"]
+            .as_str()
+            .or(value["key"].as_str().filter(|_| field == "user"))
+            .map_or(id, str::to_owned);
         into.entry(id).or_insert_with(|| value.clone());
     }
 
@@ -116,9 +123,9 @@ impl Catalog {
     /// The object of an id or name.
     pub(crate) fn named<'a>(objects: &'a BTreeMap<String, Value>, wanted: &str) -> Option<&'a Value> {
         let by_name = || {
-            objects.values().find(|object| {
-                object["name"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(wanted))
-            })
+            objects
+                .values()
+                .find(|object| object["name"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(wanted)))
         };
         objects.get(wanted).or_else(by_name)
     }

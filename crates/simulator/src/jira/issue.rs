@@ -47,7 +47,8 @@ impl Entry {
 
 impl Issue {
     pub(crate) fn new(id: u64, key: &str, fields: Map<String, Value>) -> Self {
-        let at = |name: &str| fields.get(name).and_then(Value::as_str).and_then(time::parse).unwrap_or_default();
+        let at =
+            |name: &str| fields.get(name).and_then(Value::as_str).and_then(time::parse).unwrap_or_default();
         Self {
             id,
             key: key.to_owned(),

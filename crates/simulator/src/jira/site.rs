@@ -180,6 +180,15 @@ impl JiraSite {
         self.issues.values().map(|issue| issue.histories.len()).sum()
     }
 
+    /// How many entries of changelogs change this field.
+    pub fn count_history_items(&self, field: &str) -> usize {
+        let items = |history: &Value| {
+            let items = history["items"].as_array().into_iter().flatten();
+            items.filter(|item| item["field"] == field).count()
+        };
+        self.issues.values().flat_map(|issue| &issue.histories).map(items).sum()
+    }
+
     /// How many worklogs all issues have.
     pub fn worklog_count(&self) -> usize {
         self.issues.values().map(|issue| issue.worklogs.len()).sum()
@@ -363,7 +372,8 @@ impl JiraSite {
     }
 
     pub(crate) fn add_project(&mut self, project: Value) -> anyhow::Result<()> {
-        let id = project["id"].as_str().and_then(|id| id.parse().ok()).context("a project has a number as id")?;
+        let id =
+            project["id"].as_str().and_then(|id| id.parse().ok()).context("a project has a number as id")?;
         ensure!(project["key"].is_string(), "project {id} has no key");
         self.projects.insert(id, project);
         Ok(())
@@ -398,7 +408,10 @@ impl JiraSite {
 
 fn points_at(row: &Value, id: &str) -> bool {
     let is = |value: &Value| value == id || value["id"] == id;
-    is(row) && row.is_string() || is(&row["inwardIssue"]) || is(&row["outwardIssue"]) || row["id"] == id && row["type"].is_null()
+    is(row) && row.is_string()
+        || is(&row["inwardIssue"])
+        || is(&row["outwardIssue"])
+        || row["id"] == id && row["type"].is_null()
 }
 
 /// Adds what a site's description of a project lacks.

@@ -16,10 +16,6 @@ pub(crate) fn zulu(ms: i64) -> String {
     moment(ms).format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
-pub(crate) fn date(ms: i64) -> String {
-    moment(ms).format("%Y-%m-%d").to_string()
-}
-
 /// `X-RateLimit-Reset`: ISO 8601 without seconds, rounded up to the minute.
 pub(crate) fn to_the_minute(ms: i64) -> String {
     moment(ms + 59_999).format("%Y-%m-%dT%H:%MZ").to_string()

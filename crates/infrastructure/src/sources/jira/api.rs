@@ -16,6 +16,7 @@ use url::Url;
 
 use super::super::sanitize::json_text;
 use super::dialect::{Dialect, ServerInfo, Site};
+use super::known::{Known, KnownSites};
 use super::settings::Settings;
 use super::{errors, malformed};
 use crate::egress::{EgressClient, EgressError, Response};
@@ -27,21 +28,18 @@ pub(super) struct Api<'a> {
     pub(super) connection: &'a Connection,
     headers: HeaderMap,
     pub(super) site: Arc<Site>,
+    known: &'a KnownSites,
     pub(super) settings: Settings,
 }
 
 /// A successful answer.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
-    body: Bytes,
-}
+pub(super) struct Answer(Bytes);
 
 impl Answer {
     /// The body, safe for PostgreSQL.
     pub(super) fn text(&self) -> Cow<'_, str> {
-        json_text(&self.body)
+        json_text(&self.0)
     }
 
     /// The body as an object of its own.
@@ -74,9 +72,11 @@ fn headers(credential: &Credential) -> Result<HeaderMap, SourceError> {
         Credential::Basic { email, token } => {
             format!("Basic {}", STANDARD.encode(format!("{email}:{}", token.expose_secret())))
         }
-        Credential::Pat { token } => format!("Bearer {}", token.expose_secret()),
+        Credential::Pat { token } | Credential::Token { token } => {
+            format!("Bearer {}", token.expose_secret())
+        }
         Credential::OAuth(grant) => format!("Bearer {}", grant.access_token.expose_secret()),
-        Credential::Token { .. } | Credential::GithubApp { .. } => {
+        Credential::GithubApp { .. } => {
             return Err(SourceError::new(
                 SourceErrorKind::Unauthorized,
                 "Jira takes no credential of this kind: give the instance an e-mail address with an API token, a \
@@ -160,7 +160,7 @@ pub(super) fn is_too_large(error: &SourceError) -> bool {
 
 fn success(response: Response, what: &str) -> Result<Answer, SourceError> {
     if response.status.is_success() {
-        return Ok(Answer { status: response.status, headers: response.headers, body: response.body });
+        return Ok(Answer(response.body));
     }
     Err(errors::from_answer(response.status, &response.headers, &response.body, what))
 }
@@ -170,14 +170,31 @@ impl<'a> Api<'a> {
         client: &'a EgressClient,
         connection: &'a Connection,
         site: Arc<Site>,
+        known: &'a KnownSites,
     ) -> Result<Self, SourceError> {
         Ok(Self {
             client,
             connection,
             headers: headers(&connection.credential)?,
             site,
+            known,
             settings: Settings::stored(&connection.settings),
         })
+    }
+
+    /// The site's statuses and fields, as of a few minutes ago.
+    pub(super) async fn known(&self) -> Result<Arc<Known>, SourceError> {
+        self.known.find(self).await
+    }
+
+    /// As [`Self::known`], asked for now.
+    pub(super) async fn known_now(&self) -> Result<Arc<Known>, SourceError> {
+        self.known.renew(self).await
+    }
+
+    /// What the server says of itself now.
+    pub(super) async fn server_info(&self) -> Result<ServerInfo, SourceError> {
+        server_info(self.client, self.connection).await
     }
 
     pub(super) fn dialect(&self) -> Dialect {

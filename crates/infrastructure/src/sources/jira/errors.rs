@@ -78,6 +78,11 @@ pub(super) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], 
     let code = status.as_u16();
     let (kind, message) = match code {
         429 => (SourceErrorKind::RateLimited, limit_message(headers)),
+        // The gateway's word for a token that is good but was not given the scope.
+        401 if line.as_ref().is_some_and(|said| said.contains("scope")) => (
+            SourceErrorKind::Forbidden,
+            format!("the token lacks the scope for {what} ({})", said_or("Unauthorized")),
+        ),
         401 => (SourceErrorKind::Unauthorized, refused_credential(headers, &said_or("Unauthorized"))),
         403 if captcha(headers) => {
             (SourceErrorKind::Unauthorized, refused_credential(headers, &said_or("Forbidden")))

@@ -2,7 +2,7 @@
 //! Center's own.
 
 use application::ports::SourceError;
-use domain::Credential;
+use domain::{Credential, OAuthGrant};
 use url::Url;
 
 use super::super::oauth_refresh::{Form, TokenEndpoint, renew};
@@ -23,6 +23,11 @@ pub(super) async fn renew_credential(
         None => Url::parse(CLOUD).map_err(|_| malformed("Atlassian's token endpoint has no address"))?,
     };
     renew(client, TokenEndpoint { tracker: "Jira", form: form(&url), url }, grant).await
+}
+
+/// Whether a grant is of Atlassian's authorization server.
+pub(super) fn is_cloud(grant: &OAuthGrant) -> bool {
+    grant.token_url.as_ref().is_none_or(|url| form(url) == Form::Json)
 }
 
 /// Atlassian's authorization server takes JSON at `/oauth/token`; a Data Center's takes what RFC 6749 says, at

@@ -229,7 +229,7 @@ mod tests {
             "projects": ["ENG-1", "", "A\" OR 1=1"], "streams": ["issues", "votes"], "project": "ENG"
         }));
         let pointers: Vec<String> =
-            wrong.unwrap_err().errors().iter().map(|error| error.pointer.clone()).collect();
+            wrong.unwrap_err().errors.iter().map(|error| error.pointer.clone()).collect();
         assert_eq!(
             pointers,
             [

@@ -45,7 +45,7 @@ fn every_status_has_its_kind() {
             r#"{"errorMessages":["The value 'X' does not exist for the field 'project'."],"errors":{}}"#,
             Kind::Rejected,
         ),
-        (401, r#"{"code":401,"message":"Unauthorized; scope does not match"}"#, Kind::Unauthorized),
+        (401, r#"{"code":401,"message":"Unauthorized; scope does not match"}"#, Kind::Forbidden),
         (401, "<html>", Kind::Unauthorized),
         (403, r#"{"errorMessages":["no"]}"#, Kind::Forbidden),
         (404, r#"{"errorMessages":["Issue does not exist"],"errors":{}}"#, Kind::NotFound),

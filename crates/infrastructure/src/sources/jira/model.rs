@@ -1,0 +1,249 @@
+//! Jira's objects as far as they are read. What is optional anywhere is optional here.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::fields::Noted;
+use super::time::Time;
+
+/// An issue with its fields unread.
+#[derive(Debug, Deserialize)]
+pub(super) struct Issue<'a> {
+    pub(super) id: String,
+    pub(super) key: String,
+    #[serde(default, rename = "self")]
+    pub(super) self_url: Option<String>,
+    #[serde(borrow, default)]
+    pub(super) fields: BTreeMap<String, &'a RawValue>,
+    #[serde(default, borrow)]
+    pub(super) changelog: Option<&'a RawValue>,
+    /// What was noted beside the object when it was received.
+    #[serde(default)]
+    pub(super) patchbay: Option<Noted>,
+}
+
+impl<'a> Issue<'a> {
+    /// A field that is there and not null.
+    pub(super) fn raw(&self, name: &str) -> Option<&'a RawValue> {
+        self.fields.get(name).copied().filter(|value| value.get() != "null")
+    }
+
+    /// A field in the form it should have; `None` when it is absent, null or something else.
+    pub(super) fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
+        serde_json::from_str(self.raw(name)?.get()).ok()
+    }
+
+    /// A field without which the issue cannot be kept.
+    pub(super) fn need<T: DeserializeOwned>(&self, name: &str) -> Result<T, String> {
+        let raw = self.raw(name).ok_or_else(|| format!("`{name}` is missing"))?;
+        serde_json::from_str(raw.get())
+            .map_err(|error| format!("`{name}` is not what it should be ({error})"))
+    }
+}
+
+/// Something with an id and a name: status, type, priority, version, component, resolution.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Named {
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub(super) id: Option<String>,
+    #[serde(default)]
+    pub(super) name: Option<String>,
+    #[serde(default)]
+    pub(super) key: Option<String>,
+    /// Of a status.
+    #[serde(default)]
+    pub(super) status_category: Option<Box<Named>>,
+    /// Of an issue type.
+    #[serde(default)]
+    pub(super) subtask: Option<bool>,
+    #[serde(default)]
+    pub(super) hierarchy_level: Option<i32>,
+}
+
+/// Ids are text in most places and numbers in some.
+pub(super) fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Id {
+        Text(String),
+        Number(i64),
+        Other(serde::de::IgnoredAny),
+    }
+    Ok(match Option::<Id>::deserialize(deserializer)? {
+        Some(Id::Text(text)) => Some(text),
+        Some(Id::Number(number)) => Some(number.to_string()),
+        Some(Id::Other(_)) | None => None,
+    })
+}
+
+/// A person: Cloud knows them by account id, Data Center by key.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct User {
+    #[serde(default)]
+    pub(super) account_id: Option<String>,
+    #[serde(default)]
+    pub(super) key: Option<String>,
+    #[serde(default)]
+    pub(super) name: Option<String>,
+    #[serde(default)]
+    pub(super) display_name: Option<String>,
+    #[serde(default)]
+    pub(super) account_type: Option<String>,
+    #[serde(default)]
+    pub(super) email_address: Option<String>,
+}
+
+/// The other end of a link, or a parent.
+#[derive(Debug, Deserialize)]
+pub(super) struct LinkedIssue {
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub(super) id: Option<String>,
+    #[serde(default)]
+    pub(super) key: Option<String>,
+}
+
+/// An entry of `issuelinks`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct IssueLink {
+    #[serde(rename = "type")]
+    pub(super) link_type: LinkType,
+    #[serde(default)]
+    pub(super) inward_issue: Option<LinkedIssue>,
+    #[serde(default)]
+    pub(super) outward_issue: Option<LinkedIssue>,
+}
+
+/// What a link says, from either end.
+#[derive(Debug, Deserialize)]
+pub(super) struct LinkType {
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) inward: String,
+    #[serde(default)]
+    pub(super) outward: String,
+}
+
+/// A list inside of an issue, of which Jira gives a first part.
+#[derive(Debug, Deserialize)]
+pub(super) struct Part<'a> {
+    /// Comments.
+    #[serde(default, borrow)]
+    pub(super) comments: Vec<&'a RawValue>,
+    /// Or worklogs.
+    #[serde(default, borrow)]
+    pub(super) worklogs: Vec<&'a RawValue>,
+    #[serde(default)]
+    pub(super) total: Option<i64>,
+}
+
+/// A comment.
+#[derive(Debug, Deserialize)]
+pub(super) struct Comment<'a> {
+    #[serde(deserialize_with = "id")]
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) author: Option<User>,
+    #[serde(default, borrow)]
+    pub(super) body: Option<&'a RawValue>,
+    pub(super) created: Time,
+    #[serde(default)]
+    pub(super) updated: Option<Time>,
+}
+
+/// Time booked.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Worklog<'a> {
+    #[serde(deserialize_with = "id")]
+    pub(super) id: String,
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub(super) issue_id: Option<String>,
+    #[serde(default)]
+    pub(super) author: Option<User>,
+    #[serde(default, borrow)]
+    pub(super) comment: Option<&'a RawValue>,
+    pub(super) started: Time,
+    #[serde(default)]
+    pub(super) created: Option<Time>,
+    #[serde(default)]
+    pub(super) updated: Option<Time>,
+    #[serde(default)]
+    pub(super) time_spent_seconds: i64,
+}
+
+fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    text_or_number(deserializer)?.ok_or_else(|| serde::de::Error::custom("`id` is missing"))
+}
+
+/// Several changes made at once.
+#[derive(Debug, Deserialize)]
+pub(super) struct History {
+    #[serde(deserialize_with = "id")]
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) author: Option<User>,
+    pub(super) created: Time,
+    #[serde(default)]
+    pub(super) items: Vec<HistoryItem>,
+}
+
+/// One change.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct HistoryItem {
+    #[serde(default)]
+    pub(super) field: String,
+    #[serde(default)]
+    pub(super) field_id: Option<String>,
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub(super) from: Option<String>,
+    #[serde(default)]
+    pub(super) from_string: Option<String>,
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub(super) to: Option<String>,
+    #[serde(default, rename = "toString")]
+    pub(super) to_text: Option<String>,
+}
+
+/// A project with what belongs to it.
+#[derive(Debug, Deserialize)]
+pub(super) struct Project {
+    #[serde(deserialize_with = "id")]
+    pub(super) id: String,
+    pub(super) key: String,
+    #[serde(default)]
+    pub(super) name: Option<String>,
+    #[serde(default)]
+    pub(super) archived: bool,
+    #[serde(default)]
+    pub(super) deleted: bool,
+    #[serde(default)]
+    pub(super) versions: Vec<Version>,
+}
+
+/// A version, which is what Jira has for milestones.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Version {
+    #[serde(deserialize_with = "id")]
+    pub(super) id: String,
+    #[serde(default)]
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) description: Option<String>,
+    #[serde(default)]
+    pub(super) archived: bool,
+    #[serde(default)]
+    pub(super) released: bool,
+    #[serde(default)]
+    pub(super) start_date: Option<String>,
+    #[serde(default)]
+    pub(super) release_date: Option<String>,
+}

@@ -1,0 +1,390 @@
+//! Reads issues in the order of change.
+//!
+//! Cloud hands out a token for the next page; a row that changes meanwhile moves to the end and is met again. A token
+//! that is refused is replaced by asking anew from the last change seen.
+//!
+//! Data Center pages by number, where a row that moves would make another one be skipped. So each page asks for what
+//! changed at or after the last change seen, from the beginning. Only where a whole page has one timestamp does it go on
+//! by number, a few rows back each time.
+
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use application::ports::{Page, PageRequest, ProjectRef, SourceError, SourceErrorKind};
+use chrono::{DateTime, TimeDelta, Utc};
+use domain::{Cursor, PageRecords};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::api::{Api, is_too_large};
+use super::epics;
+use super::fields::{Fields, Schema};
+use super::malformed;
+use super::normalize::{Mapper, distinct_records, unmapped};
+use super::people::People;
+use super::settings::Stream;
+use super::time::Time;
+
+/// Issues asked for in one page.
+const PAGE_ISSUES: u32 = 100;
+/// What an incremental pass asks for again, because the index lags behind.
+const CLOUD_OVERLAP: TimeDelta = TimeDelta::minutes(5);
+const DATA_CENTER_OVERLAP: TimeDelta = TimeDelta::minutes(10);
+/// How many earlier pages are remembered to notice a walk in circles.
+const REMEMBERED: usize = 16;
+/// Rows read again when going on by number, for those that moved out from before.
+const BACK_STEP: u64 = 10;
+/// Everything but what another stream reads, or nobody.
+pub(super) const FIELDS: [&str; 9] = [
+    "*all",
+    "-comment",
+    "-worklog",
+    "-attachment",
+    "-thumbnail",
+    "-votes",
+    "-watches",
+    "-subtasks",
+    "-lastViewed",
+];
+
+/// Where a pass goes on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Position {
+    /// What changed at or after this, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) from: Option<i64>,
+    /// Cloud: the token of the next page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) token: Option<String>,
+    /// Data Center: rows to pass over.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) start: u64,
+    /// Issues a page, where fewer than usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    size: Option<u32>,
+    /// The latest change seen, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    seen: Option<i64>,
+    /// Digests of the last tokens and pages.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    recent: Vec<u64>,
+    /// Pages in a row that held nothing new.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    stalls: u64,
+    /// Where it was last begun anew after a refused token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    anew: Option<i64>,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// A page of a search, in either dialect.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Found<'a> {
+    #[serde(borrow, default)]
+    pub(super) issues: Vec<&'a RawValue>,
+    #[serde(default)]
+    pub(super) names: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) schema: BTreeMap<String, Schema>,
+    /// Cloud.
+    #[serde(default)]
+    pub(super) next_page_token: Option<String>,
+    #[serde(default)]
+    pub(super) is_last: Option<bool>,
+    /// Data Center.
+    #[serde(default)]
+    pub(super) start_at: Option<u64>,
+    #[serde(default)]
+    pub(super) total: Option<u64>,
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn read(text: &'a str, what: &str) -> Result<Self, SourceError> {
+        serde_json::from_str(text)
+            .map_err(|error| malformed(format!("Jira's answer for {what} is not a page of issues ({error})")))
+    }
+
+    /// Names and types of its fields.
+    pub(super) fn fields(&mut self) -> Fields {
+        Fields::new(std::mem::take(&mut self.names), std::mem::take(&mut self.schema))
+    }
+}
+
+/// One page of a project's issues.
+pub(super) async fn fetch(
+    api: &Api<'_>,
+    project: &ProjectRef,
+    request: &PageRequest<'_>,
+) -> Result<Page, SourceError> {
+    let first = request.cursor.is_none();
+    let overlap = if api.is_cloud() { CLOUD_OVERLAP } else { DATA_CENTER_OVERLAP };
+    let position = match request.cursor {
+        Some(Cursor(cursor)) => Position::deserialize(cursor)
+            .map_err(|_| malformed("the stored position of issues has an unknown form"))?,
+        None => Position {
+            from: request.since.map(|since| (since - overlap).timestamp_millis()),
+            ..Position::default()
+        },
+    };
+    let what = format!("the issues of {}", project.key);
+    let restriction = format!("project = {}", project.source_id);
+    let estimate = async {
+        match (first, request.since, api.is_cloud()) {
+            (true, None, true) => count(api, &restriction).await,
+            _ => Ok(None),
+        }
+    };
+    let (found, estimate) = tokio::join!(search(api, &restriction, &position, &what), estimate);
+    let answer = match found {
+        Ok(answer) => answer,
+        Err(error) => return recover(error, &position),
+    };
+    let text = answer.text();
+    let mut found = Found::read(&text, &what)?;
+    let (records, updated) = map(api, &mut found).await?;
+    let seen = updated.map(|time| time.timestamp_millis()).max(position.seen);
+    let estimate = match (first, found.total) {
+        (true, Some(total)) => i64::try_from(total).ok(),
+        _ => estimate?,
+    };
+    let next = if api.is_cloud() {
+        by_token(&found, &position, seen)?
+    } else {
+        by_time(&found, &position, updated.map(|time| time.timestamp_millis()))?
+    };
+    Ok(Page {
+        records,
+        next: next.map(cursor).transpose()?,
+        watermark: updated,
+        total_estimate: estimate,
+        validator: None,
+        not_modified: false,
+    })
+}
+
+pub(super) fn cursor(position: Position) -> Result<Cursor, SourceError> {
+    serde_json::to_value(position)
+        .map(Cursor)
+        .map_err(|error| malformed(format!("the position cannot be written ({error})")))
+}
+
+async fn search(
+    api: &Api<'_>,
+    restriction: &str,
+    position: &Position,
+    what: &str,
+) -> Result<super::api::Answer, SourceError> {
+    let since = position.from.map_or(String::new(), |from| format!(" AND updated >= {from}"));
+    let jql = format!("{restriction}{since} ORDER BY updated ASC, key ASC");
+    let size = position.size.unwrap_or(PAGE_ISSUES);
+    if api.is_cloud() {
+        let mut body = json!({"jql": jql, "maxResults": size, "fields": FIELDS, "expand": "names,schema"});
+        if let Some(token) = &position.token {
+            body["nextPageToken"] = json!(token);
+        }
+        return api.post(&api.rest("/search/jql"), &body, what).await;
+    }
+    let body = json!({
+        "jql": jql, "startAt": position.start, "maxResults": size, "fields": FIELDS, "expand": ["names", "schema"],
+    });
+    api.post(&api.rest("/search"), &body, what).await
+}
+
+/// About how many issues there are; `None` when Jira does not tell.
+pub(super) async fn count(api: &Api<'_>, jql: &str) -> Result<Option<i64>, SourceError> {
+    #[derive(Deserialize)]
+    struct Count {
+        count: Option<i64>,
+    }
+    let what = "the number of issues";
+    if !api.is_cloud() {
+        let body = json!({"jql": jql, "startAt": 0, "maxResults": 0, "fields": ["id"]});
+        let answer = api.post(&api.rest("/search"), &body, what).await?;
+        return Ok(Found::read(&answer.text(), what)?.total.and_then(|total| i64::try_from(total).ok()));
+    }
+    match api.post(&api.rest("/search/approximate-count"), &json!({"jql": jql}), what).await {
+        Ok(answer) => Ok(answer.json::<Count>(what)?.count),
+        Err(error) if matches!(error.kind, SourceErrorKind::NotFound | SourceErrorKind::Gone) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What to do about a search that was refused: ask for less when the answer was too large, and begin anew at the last
+/// change seen when it is the token that is refused.
+fn recover(error: SourceError, position: &Position) -> Result<Page, SourceError> {
+    let size = position.size.unwrap_or(PAGE_ISSUES);
+    let smaller = is_too_large(&error) && size > 1;
+    let expired = error.upstream_status == Some(400)
+        && position.token.is_some()
+        && position.anew != Some(position.seen.unwrap_or(0));
+    if !smaller && !expired {
+        return Err(error);
+    }
+    let next = Position {
+        from: position.seen.or(position.from),
+        size: if smaller { Some(size / 2) } else { position.size },
+        seen: position.seen,
+        start: if position.token.is_some() { 0 } else { position.start },
+        anew: if expired { Some(position.seen.unwrap_or(0)) } else { position.anew },
+        ..Position::default()
+    };
+    // Going on by number, the window must stay as it is.
+    let next = if smaller && position.start > 0 { Position { from: position.from, ..next } } else { next };
+    Ok(Page { next: Some(cursor(next)?), ..Page::default() })
+}
+
+fn digest(value: &(impl Hash + ?Sized)) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    // JSON numbers beyond 2^53 do not survive everywhere.
+    hasher.finish() >> 12
+}
+
+fn remember(recent: &[u64], new: &[u64]) -> Vec<u64> {
+    let all: Vec<u64> = recent.iter().chain(new).copied().collect();
+    all[all.len().saturating_sub(2 * REMEMBERED)..].to_vec()
+}
+
+/// Where Cloud goes on; `None` after the last page.
+pub(super) fn by_token(
+    found: &Found<'_>,
+    position: &Position,
+    seen: Option<i64>,
+) -> Result<Option<Position>, SourceError> {
+    let token =
+        found.next_page_token.as_ref().filter(|token| !token.is_empty() && found.is_last != Some(true));
+    let Some(token) = token else { return Ok(None) };
+    let (of_token, of_page) = (digest(token), page_digest(found));
+    if position.token.as_ref() == Some(token) || position.recent.contains(&of_token) {
+        return Err(malformed("Jira's search does not move on: it gave the same page token again"));
+    }
+    let stalled = of_page.is_some_and(|page| position.recent.contains(&page));
+    let stalls = if stalled { position.stalls + 1 } else { 0 };
+    if stalls >= 2 {
+        return Err(malformed("Jira's search does not move on: its pages hold nothing new"));
+    }
+    let new: Vec<u64> = [Some(of_token), of_page].into_iter().flatten().collect();
+    Ok(Some(Position {
+        token: Some(token.clone()),
+        seen,
+        recent: remember(&position.recent, &new),
+        stalls,
+        ..position.clone()
+    }))
+}
+
+/// The rows of a page; of an issue that is on it twice, the last.
+pub(super) fn last_rows<'a>(rows: &[&'a RawValue]) -> Vec<&'a RawValue> {
+    let mut seen = HashSet::new();
+    let mut kept: Vec<&RawValue> = rows
+        .iter()
+        .rev()
+        .filter(|raw| serde_json::from_str::<Id>(raw.get()).ok().is_none_or(|row| seen.insert(row.id)))
+        .copied()
+        .collect();
+    kept.reverse();
+    kept
+}
+
+#[derive(Deserialize, Hash)]
+struct Id {
+    id: String,
+}
+
+/// What a page holds, to be recognised; `None` when it holds nothing.
+fn page_digest(found: &Found<'_>) -> Option<u64> {
+    let ids: Vec<Id> = found.issues.iter().filter_map(|raw| serde_json::from_str(raw.get()).ok()).collect();
+    (!ids.is_empty()).then(|| digest(&ids))
+}
+
+/// Where Data Center goes on; `None` after the last page.
+pub(super) fn by_time(
+    found: &Found<'_>,
+    position: &Position,
+    updated: Option<i64>,
+) -> Result<Option<Position>, SourceError> {
+    let rows = found.issues.len() as u64;
+    let start = found.start_at.unwrap_or(position.start);
+    let total =
+        found.total.ok_or_else(|| malformed("Jira's page of issues does not say how many there are"))?;
+    if start + rows >= total {
+        return Ok(None);
+    }
+    if rows == 0 {
+        return Err(malformed("Jira's search does not move on: a page in the middle is empty"));
+    }
+    // Its index knows whole seconds.
+    let advanced = updated
+        .map(|updated| updated - updated.rem_euclid(1_000))
+        .filter(|updated| Some(*updated) > position.from);
+    let seen = updated.max(position.seen);
+    if let Some(from) = advanced {
+        return Ok(Some(Position { from: Some(from), start: 0, seen, ..position.clone() }));
+    }
+    let on = start + rows - BACK_STEP.min(rows / 2);
+    if on <= position.start {
+        return Err(malformed("Jira's search does not move on"));
+    }
+    Ok(Some(Position { start: on, seen, ..position.clone() }))
+}
+
+/// The part of an issue that leads on, also when the rest cannot be mapped.
+#[derive(Deserialize)]
+struct Stamp {
+    fields: StampFields,
+}
+
+#[derive(Deserialize)]
+struct StampFields {
+    #[serde(default)]
+    updated: Option<Time>,
+}
+
+async fn map(
+    api: &Api<'_>,
+    found: &mut Found<'_>,
+) -> Result<(PageRecords, Option<DateTime<Utc>>), SourceError> {
+    let of_page = found.fields();
+    let known;
+    let fields = if !of_page.is_told() && !found.issues.is_empty() {
+        known = api.known().await?;
+        &known.fields
+    } else {
+        &of_page
+    };
+    let mapper = Mapper {
+        mappings: &api.connection.mappings,
+        home: Some(&api.site.home),
+        fields: Some(fields),
+        has_details: api.settings.reads(Stream::Details),
+    };
+    let (mut records, mut people) = (PageRecords::default(), People::default());
+    let mut mapped = Vec::new();
+    let mut updated: Option<DateTime<Utc>> = None;
+    for raw in last_rows(&found.issues) {
+        match mapper.issue(raw, &mut records, &mut people) {
+            Ok(new) => {
+                updated = updated.max(Some(records.items[new.index].updated_at));
+                mapped.push((new, raw));
+            }
+            Err(error) => {
+                let stamp: Option<Stamp> = serde_json::from_str(raw.get()).ok();
+                updated = updated.max(stamp.and_then(|stamp| stamp.fields.updated).map(|time| time.0));
+                records.unmapped.push(unmapped(Stream::Issues, raw.get(), error));
+            }
+        }
+    }
+    epics::resolve(api, &mapped, &mut records).await?;
+    distinct_records(&mut records);
+    records.users = people.into_records();
+    Ok((records, updated))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+//! Writes to Jira, both dialects: what was asked is looked up by name, checked against what the screens take, and sent
+//! once.
+
+mod comment;
+mod create;
+mod fields;
+mod form;
+mod issue;
+mod look;
+mod people;
+mod pick;
+mod send;
+mod sprint;
+mod text;
+mod transition;
+mod update;
+mod values;
+
+use std::time::Duration;
+
+use application::ports::{Connection, ItemWrite, Look, SourceError, SourceErrorKind, SourceWriter};
+use async_trait::async_trait;
+use domain::{ItemPatch, NewComment, NewItem, Transition, WrittenItem};
+use serde_json::{Value, json};
+
+use super::Jira;
+
+/// The property that issues and comments carry our marker in. Jira shows it to nobody.
+const PROPERTY: &str = "patchbay";
+/// The gateway ends requests after a minute, and the search index follows within seconds.
+const SETTLES_WITHIN: Duration = Duration::from_secs(90);
+
+#[async_trait]
+impl SourceWriter for Jira {
+    fn settles_within(&self) -> Duration {
+        SETTLES_WITHIN
+    }
+
+    async fn create_item(
+        &self,
+        connection: &Connection,
+        new: &NewItem,
+        marker: &str,
+    ) -> Result<WrittenItem, SourceError> {
+        create::create(&self.api(connection).await?, new, marker).await
+    }
+
+    async fn update_item(
+        &self,
+        connection: &Connection,
+        key: &str,
+        patch: &ItemPatch,
+        _marker: &str,
+    ) -> Result<WrittenItem, SourceError> {
+        update::update(&self.api(connection).await?, key, patch).await
+    }
+
+    async fn transition_item(
+        &self,
+        connection: &Connection,
+        key: &str,
+        transition: &Transition,
+        _marker: &str,
+    ) -> Result<WrittenItem, SourceError> {
+        transition::transition(&self.api(connection).await?, key, transition).await
+    }
+
+    async fn add_comment(
+        &self,
+        connection: &Connection,
+        key: &str,
+        comment: &NewComment,
+        marker: &str,
+    ) -> Result<WrittenItem, SourceError> {
+        comment::add(&self.api(connection).await?, key, comment, marker).await
+    }
+
+    async fn look(
+        &self,
+        connection: &Connection,
+        write: &ItemWrite,
+        marker: &str,
+    ) -> Result<Look, SourceError> {
+        look::look(&self.api(connection).await?, write, marker).await
+    }
+}
+
+/// The marker as a property of an issue or comment.
+fn property(marker: &str) -> Value {
+    json!({"key": PROPERTY, "value": {"marker": marker}})
+}
+
+/// Whether a property's value holds the marker.
+fn carries(value: &Value, marker: &str) -> bool {
+    value.get("marker").and_then(Value::as_str) == Some(marker)
+}
+
+fn rejected(field: &str, message: impl Into<String>) -> SourceError {
+    SourceError { field: Some(field.to_owned()), ..SourceError::new(SourceErrorKind::Rejected, message) }
+}

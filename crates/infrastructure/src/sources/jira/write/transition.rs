@@ -1,0 +1,180 @@
+//! Taking an issue to another status.
+
+use application::ports::{SourceError, SourceErrorKind};
+use domain::{Transition, WrittenItem};
+use http::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::super::nearest::nearest;
+use super::super::api::{Api, segment};
+use super::super::model::Named;
+use super::fields::Draft;
+use super::form::{Field, Form};
+use super::issue::{Issue, finish};
+use super::people::Assignable;
+use super::update::project_of;
+use super::values::Place;
+use super::{rejected, send, text};
+
+#[derive(Deserialize)]
+struct Transitions {
+    #[serde(default)]
+    transitions: Vec<Step>,
+}
+
+/// A transition the issue can take now.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Step {
+    id: String,
+    #[serde(default)]
+    name: String,
+    to: Named,
+    #[serde(default)]
+    is_available: Option<bool>,
+    #[serde(default)]
+    fields: std::collections::BTreeMap<String, Field>,
+}
+
+impl Step {
+    fn status(&self) -> &str {
+        self.to.name.as_deref().unwrap_or_default()
+    }
+}
+
+/// Takes an issue to a status by the transition that leads there.
+pub(super) async fn transition(
+    api: &Api<'_>,
+    key: &str,
+    asked: &Transition,
+) -> Result<WrittenItem, SourceError> {
+    let issue = Issue::read(api, key, &["status", "resolution", "project"]).await?;
+    issue.require_unchanged(asked.if_unchanged_since)?;
+    if is_at(&issue, &asked.to)
+        && asked.comment.is_none()
+        && asked.fields.is_empty()
+        && asked.resolution.is_none()
+    {
+        let warnings = vec![format!("{} is in this status already", issue.key)];
+        return Ok(WrittenItem { warnings, ..issue.written(api) });
+    }
+    // Read just before: ids are of a workflow and a state.
+    let path = api.rest(&format!("/issue/{}/transitions", segment(&issue.key)));
+    let what = format!("the transitions of {}", issue.key);
+    let steps: Transitions = api.get(&path, &[("expand", "transitions.fields")], &what).await?.json(&what)?;
+    let step = choose(steps.transitions, &issue, asked)?;
+    let form = Form(step.fields.clone());
+    let project = project_of(&issue);
+    let place = Place { project: &project, people: Assignable::Issue(&issue.key) };
+    let mut draft = Draft::new(api, &form, place, &issue.fields);
+    if let Some(resolution) = &asked.resolution {
+        if !form.0.contains_key("resolution") {
+            return Err(rejected("/resolution", format!("the transition {} takes no resolution", step.name)));
+        }
+        draft.set_own("resolution", &Value::String(resolution.clone())).await?;
+    }
+    draft.set_named(&asked.fields).await?;
+    form.require_all(|id| draft.has(id), &format!("the transition {}", step.name))?;
+    let mut body = draft.body();
+    if let Some(comment) = &asked.comment {
+        let written = text::new(api.dialect(), comment);
+        draft.warnings.extend(written.warnings);
+        body["update"]["comment"] = json!([{"add": {"body": written.value}}]);
+    }
+    body["transition"] = json!({"id": step.id});
+    let what = format!("the transition {} of {}", step.name, issue.key);
+    send::change(api, Method::POST, &path, &body, &draft.pointers, &what).await?;
+    let mut watched = vec![("status".to_owned(), "status".to_owned())];
+    if !draft.watched.iter().any(|(_, id)| id == "resolution") {
+        watched.push(("resolution".to_owned(), "resolution".to_owned()));
+    }
+    watched.append(&mut draft.watched);
+    Ok(finish(api, &issue.key, &watched, Some(&issue), &issue.id, draft.warnings).await)
+}
+
+/// Whether an issue is in the status of this name.
+pub(super) fn is_at(issue: &Issue, status: &str) -> bool {
+    let name = issue.field("status").get("name").and_then(Value::as_str).unwrap_or_default();
+    name.trim().to_lowercase() == status.trim().to_lowercase()
+}
+
+/// The transition that leads to the status, or is called so. Of several, one that asks for nothing more than is given.
+fn choose(steps: Vec<Step>, issue: &Issue, asked: &Transition) -> Result<Step, SourceError> {
+    let wanted = asked.to.trim().to_lowercase();
+    let same = |name: &str| name.trim().to_lowercase() == wanted;
+    let open: Vec<Step> = steps.into_iter().filter(|step| step.is_available != Some(false)).collect();
+    let leads = open.iter().any(|step| same(step.status()));
+    let mut names: Vec<String> = open.iter().map(|step| step.status().to_owned()).collect();
+    let fit = |step: &Step| if leads { same(step.status()) } else { same(&step.name) };
+    let lacks = |step: &Step| {
+        let needs = step.fields.iter().filter(|(_, field)| field.required && !field.has_default_value);
+        needs.filter(|(id, field)| !is_given(id, field, asked)).count()
+    };
+    let resolves = |step: &Step| asked.resolution.is_some() && !step.fields.contains_key("resolution");
+    let best = open.into_iter().filter(fit).min_by_key(|step| (resolves(step), lacks(step)));
+    best.ok_or_else(|| {
+        names.sort_unstable();
+        names.dedup();
+        let from = issue.field("status").get("name").and_then(Value::as_str).unwrap_or("its status");
+        let allowed =
+            if names.len() <= 20 { names } else { nearest(&asked.to, names.iter().map(String::as_str)) };
+        SourceError {
+            field: Some("/to".into()),
+            allowed,
+            ..SourceError::new(
+                SourceErrorKind::Rejected,
+                format!("no transition leads {} from {from} to `{}`", issue.key, asked.to),
+            )
+        }
+    })
+}
+
+fn is_given(id: &str, field: &Field, asked: &Transition) -> bool {
+    let named =
+        |given: &String| given == id || given.trim().to_lowercase() == field.name.trim().to_lowercase();
+    (id == "resolution" && asked.resolution.is_some()) || asked.fields.keys().any(named)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn steps() -> Vec<Step> {
+        let steps: Transitions = serde_json::from_value(json!({"transitions": [
+            {"id": "11", "name": "Start", "to": {"name": "In Progress"}},
+            {"id": "21", "name": "Resolve", "to": {"name": "Done"},
+             "fields": {"resolution": {"required": true, "name": "Resolution", "schema": {"type": "resolution"}}}},
+            {"id": "31", "name": "Skip", "to": {"name": "Done"}},
+            {"id": "41", "name": "Hidden", "to": {"name": "Blocked"}, "isAvailable": false},
+        ]}))
+        .unwrap();
+        steps.transitions
+    }
+
+    fn chosen(to: &str, resolution: Option<&str>) -> Result<String, SourceError> {
+        let issue = serde_json::from_value(
+            json!({"id": "1", "key": "ENG-1", "fields": {"status": {"name": "To Do"}}}),
+        )
+        .unwrap();
+        let asked =
+            Transition { to: to.into(), resolution: resolution.map(str::to_owned), ..Transition::default() };
+        choose(steps(), &issue, &asked).map(|step| step.id)
+    }
+
+    #[test]
+    fn a_transition_is_chosen_by_the_status_it_leads_to_and_what_it_asks_for() {
+        assert_eq!(chosen("in progress", None).unwrap(), "11");
+        assert_eq!(chosen("Done", None).unwrap(), "31", "one that asks for nothing more");
+        assert_eq!(chosen("Done", Some("Fixed")).unwrap(), "21", "one that takes the resolution");
+        assert_eq!(chosen("Start", None).unwrap(), "11", "by its own name where no status has it");
+    }
+
+    #[test]
+    fn a_status_that_cannot_be_reached_is_answered_with_those_that_can() {
+        let error = chosen("Blocked", None).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("/to"));
+        assert_eq!(error.allowed, ["Done", "In Progress"]);
+        assert!(error.message.contains("To Do"), "{error}");
+    }
+}
