@@ -79,7 +79,10 @@ impl<'a> Api<'a> {
         };
         let mut authorization =
             HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
-                SourceError::new(SourceErrorKind::Unauthorized, "the token holds characters that no token has")
+                SourceError::new(
+                    SourceErrorKind::Unauthorized,
+                    "the token holds characters that no token has",
+                )
             })?;
         authorization.set_sensitive(true);
         let mut headers = HeaderMap::new();
@@ -198,7 +201,9 @@ impl<'a> Api<'a> {
             .map_err(|error| malformed(format!("Asana's answer for {what} is no list ({error})")))?;
         let next = body.next_page.and_then(|next| next.offset).filter(|next| !next.is_empty());
         if next.is_some() && next.as_deref() == offset {
-            return Err(malformed(format!("Asana's list of {what} does not move on: its next page is the same")));
+            return Err(malformed(format!(
+                "Asana's list of {what} does not move on: its next page is the same"
+            )));
         }
         Ok(Rows { rows: body.data, next, answered_at: errors::answered_at(&response.headers) })
     }

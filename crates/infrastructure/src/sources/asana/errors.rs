@@ -42,10 +42,9 @@ pub(super) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], 
             SourceErrorKind::Forbidden,
             format!("{what} is not part of the workspace's Asana plan ({})", said_or("Payment Required")),
         ),
-        403 => (
-            SourceErrorKind::Forbidden,
-            format!("the token may not use {what} ({})", said_or("Forbidden")),
-        ),
+        403 => {
+            (SourceErrorKind::Forbidden, format!("the token may not use {what} ({})", said_or("Forbidden")))
+        }
         404 => (
             SourceErrorKind::NotFound,
             format!("Asana does not find {what}: it does not exist, is deleted, or the token may not see it"),
@@ -182,9 +181,17 @@ mod tests {
             (vec![("retry-after", "Sat, 21 Nov 2026 12:01:30 GMT")], 60),
             (vec![], 60),
         ] {
-            assert_eq!(classify(429, &headers, "").retry_after, Some(Duration::from_secs(wait)), "{headers:?}");
+            assert_eq!(
+                classify(429, &headers, "").retry_after,
+                Some(Duration::from_secs(wait)),
+                "{headers:?}"
+            );
         }
-        let outage = classify(500, &[], r#"{"errors":[{"message":"Server Error","phrase":"6 sad squid snuggle softly"}]}"#);
+        let outage = classify(
+            500,
+            &[],
+            r#"{"errors":[{"message":"Server Error","phrase":"6 sad squid snuggle softly"}]}"#,
+        );
         assert!(outage.message.contains("6 sad squid snuggle softly"), "{outage}");
         let said = classify(400, &[], r#"{"errors":[{"message":"project: Not a recognized ID: x"}]}"#);
         assert!(said.message.contains("Not a recognized ID"), "{said}");

@@ -29,7 +29,9 @@ fn value(field: &FieldValue) -> Value {
         Some(list) if !list.is_empty() => json!(list.iter().map(|one| one.name.as_str()).collect::<Vec<_>>()),
         _ => Value::Null,
     };
-    let text = |text: &Option<String>| text.as_ref().filter(|text| !text.is_empty()).map_or(Value::Null, |text| json!(text));
+    let text = |text: &Option<String>| {
+        text.as_ref().filter(|text| !text.is_empty()).map_or(Value::Null, |text| json!(text))
+    };
     match field.resource_subtype.as_deref() {
         Some("enum") => field.enum_value.as_ref().map_or(Value::Null, |option| json!(option.name)),
         Some("multi_enum") => names(&field.multi_enum_values),

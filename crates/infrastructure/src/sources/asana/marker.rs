@@ -103,7 +103,7 @@ mod tests {
         #[test]
         fn stripping_takes_nothing_but_marks(text in "[\\PC\u{200B}\u{200D}\u{2063}]{0,80}", bits: u128) {
             let marker = format!("patchbay-{}", Uuid::from_u128(bits).simple());
-            prop_assert_eq!(strip(&text), text.clone());
+            prop_assert_eq!(&strip(&text), &text);
             let marked = format!("{text}{}", hidden(&marker));
             prop_assert!(is_on(&marked, &marker));
             prop_assert_eq!(strip(&marked), text);

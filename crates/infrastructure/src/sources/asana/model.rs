@@ -8,7 +8,9 @@ use serde_json::Value;
 pub(super) type Time = DateTime<Utc>;
 
 /// A missing or null value as its empty one.
-fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
@@ -290,7 +292,8 @@ pub(super) struct Event {
 impl Event {
     /// The task it is about: itself, or the one its comment or history entry belongs to.
     pub(super) fn task(&self) -> Option<&str> {
-        let is_task = |resource: &&EventResource| resource.resource_type == "task" && !resource.gid.is_empty();
+        let is_task =
+            |resource: &&EventResource| resource.resource_type == "task" && !resource.gid.is_empty();
         let own = self.resource.as_ref().filter(is_task);
         own.or_else(|| self.parent.as_ref().filter(is_task)).map(|resource| resource.gid.as_str())
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use application::ports::{SourceError, SourceErrorKind};
 use domain::InstanceId;
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use moka::sync::Cache;
 
 use super::api::{Api, CONCURRENCY};
@@ -40,33 +40,27 @@ impl Names {
 /// Asks for the names that are not known yet.
 pub(super) async fn learn_names(api: &Api<'_>, gids: BTreeSet<String>) -> Result<(), SourceError> {
     let unknown = gids.into_iter().filter(|gid| api.names().of(api.instance(), gid).is_none());
-    stream::iter(unknown.map(Ok::<_, SourceError>))
-        .try_for_each_concurrent(CONCURRENCY, |gid| async move {
-            let found = api
-                .get::<Named>(&format!("/users/{gid}"), &[("opt_fields", "name")], &format!("the user {gid}"))
-                .await;
-            match found {
-                Ok(user) => api.names().learn(api.instance(), &user),
-                Err(error) if matches!(error.kind, SourceErrorKind::NotFound | SourceErrorKind::Forbidden) => {
-                    api.names().0.insert((api.instance(), gid), "".into());
-                }
-                Err(error) => return Err(error),
-            }
-            Ok(())
-        })
-        .await
+    each(unknown.map(|gid| learn_name(api, gid)).collect()).await.1.map_or(Ok(()), Err)
 }
 
-/// Runs the requests of several things at once, and hands over their results in order; nothing new is sent after a
-/// failure.
-pub(super) async fn each<T, R, F>(
-    things: Vec<T>,
-    request: impl Fn(T) -> F,
-) -> (Vec<R>, Option<SourceError>)
+async fn learn_name(api: &Api<'_>, gid: String) -> Result<(), SourceError> {
+    let what = format!("the user {gid}");
+    match api.get::<Named>(&format!("/users/{gid}"), &[("opt_fields", "name")], &what).await {
+        Ok(user) => api.names().learn(api.instance(), &user),
+        Err(error) if matches!(error.kind, SourceErrorKind::NotFound | SourceErrorKind::Forbidden) => {
+            api.names().0.insert((api.instance(), gid), "".into());
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+/// Runs several requests at once, and hands over their results in order; nothing new is sent after a failure.
+pub(super) async fn each<R, F>(requests: Vec<F>) -> (Vec<R>, Option<SourceError>)
 where
     F: Future<Output = Result<R, SourceError>>,
 {
-    let mut results = stream::iter(things).map(request).buffered(CONCURRENCY);
+    let mut results = stream::iter(requests).buffered(CONCURRENCY);
     let mut done = Vec::new();
     while let Some(result) = results.next().await {
         match result {

@@ -135,10 +135,10 @@ fn status(task: &Task, project: &str, mappings: &Mappings) -> (StatusNorm, Strin
     let told = fields::option(&task.custom_fields, mappings, FieldRole::Status)
         .or_else(|| task.custom_type_status_option.as_ref().map(|option| option.name.as_str()))
         .filter(|name| !name.is_empty())
-        .map(|name| (mappings.status.get(name).copied().unwrap_or_else(|| fields::status_by_words(name)), name))
-        .or_else(|| {
-            sections(task, project).find_map(|name| Some((*mappings.status.get(name)?, name)))
-        });
+        .map(|name| {
+            (mappings.status.get(name).copied().unwrap_or_else(|| fields::status_by_words(name)), name)
+        })
+        .or_else(|| sections(task, project).find_map(|name| Some((*mappings.status.get(name)?, name))));
     match told {
         // Completing a task does not take it out of its section.
         Some((norm, name)) if !task.completed || matches!(norm, StatusNorm::Done | StatusNorm::Cancelled) => {

@@ -160,7 +160,8 @@ mod tests {
         let checked = Settings::check(&settings).unwrap();
         assert_eq!(checked.to_value(), json!({"projects": ["12", "1200000000000000017"]}));
         assert!(checked.selects("12") && !checked.selects("13"));
-        let wrong = json!({"projects": [12, "x", "https://app.asana.com/0/1/2"], "workspaces": [], "teams": []});
+        let wrong =
+            json!({"projects": [12, "x", "https://app.asana.com/0/1/2"], "workspaces": [], "teams": []});
         let errors = Settings::check(&wrong).unwrap_err().errors;
         let pointers: Vec<_> = errors.iter().map(|error| error.pointer.as_str()).collect();
         assert_eq!(

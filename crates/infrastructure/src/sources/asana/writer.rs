@@ -1,0 +1,257 @@
+//! Writes to Asana: tasks, their fields, completion and sections, and comments.
+
+mod create;
+mod lookup;
+mod plan;
+mod update;
+
+use std::time::Duration;
+
+use application::ports::{Connection, ItemWrite, Look, SourceError, SourceErrorKind, SourceWriter};
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use domain::{ItemPatch, NewComment, NewItem, Transition, WrittenItem};
+use serde_json::Value;
+
+use super::api::Api;
+use super::model::Task;
+use super::normalize::TASK_FIELDS;
+use super::settings::is_gid;
+use super::tasks::{Home, Homes};
+use super::{Asana, malformed, marker};
+use plan::{Plan, Step};
+
+/// Asana answers slow requests for about a minute; its lists show a write at once.
+const SETTLES_WITHIN: Duration = Duration::from_secs(60);
+const MOST_STORY_PAGES: usize = 100;
+
+#[async_trait]
+impl SourceWriter for Asana {
+    fn settles_within(&self) -> Duration {
+        SETTLES_WITHIN
+    }
+
+    async fn create_item(
+        &self,
+        connection: &Connection,
+        new: &NewItem,
+        marker: &str,
+    ) -> Result<WrittenItem, SourceError> {
+        create::create(&self.api(connection)?, new, marker).await
+    }
+
+    async fn update_item(
+        &self,
+        connection: &Connection,
+        key: &str,
+        patch: &ItemPatch,
+        _marker: &str,
+    ) -> Result<WrittenItem, SourceError> {
+        let api = self.api(connection)?;
+        let there = There::read(&api, key, patch.if_unchanged_since).await?;
+        let plan = update::plan(&api, &there, patch).await?;
+        there.write(&api, plan).await
+    }
+
+    async fn transition_item(
+        &self,
+        connection: &Connection,
+        key: &str,
+        transition: &Transition,
+        marker: &str,
+    ) -> Result<WrittenItem, SourceError> {
+        let api = self.api(connection)?;
+        let there = There::read(&api, key, transition.if_unchanged_since).await?;
+        let mut plan = update::transition(&api, &there, transition).await?;
+        if let Some(comment) = &transition.comment
+            && !has_comment(&api, &there.task.gid, marker).await?
+        {
+            plan.steps.push(Step::Comment(comment_html(comment, marker, &mut plan.warnings)));
+        }
+        there.write(&api, plan).await
+    }
+
+    async fn add_comment(
+        &self,
+        connection: &Connection,
+        key: &str,
+        comment: &NewComment,
+        marker: &str,
+    ) -> Result<WrittenItem, SourceError> {
+        let api = self.api(connection)?;
+        if comment.internal {
+            return Err(unsupported("/internal", "Asana has no internal comments"));
+        }
+        let there = There::read(&api, key, None).await?;
+        let mut plan = Plan::default();
+        plan.steps.push(Step::Comment(comment_html(&comment.body, marker, &mut plan.warnings)));
+        there.write(&api, plan).await
+    }
+
+    async fn look(
+        &self,
+        connection: &Connection,
+        write: &ItemWrite,
+        marker: &str,
+    ) -> Result<Look, SourceError> {
+        let api = self.api(connection)?;
+        match write {
+            ItemWrite::Create(new) => create::look(&api, new, marker).await,
+            ItemWrite::Comment(key, _) => {
+                let there = There::read(&api, key, None).await?;
+                match comment_id(&api, &there.task.gid, marker).await? {
+                    Some(id) => found(WrittenItem { comment_id: Some(id), ..there.written() }),
+                    None => Ok(Look::Absent),
+                }
+            }
+            // A change that is in place took place, or needs not; one that is not may be sent again.
+            ItemWrite::Update(key, patch) => {
+                let there = There::read(&api, key, None).await?;
+                let plan = update::plan(&api, &there, patch).await?;
+                if plan.is_empty() { found(there.written()) } else { Ok(Look::Absent) }
+            }
+            ItemWrite::Transition(key, transition) => {
+                let there = There::read(&api, key, None).await?;
+                let plan = update::transition(&api, &there, transition).await?;
+                let commented =
+                    transition.comment.is_none() || has_comment(&api, &there.task.gid, marker).await?;
+                if plan.is_empty() && commented { found(there.written()) } else { Ok(Look::Absent) }
+            }
+        }
+    }
+}
+
+fn found(written: WrittenItem) -> Result<Look, SourceError> {
+    serde_json::to_value(written)
+        .map(Look::Found)
+        .map_err(|error| malformed(format!("what was written cannot be told ({error})")))
+}
+
+fn unsupported(field: &str, message: impl Into<String>) -> SourceError {
+    SourceError { field: Some(field.to_owned()), ..SourceError::new(SourceErrorKind::Unsupported, message) }
+}
+
+/// A task as it is, and the project it is stored under.
+struct There {
+    task: Task,
+    project: String,
+}
+
+impl There {
+    /// Refuses a task that no project which is read holds: the instance's settings bound writes too.
+    async fn read(
+        api: &Api<'_>,
+        key: &str,
+        unchanged_since: Option<DateTime<Utc>>,
+    ) -> Result<Self, SourceError> {
+        let key = key.trim();
+        let unknown = |message: String| SourceError {
+            field: Some("/key".into()),
+            ..SourceError::new(SourceErrorKind::NotFound, message)
+        };
+        if !is_gid(key) {
+            return Err(unknown(format!("\"{key}\" is no key of an Asana task: give its gid")));
+        }
+        let task = task(api, key).await?;
+        let place = super::model::TaskPlace {
+            gid: task.gid.clone(),
+            parent: task.parent.clone(),
+            num_subtasks: task.num_subtasks,
+            memberships: task.memberships.clone(),
+            modified_at: Some(task.modified_at),
+            resource_subtype: task.resource_subtype.clone(),
+            is_rendered_as_separator: false,
+        };
+        let Home::Project(project) = Homes::default().find(api, &place).await? else {
+            return Err(unknown(format!("the task {key} is in none of the projects that are read")));
+        };
+        if let Some(since) = unchanged_since.filter(|since| task.modified_at > *since) {
+            return Err(SourceError::new(
+                SourceErrorKind::Conflict,
+                format!(
+                    "the task {key} was changed at {}, after {since}: read it again first",
+                    task.modified_at
+                ),
+            ));
+        }
+        Ok(Self { task, project })
+    }
+
+    fn written(&self) -> WrittenItem {
+        WrittenItem {
+            source_id: self.task.gid.clone(),
+            key: self.task.gid.clone(),
+            url: self.task.permalink_url.clone(),
+            comment_id: None,
+            changed: Vec::new(),
+            updated_at: Some(self.task.modified_at),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Sends the plan and tells what is different now.
+    async fn write(self, api: &Api<'_>, mut plan: Plan) -> Result<WrittenItem, SourceError> {
+        if plan.is_empty() {
+            return Ok(WrittenItem { warnings: plan.warnings, ..self.written() });
+        }
+        let before = plan::snapshot(&self.task, &self.project);
+        let comment_id = plan.send(api, &self.task.gid).await?;
+        let after = match task(api, &self.task.gid).await {
+            Ok(task) => Self { task, project: self.project },
+            // The write took place, so this is no error of it.
+            Err(error) => {
+                plan.warnings.push(format!("what came of it could not be read: {error}"));
+                return Ok(WrittenItem {
+                    comment_id,
+                    warnings: plan.warnings,
+                    updated_at: None,
+                    ..self.written()
+                });
+            }
+        };
+        let now = plan::snapshot(&after.task, &after.project);
+        let changed = plan::compare(&before, &now, &plan.asked, &mut plan.warnings);
+        Ok(WrittenItem { comment_id, changed, warnings: plan.warnings, ..after.written() })
+    }
+}
+
+async fn task(api: &Api<'_>, gid: &str) -> Result<Task, SourceError> {
+    api.get(&format!("/tasks/{gid}"), &[("opt_fields", TASK_FIELDS)], &format!("the task {gid}")).await
+}
+
+fn comment_html(markdown: &str, marker: &str, warnings: &mut Vec<String>) -> String {
+    marker::put(&html(markdown, warnings), marker)
+}
+
+/// Markdown as Asana's HTML; what that cannot say is told.
+fn html(markdown: &str, warnings: &mut Vec<String>) -> String {
+    let edited = rich_text::asana::from_markdown(markdown);
+    warnings.extend(edited.warnings.iter().map(ToString::to_string));
+    edited.value
+}
+
+async fn has_comment(api: &Api<'_>, gid: &str, marker: &str) -> Result<bool, SourceError> {
+    comment_id(api, gid, marker).await.map(|id| id.is_some())
+}
+
+/// The comment that carries the mark.
+async fn comment_id(api: &Api<'_>, gid: &str, marker: &str) -> Result<Option<String>, SourceError> {
+    let what = format!("the stories of the task {gid}");
+    let mut offset = None;
+    for _ in 0..MOST_STORY_PAGES {
+        let query = [("opt_fields", "html_text,text,type")];
+        let page = api.list(&format!("/tasks/{gid}/stories"), &query, offset.as_deref(), &what).await?;
+        for raw in &page.rows {
+            let story: Value = serde_json::from_str(raw.get()).unwrap_or_default();
+            let text = |name: &str| story.get(name).and_then(Value::as_str).unwrap_or_default();
+            if marker::is_on(text("html_text"), marker) || marker::is_on(text("text"), marker) {
+                return Ok(Some(text("gid").to_owned()));
+            }
+        }
+        offset = page.next;
+        if offset.is_none() {
+            return Ok(None);
+        }
+    }
+    Err(malformed(format!("Asana's list of {what} does not end")))
+}
