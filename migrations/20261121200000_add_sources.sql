@@ -180,6 +180,8 @@ create table webhook_subscriptions (
     remote jsonb,
     expires_at timestamptz,
     renew_at timestamptz,
+    -- A registration is under way: until then the tracker may tell its own secret.
+    handshake_until timestamptz,
     problem text,
     created_at timestamptz not null,
     updated_at timestamptz not null,
@@ -201,6 +203,8 @@ create table webhook_deliveries (
     -- Applied, or found to hold nothing to apply.
     applied_at timestamptz,
     attempts integer not null default 0,
+    -- After a failure: not before this moment again.
+    retry_at timestamptz,
     problem text,
     primary key (tenant_id, id),
     unique (tenant_id, instance_id, delivery_id),
@@ -239,6 +243,7 @@ create table sync_seen_ids (
     instance_id uuid not null,
     project_source_id text not null,
     source_id text not null,
+    source_key text,
     updated_at timestamptz,
     primary key (tenant_id, instance_id, project_source_id, source_id),
     foreign key (tenant_id, instance_id) references source_instances (tenant_id, id) on delete cascade
@@ -295,3 +300,32 @@ begin
             ' and w.id = work_item_homes.work_item_id'));
 end
 $$;
+
+-- What SQL templates may read of it. Who may see nothing of a project sees no sprint either: sprints are of several.
+create or replace view published.work_items with (security_invoker = true) as
+    select tenant_id, id, instance_id, source, source_key, project_key, type_norm as type, type_original,
+           status_norm as status, status_original, resolution_original, priority_norm as priority,
+           priority_original, title, body, assignee, assignees, reporter, labels, milestone, due_on, url,
+           custom_fields, created_at, updated_at, resolved_at, ref_key, status_category, start_on, story_points,
+           estimate_s, spent_s, remaining_s
+    from public.work_items where deleted_at is null;
+create view published.boards with (security_invoker = true) as
+    select tenant_id, instance_id, source_id, name, kind, url from public.boards;
+create view published.sprints with (security_invoker = true) as
+    select tenant_id, instance_id, source_id, board_source_id, name, goal, state, start_at, end_at, completed_at
+    from public.sprints;
+create view published.sprint_memberships with (security_invoker = true) as
+    select tenant_id, instance_id, item_ref_key, sprint_source_id, added_at, removed_at, from_history
+    from public.sprint_memberships;
+create view published.worklogs with (security_invoker = true) as
+    select tenant_id, instance_id, source_id, item_ref_key, author, started_at, seconds, comment, updated_at
+    from public.worklogs;
+grant select (tenant_id, instance_id, source_id, name, kind, url) on boards to patchbay_reader;
+grant select (tenant_id, instance_id, source_id, board_source_id, name, goal, state, start_at, end_at, completed_at)
+    on sprints to patchbay_reader;
+grant select (tenant_id, instance_id, item_ref_key, sprint_source_id, added_at, removed_at, from_history)
+    on sprint_memberships to patchbay_reader;
+grant select (tenant_id, instance_id, source_id, item_ref_key, author, started_at, seconds, comment, updated_at)
+    on worklogs to patchbay_reader;
+grant select on published.boards, published.sprints, published.sprint_memberships, published.worklogs
+    to patchbay_reader;

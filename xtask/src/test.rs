@@ -211,6 +211,8 @@ impl Run<'_> {
             .env("PATCHBAY_TEST_NODE", &services.node)
             .env("PATCHBAY_TEST_MCP_CLIENT_DIR", &services.mcp_client)
             .env("PATCHBAY_TEST_OIDC_PROVIDER_DIR", &services.oidc_provider)
+            .envs(services.prism.iter().map(|folder| ("PATCHBAY_TEST_PRISM_DIR", folder)))
+            .envs(services.emulate.iter().map(|folder| ("PATCHBAY_TEST_EMULATE_DIR", folder)))
             .env("PATCHBAY_TEST_BIN", self.workspace.binary("debug", "patchbay"))
             .env("PATCHBAY_TEST_SIMULATOR_BIN", self.workspace.binary("debug", "patchbay-simulator"))
             // The private cluster's own tests, and those that run the demo, use the same programs.

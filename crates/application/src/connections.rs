@@ -133,6 +133,17 @@ impl Connections {
         self.connection(ctx, instance, credential).await
     }
 
+    /// As [`Self::open_with`], for work that asks the tracker nothing: no access token is renewed for it.
+    pub async fn open_idle(
+        &self,
+        ctx: &Ctx,
+        instance: &Instance,
+        stored: &StoredCredential,
+    ) -> Result<Connection, Error> {
+        let credential = unseal(self.vault.as_ref(), ctx, instance, stored).await?;
+        self.connection(ctx, instance, credential).await
+    }
+
     /// A connection with a new access token, after the tracker refused the one in use. `None` when this kind of
     /// credential has none to renew. Somebody may have renewed it already: then nothing is sent.
     pub async fn renewed(

@@ -1,10 +1,15 @@
 //! Connections to trackers.
 
+mod estimate;
+
 use std::sync::Arc;
+use std::time::Instant;
 
 use domain::{
     Instance, InstanceId, InstancePatch, InstanceStatus, Invalid, NewInstance, Scope, Slug, instance,
 };
+
+pub use estimate::BackfillEstimate;
 
 use crate::connections::{Connections, LiveConnection};
 use crate::limits::LimitService;
@@ -13,6 +18,15 @@ use crate::ports::{
     SourceErrorKind, Sources, StoreError, SyncStore, UpstreamUse,
 };
 use crate::{Ctx, Error};
+
+/// What a connection test found, and what follows for a backfill.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TestedConnection {
+    /// What was found.
+    pub report: ConnectionReport,
+    /// How long reading everything would take.
+    pub backfill: BackfillEstimate,
+}
 
 /// Use cases around instances.
 pub struct InstanceService {
@@ -156,7 +170,7 @@ impl InstanceService {
     }
 
     /// Signs in to the tracker and reports what works. Not done while the tracker has asked to wait.
-    pub async fn test(&self, ctx: &Ctx, id: InstanceId) -> Result<ConnectionReport, Error> {
+    pub async fn test(&self, ctx: &Ctx, id: InstanceId) -> Result<TestedConnection, Error> {
         ctx.require(Scope::InstancesWrite)?;
         require_whole(ctx)?;
         let instance = self.find(ctx, id).await?;
@@ -166,9 +180,13 @@ impl InstanceService {
         let budget = self.limits.budget(&adapter.capabilities());
         self.limits.count_upstream(id, budget, UpstreamUse::Person).await?;
         let test = |connection: Arc<Connection>| async move { adapter.test_connection(&connection).await };
+        let begun = Instant::now();
         let tested = self.connections.call(ctx, &instance, &live, test).await;
-        self.limits.debit_upstream(id, budget, live.requests()).await;
-        Ok(tested?)
+        let (took, requests) = (begun.elapsed(), live.requests());
+        self.limits.debit_upstream(id, budget, requests).await;
+        let report = tested?;
+        let backfill = BackfillEstimate::of(&report, budget, requests, took);
+        Ok(TestedConnection { report, backfill })
     }
 
     async fn refuse_while_limited(&self, ctx: &Ctx, id: InstanceId) -> Result<(), Error> {

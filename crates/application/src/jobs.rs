@@ -8,8 +8,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::ports::{Clock, Job, JobHandler, JobOutcome, JobQueue};
+use crate::slots::Slots;
 use crate::sync::SyncEngine;
 use crate::tenants::TenantService;
+use crate::webhooks::HintApplier;
 
 /// When a deletion is looked at again whose tenant still had something running.
 const NEXT_LOOK: Duration = Duration::from_secs(15);
@@ -17,20 +19,29 @@ const NEXT_LOOK: Duration = Duration::from_secs(15);
 /// What a worker does.
 pub struct Jobs {
     engine: Arc<SyncEngine>,
+    hints: Arc<HintApplier>,
     tenants: Arc<TenantService>,
     queue: Arc<dyn JobQueue>,
     clock: Arc<dyn Clock>,
+    slots: Arc<Slots>,
 }
 
 impl Jobs {
     /// Puts it together.
     pub fn new(
         engine: Arc<SyncEngine>,
+        hints: Arc<HintApplier>,
         tenants: Arc<TenantService>,
         queue: Arc<dyn JobQueue>,
         clock: Arc<dyn Clock>,
+        slots: Arc<Slots>,
     ) -> Self {
-        Self { engine, tenants, queue, clock }
+        Self { engine, hints, tenants, queue, clock, slots }
+    }
+
+    /// The slots of this process's worker.
+    pub fn slots(&self) -> Arc<Slots> {
+        self.slots.clone()
     }
 
     async fn delete_tenant(&self, deletion: uuid::Uuid, stop: &CancellationToken) -> JobOutcome {
@@ -52,7 +63,13 @@ impl Jobs {
 #[async_trait]
 impl JobHandler for Jobs {
     async fn handle(&self, job: Job, stop: CancellationToken) -> JobOutcome {
+        let _slot = self.slots.take();
         match job {
+            Job::ApplyHints { tenant, instance, retry } => {
+                let span =
+                    tracing::info_span!("job.apply_hints", tenant.id = %tenant, instance.id = %instance);
+                self.hints.handle(tenant, instance, retry, &stop).instrument(span).await
+            }
             Job::SyncSlice { .. } => self.engine.handle(job, stop).await,
             Job::DeleteTenant { deletion } => {
                 let span = tracing::info_span!("job.delete_tenant", deletion.id = %deletion);

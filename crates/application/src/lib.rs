@@ -11,14 +11,18 @@ pub mod item_writes;
 pub mod jobs;
 pub mod keys;
 pub mod limits;
+pub mod mappings;
 pub mod members;
 pub mod ports;
+pub mod schedules;
 pub mod sign_in;
+pub mod slots;
 pub mod sync;
 pub mod templates;
 pub mod tenants;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod webhooks;
 pub mod work_items;
 pub mod writes;
 
@@ -40,8 +44,14 @@ pub struct Services {
     pub sign_in: Arc<sign_in::SignInService>,
     /// Connections to trackers.
     pub instances: Arc<instances::InstanceService>,
+    /// How instances' words are read.
+    pub mappings: Arc<mappings::MappingService>,
     /// Backfills, syncs and freshness.
     pub sync: Arc<sync::SyncService>,
+    /// When instances are synced by themselves.
+    pub schedules: Arc<schedules::ScheduleService>,
+    /// What trackers tell of their own accord.
+    pub webhooks: Arc<webhooks::WebhookService>,
     /// The normalized data.
     pub work_items: Arc<work_items::WorkItemService>,
     /// Whitelisted SQL.

@@ -17,6 +17,8 @@ pub struct Quotas {
     pub address: Quota,
     /// Sign-ins from a client address.
     pub sign_in: Quota,
+    /// Webhook deliveries from a client address.
+    pub webhook: Quota,
     /// Requests of a key or person.
     pub key: Quota,
     /// Requests of a tenant.
@@ -37,6 +39,8 @@ impl Default for Quotas {
         Self {
             address: a_minute(3_000, 600),
             sign_in: a_minute(20, 10),
+            // Trackers send from few addresses, and a storm of theirs is a thousand in a second.
+            webhook: a_minute(120_000, 4_000),
             key: a_minute(1_200, 240),
             tenant: a_minute(6_000, 1_200),
             tool_read: a_minute(600, 120),
@@ -67,6 +71,11 @@ impl LimitService {
     /// Counts a sign-in, or a request for a token. [`Error::Closed`] while that cannot be done for all replicas.
     pub async fn count_sign_in(&self, address: Option<IpAddr>) -> Result<Vec<LimitState>, Error> {
         self.take(&[Limit { key: LimitKey::SignIn(network(address)), quota: self.quotas.sign_in }]).await
+    }
+
+    /// Counts a webhook delivery of a client address.
+    pub async fn count_webhook(&self, address: Option<IpAddr>) -> Result<Vec<LimitState>, Error> {
+        self.take(&[Limit { key: LimitKey::Webhook(network(address)), quota: self.quotas.webhook }]).await
     }
 
     /// Counts a request of a caller: its own and its tenant's.

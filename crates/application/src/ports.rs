@@ -11,6 +11,7 @@ mod keys;
 mod limiter;
 mod mappings;
 mod members;
+mod schedules;
 mod source;
 mod source_webhooks;
 mod source_writer;
@@ -18,6 +19,7 @@ mod sync;
 mod templates;
 mod tenants;
 mod vault;
+mod webhooks;
 mod work_items;
 mod writes;
 
@@ -33,24 +35,28 @@ pub use instances::{CredentialRenewer, InstanceStore, RefreshState, Renewal, Sto
 pub use jobs::{Job, JobHandler, JobOutcome, JobQueue, QueueStats};
 pub use keys::{Key, KeyStore, NewKey, Rotation};
 pub use limiter::{Decision, Limit, LimitKey, LimitState, RateLimiter, ToolClass, UPSTREAM, UpstreamUse};
-pub use mappings::MappingStore;
+pub use mappings::{
+    FoundField, FoundWord, MappingPreview, MappingStore, NormChange, Replaced, RoleChange, Vocabulary,
+};
 pub use members::{
     Identity, Invitation, KnownUser, Member, MemberChange, MemberStore, Membership, NewInvitation,
 };
+pub use schedules::{DueRun, ScheduleStore};
 pub use source::{
-    Capabilities, Connection, ConnectionReport, FetchedItems, IdPage, ItemAddress, ListedId, MissingScope, Page,
-    PageRequest, PendingItem, ProjectProbe, ProjectRef, RawObject, SourceAdapter, SourceError,
+    Capabilities, Connection, ConnectionReport, FetchedItems, IdPage, ItemAddress, ListedId, MissingScope,
+    Page, PageRequest, PendingItem, ProjectProbe, ProjectRef, RawObject, SourceAdapter, SourceError,
     SourceErrorKind, Sources, StreamScope, StreamSpec,
 };
 pub use source_webhooks::{Delivery, Received, Refusal, Registration, SourceWebhooks};
 pub use source_writer::{ItemWrite, SourceWriter};
 pub use sync::{
-    CommitOutcome, Comparison, DeadLetter, Finish, Freshness, IdCommit, NewRun, PageCommit, RunFilter, Slice, SliceKey,
-    StoredCounts, StreamCommit, StreamState, SyncStore,
+    CommitOutcome, Comparison, DeadLetter, Finish, Freshness, IdCommit, KeptItem, NewRun, PageCommit,
+    RunFilter, Slice, SliceKey, StoredCounts, StreamCommit, StreamState, SyncStore,
 };
 pub use templates::{RowSet, TemplateCatalog, TemplateRunner};
 pub use tenants::{Deletion, ExportLine, TenantStore, TenantTable};
 pub use vault::{MacPurpose, Sealed, SecretRef, Vault};
+pub use webhooks::{KnownWebhook, NewDelivery, OpenDelivery, PutOff, StoredWebhook, WebhookStore};
 pub use work_items::WorkItemStore;
 pub use writes::{ClaimedWrite, HeldWrite, Look, Outcome, TrackerWrite, Write, WriteIntentStore};
 

@@ -4,6 +4,7 @@ mod engine;
 mod failure;
 mod reading;
 mod reconcile;
+mod remap;
 
 use std::sync::Arc;
 

@@ -14,10 +14,12 @@ mod mappings;
 mod members;
 mod outside;
 mod runs;
+mod schedules;
 mod sign_in;
 mod source;
 mod templates;
 mod tenants;
+mod webhooks;
 mod work_items;
 mod writes;
 
@@ -27,7 +29,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::template::Template;
 use domain::{
-    AuditRecord, Instance, InstanceId, Quota, RunId, Tenant, TenantId, TenantStatus, UserId, WorkItem,
+    AuditRecord, Instance, InstanceId, Mappings, Quota, RunId, Schedule, Tenant, TenantId, TenantStatus,
+    UserId, WorkItem,
 };
 use uuid::Uuid;
 
@@ -40,14 +43,17 @@ use crate::instances::InstanceService;
 use crate::item_writes::ItemWriteService;
 use crate::keys::KeyService;
 use crate::limits::{LimitService, Quotas};
+use crate::mappings::MappingService;
 use crate::members::MemberService;
 use crate::ports::{
     Deletion, Identity, IdentityProvider, Member, Sealed, SignInState, Sources, StoreError, TokenVerifier,
 };
+use crate::schedules::ScheduleService;
 use crate::sign_in::{SignInParts, SignInService};
 use crate::sync::SyncService;
 use crate::templates::TemplateService;
 use crate::tenants::TenantService;
+use crate::webhooks::{WebhookParts, WebhookService};
 use crate::work_items::WorkItemService;
 use crate::writes::{WriteService, WriteSpans};
 use idempotency::{KeptAnswer, Keys};
@@ -59,6 +65,7 @@ pub use sign_in::ISSUER;
 use sign_in::{IssuedToken, StoredSession};
 pub use source::StubSource;
 pub use templates::{Asked, built_in_templates};
+use webhooks::{KeptDelivery, KeptWebhook};
 use writes::StoredWrite;
 
 /// The tenant that is there from the beginning; its short name is `acme`.
@@ -110,7 +117,11 @@ struct State {
     asked: Vec<Asked>,
     audit: Vec<(TenantId, AuditRecord)>,
     answers: Vec<KeptAnswer>,
+    mappings: HashMap<InstanceId, (Mappings, i32)>,
     writes: Vec<StoredWrite>,
+    schedules: HashMap<InstanceId, Schedule>,
+    webhooks: Vec<KeptWebhook>,
+    deliveries: Vec<KeptDelivery>,
     counted: HashMap<Counted, u32>,
     sessions: Vec<StoredSession>,
     sign_ins: Vec<SignInState>,
@@ -149,6 +160,7 @@ impl Memory {
         self.services_within(Quotas {
             address: plenty,
             sign_in: plenty,
+            webhook: plenty,
             key: plenty,
             tenant: plenty,
             tool_read: plenty,
@@ -163,6 +175,18 @@ impl Memory {
         let limits = Arc::new(LimitService::new(self.clone(), quotas));
         let connections =
             Connections::new(self.clone(), self.clone(), self.sources.clone(), self.clone(), self.clone());
+        let sync = Arc::new(SyncService::new(self.clone(), self.clone(), self.clone()));
+        let webhooks = WebhookService::new(WebhookParts {
+            store: self.clone(),
+            instances: self.clone(),
+            connections: connections.clone(),
+            sources: self.sources.clone(),
+            vault: self.clone(),
+            limits: limits.clone(),
+            clock: self.clone(),
+            ids: self.clone(),
+            public_url: "https://patchbay.example".parse().ok(),
+        });
         Services {
             access: Arc::new(AccessService::new(self.clone(), self.clone(), self.clone(), self.clone())),
             keys: Arc::new(KeyService::new(
@@ -200,7 +224,17 @@ impl Memory {
             )),
             sign_in: Arc::new(self.sign_in_with(Some(self.clone()), Some(self.clone()))),
             limits,
-            sync: Arc::new(SyncService::new(self.clone(), self.clone(), self.clone())),
+            mappings: Arc::new(MappingService::new(self.clone(), self.clone())),
+            schedules: Arc::new(ScheduleService::new(
+                self.clone(),
+                self.clone(),
+                sync.clone(),
+                self.sources.clone(),
+                self.clone(),
+                self.clone(),
+            )),
+            webhooks: Arc::new(webhooks),
+            sync,
             work_items: Arc::new(WorkItemService::new(self.clone())),
             tenants: Arc::new(TenantService::new(self.clone(), self.clone(), self.clone())),
             templates: Arc::new(TemplateService::new(self.clone(), self.clone(), self.clone())),

@@ -115,13 +115,17 @@ mod tests {
         assert_eq!(next("2026-11-21T01:29:59Z"), Some(at("2026-11-21T01:30:00Z")));
         assert_eq!(next("2026-11-21T01:30:00Z"), Some(at("2026-11-22T01:30:00Z")));
         assert_eq!(next("2026-12-31T23:00:00Z"), Some(at("2027-01-01T01:30:00Z")));
-        assert_eq!(Schedule { reconcile_at: None, ..usual() }.reconcile_after(at("2026-11-21T01:00:00Z"), 0.5), None);
+        assert_eq!(
+            Schedule { reconcile_at: None, ..usual() }.reconcile_after(at("2026-11-21T01:00:00Z"), 0.5),
+            None
+        );
     }
 
     #[test]
     fn what_would_ask_too_often_is_refused_with_its_field() {
         let wrong = Schedule { interval: Duration::from_secs(59), jitter_percent: 51, ..usual() };
-        let pointers: Vec<_> = wrong.check().unwrap_err().errors.into_iter().map(|error| error.pointer).collect();
+        let pointers: Vec<_> =
+            wrong.check().unwrap_err().errors.into_iter().map(|error| error.pointer).collect();
         assert_eq!(pointers, ["/interval_s", "/jitter_percent"]);
         assert!(usual().check().is_ok());
     }

@@ -173,6 +173,18 @@ pub struct WorkItem {
     pub milestone: Option<String>,
     /// The day it is due.
     pub due_on: Option<NaiveDate>,
+    /// The day work on it begins.
+    pub start_on: Option<NaiveDate>,
+    /// Its size in story points.
+    pub story_points: Option<f64>,
+    /// Estimated effort, in seconds.
+    pub estimate_s: Option<i64>,
+    /// Booked effort, in seconds.
+    pub spent_s: Option<i64>,
+    /// Effort left, in seconds.
+    pub remaining_s: Option<i64>,
+    /// The names of the sprints it is in now.
+    pub sprints: Vec<String>,
     /// How many comments are stored.
     pub comment_count: i64,
     /// Creation, by the tracker's clock.

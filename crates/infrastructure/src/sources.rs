@@ -1,7 +1,9 @@
 //! Adapters to the trackers, one module each.
 
+mod asana;
 mod github;
 mod jira;
+mod nearest;
 mod oauth_refresh;
 mod sanitize;
 
@@ -11,5 +13,8 @@ use crate::egress::EgressClient;
 
 /// Every source this build knows.
 pub fn registry(client: EgressClient) -> Sources {
-    Sources::default().with(github::GitHub::new(client.clone())).with(jira::Jira::new(client))
+    Sources::default()
+        .with(asana::Asana::new(client.clone()))
+        .with(github::GitHub::new(client.clone()))
+        .with(jira::Jira::new(client))
 }

@@ -172,6 +172,7 @@ fn bound_to(tenant: TenantId, place: SecretRef) -> String {
     match place {
         SecretRef::InstanceCredential(instance) => format!("{tenant}|credentials|{instance}|sealed"),
         SecretRef::IdempotentAnswer(row) => format!("{tenant}|idempotency_keys|{}|body", hex::encode(row)),
+        SecretRef::Webhook(instance) => format!("{tenant}|webhook_subscriptions|{instance}|sealed"),
         SecretRef::WriteOutcome(intent) => format!("{tenant}|write_intents|{intent}|outcome"),
     }
 }

@@ -29,9 +29,11 @@ const POLICY: &str =
 const POLICY_OF_TENANTS: &str =
     "(id = (NULLIF(current_setting('app.current_tenant_id'::text, true), ''::text))::uuid)";
 
-const FUNCTIONS: [&str; 17] = [
+const FUNCTIONS: [&str; 23] = [
     "append_audit(uuid[],bigint[],uuid[],timestamp with time zone[],text[],uuid[],text[],text[],text[],uuid[],text[],\
      text[],text[],text[],bytea[],text[],bytea[],uuid[],bigint[],bytea[],bytea[]) of patchbay_lookup",
+    "claim_due_syncs(bigint,double precision) of patchbay_lookup",
+    "claim_webhook_renewals(bigint,double precision) of patchbay_lookup",
     "data_key_usage() of patchbay_lookup",
     "enqueue_job(text,json,text,timestamp with time zone,integer,text,integer) of patchbay_queue",
     "find_api_key(text) of patchbay_lookup",
@@ -40,13 +42,17 @@ const FUNCTIONS: [&str; 17] = [
     "find_tenant(text) of patchbay_lookup",
     "find_user(text,text) of patchbay_lookup",
     "find_user_by_id(uuid) of patchbay_lookup",
+    "find_webhook(bytea) of patchbay_lookup",
     "forget_members() of patchbay_lookup",
+    "instances_without_schedule(bigint) of patchbay_lookup",
     "list_tenants() of patchbay_lookup",
     "lock_audit_heads(uuid[]) of patchbay_lookup",
+    "prune_webhook_deliveries(timestamp with time zone) of patchbay_lookup",
     "remove_job(text) of patchbay_queue",
     "remove_tenant_jobs() of patchbay_queue",
     "search_work_item_ids(text,integer) of patchbay_lookup",
     "sign_in_user(text,text,text,text,uuid) of patchbay_lookup",
+    "sync_lags() of patchbay_lookup",
     "tenant_residue() of patchbay_lookup",
 ];
 
@@ -105,7 +111,9 @@ fn narrowing(table: &str) -> Option<Vec<String>> {
             let both = format!("( SELECT ({} AND {}))", unset(PROJECTS), unset(INSTANCES));
             vec![of_item_id(both)]
         }
-        "labels" | "milestones" | "sync_streams" | "sync_seen_ids" => vec![instance("instance_id"), of_project()],
+        "labels" | "milestones" | "sync_streams" | "sync_seen_ids" => {
+            vec![instance("instance_id"), of_project()]
+        }
         // Of which project is not known, or they are of several.
         "raw_objects"
         | "sync_dead_letters"
@@ -238,7 +246,11 @@ fn rules() -> Vec<(&'static str, String)> {
                     or a.grantee not in ('patchbay_reader'::regrole, 'patchbay_lookup'::regrole))
                -- Id and slug of a tenant stay as they are.
                and not (c.relname = 'tenants' and t.attname in ('status', 'suspended_at', 'strict_audit')
-                    and a.privilege_type = 'UPDATE' and a.grantee = 'patchbay_app'::regrole)"
+                    and a.privilege_type = 'UPDATE' and a.grantee = 'patchbay_app'::regrole)
+               -- What claims of all tenants' due work set.
+               and not (((c.relname = 'webhook_subscriptions' and t.attname = 'renew_at')
+                         or (c.relname = 'sync_schedules' and t.attname in ('next_sync_at', 'next_reconcile_at')))
+                    and a.privilege_type = 'UPDATE' and a.grantee = 'patchbay_lookup'::regrole)"
                 .to_owned(),
         ),
         (

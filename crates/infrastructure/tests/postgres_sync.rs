@@ -104,7 +104,8 @@ impl Fixture {
     }
 
     async fn run(&self, ctx: &Ctx, instance: InstanceId, kind: RunKind) -> RunId {
-        let run = NewRun { id: RunId::new(Uuid::now_v7()), instance_id: instance, kind, confirm_removals: false };
+        let run =
+            NewRun { id: RunId::new(Uuid::now_v7()), instance_id: instance, kind, confirm_removals: false };
         self.sync.start(ctx, &run).await.unwrap();
         run.id
     }
@@ -237,7 +238,12 @@ async fn an_instance_has_one_unfinished_run_and_a_refused_start_leaves_no_job() 
     let run = fixture.run(&ctx, instance, RunKind::Backfill).await;
     let jobs = "select count(*) from graphile_worker._private_jobs";
     assert_eq!(fixture.count(jobs).await, 1);
-    let second = NewRun { id: RunId::new(Uuid::now_v7()), instance_id: instance, kind: RunKind::Incremental, confirm_removals: false };
+    let second = NewRun {
+        id: RunId::new(Uuid::now_v7()),
+        instance_id: instance,
+        kind: RunKind::Incremental,
+        confirm_removals: false,
+    };
     assert!(matches!(fixture.sync.start(&ctx, &second).await, Err(StoreError::Conflict(_))));
     assert_eq!(fixture.count(jobs).await, 1, "the refused start enqueued a job");
     assert_eq!(fixture.sync.active_run(&ctx, instance).await.unwrap(), Some(run));

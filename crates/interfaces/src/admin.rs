@@ -9,15 +9,18 @@ mod instances;
 mod invitations;
 mod keys;
 mod list;
+mod mappings;
 mod me;
 mod members;
 mod names;
 pub mod openapi;
 mod run_events;
 mod runs;
+mod schedules;
 pub mod scoped;
 mod sign_in;
 mod tenant;
+mod webhooks;
 mod work_items;
 
 use application::Services;
@@ -53,6 +56,8 @@ pub struct AdminConfig {
     pub public_url: Url,
     /// Further origins of this server's own pages, such as `http://localhost:8080`.
     pub origins: Vec<String>,
+    /// The largest body of a webhook delivery.
+    pub webhook_body: usize,
 }
 
 impl AdminConfig {
@@ -125,9 +130,10 @@ pub fn router(services: Services, metrics: PrometheusHandle, config: &AdminConfi
         .method_not_allowed_fallback(method_not_allowed)
         .layer(from_fn_with_state(services.limits.clone(), limits::by_address));
     let api = request::while_there(api, services.health.clone());
+    let deliveries = crate::webhooks::router(&services, config.webhook_body);
     let operations = health::router(services, metrics).method_not_allowed_fallback(method_not_allowed);
-    // Two guards: an overloaded API must not look dead or unready.
-    request::guard(api, "admin", Limits::default()).merge(request::guard(
+    // Several guards: an overloaded API must not look dead or unready, nor a storm of deliveries lock people out.
+    request::guard(api, "admin", Limits::default()).merge(deliveries).merge(request::guard(
         operations,
         "admin",
         Limits::default(),
@@ -156,8 +162,17 @@ fn api_routes() -> Scoped {
         .needs(SyncRun, routes!(instance_actions::start_backfill))
         .needs(SyncRun, routes!(instance_actions::start_reconcile))
         .needs(SyncRun, routes!(instance_actions::start_sync))
+        .needs(InstancesRead, routes!(mappings::get))
+        .needs(InstancesWrite, routes!(mappings::replace))
+        .needs(InstancesWrite, routes!(mappings::preview))
         .needs(InstancesRead, routes!(freshness::get))
         .needs(InstancesRead, routes!(freshness::list_projects))
+        .needs(InstancesRead, routes!(schedules::get))
+        .needs(InstancesWrite, routes!(schedules::replace))
+        .needs(InstancesRead, routes!(webhooks::get))
+        .needs(InstancesWrite, routes!(webhooks::register, webhooks::unregister))
+        .needs(InstancesRead, routes!(webhooks::list_deliveries))
+        .needs(InstancesWrite, routes!(webhooks::replay))
         .needs(InstancesRead, routes!(runs::list))
         .needs(InstancesRead, routes!(runs::get))
         .needs(SyncRun, routes!(runs::cancel))

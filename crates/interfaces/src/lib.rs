@@ -14,3 +14,4 @@ pub mod metrics;
 pub mod problem;
 pub mod request;
 pub mod server;
+pub mod webhooks;

@@ -61,6 +61,14 @@ pub async fn sign_in(State(limits): State<Arc<LimitService>>, request: Request, 
     }
 }
 
+/// Counts a webhook delivery of a client address: trackers send more than people ask.
+pub async fn webhook(State(limits): State<Arc<LimitService>>, request: Request, next: Next) -> Response {
+    match limits.count_webhook(ClientAddress::of(request.extensions())).await {
+        Ok(_) => next.run(request).await,
+        Err(error) => refusal(error),
+    }
+}
+
 fn refusal(error: Error) -> Response {
     let state = match &error {
         Error::RateLimited { state, .. } => Some(state.clone()),

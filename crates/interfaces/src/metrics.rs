@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
-use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
+use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, histogram};
 
 /// Requests by server, method, route template and status.
 pub const HTTP_REQUESTS: &str = "patchbay_http_requests_total";
@@ -17,6 +17,12 @@ pub const AUTH_DECISIONS: &str = "patchbay_auth_decisions_total";
 /// Sign-ins with a browser, by outcome.
 pub const SIGN_INS: &str = "patchbay_sign_ins_total";
 
+/// Webhook deliveries by source and what became of them.
+pub const WEBHOOK_DELIVERIES: &str = "webhook_deliveries_total";
+
+/// Seconds since the last success of the instance that waits longest, by source.
+pub const SYNC_LAG: &str = "sync_lag_seconds";
+
 /// Bounds for [`HTTP_DURATION`], in seconds; to be given to the Prometheus recorder.
 pub const DURATION_BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -26,6 +32,12 @@ pub fn describe() {
     describe_counter!(HTTP_REQUESTS, "HTTP requests answered");
     describe_counter!(AUTH_DECISIONS, "Keys, access tokens and sessions that were checked");
     describe_counter!(SIGN_INS, "Sign-ins with a browser that came back from the identity provider");
+    describe_counter!(WEBHOOK_DELIVERIES, "Webhook deliveries that came in");
+    describe_gauge!(
+        SYNC_LAG,
+        Unit::Seconds,
+        "Time since the last successful sync of the instance that waits longest"
+    );
     describe_histogram!(HTTP_DURATION, Unit::Seconds, "Time until the answer to an HTTP request began");
 }
 

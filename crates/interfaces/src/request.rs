@@ -55,11 +55,18 @@ pub struct Limits {
     pub deadline: Duration,
     /// How long a body may take to arrive.
     pub body_deadline: Duration,
+    /// The largest body accepted.
+    pub body: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { concurrency: 512, deadline: Duration::from_secs(30), body_deadline: Duration::from_secs(15) }
+        Self {
+            concurrency: 512,
+            deadline: Duration::from_secs(30),
+            body_deadline: Duration::from_secs(15),
+            body: MAX_BODY,
+        }
     }
 }
 
@@ -138,15 +145,16 @@ async fn admit(gate: &Gate, request: Request, next: Next) -> Response {
         .with_retry_after(Duration::from_secs(1))
         .into_response();
     };
-    if declared_length(&request).is_some_and(|length| length > MAX_BODY as u64) {
+    if declared_length(&request).is_some_and(|length| length > gate.limits.body as u64) {
         discard(request.into_body()).await;
-        return too_large().into_response();
+        return too_large_for(gate.limits.body).into_response();
     }
     let request = if request.body().is_end_stream() {
         request
     } else {
-        request
-            .map(|body| Body::new(Limited::new(DeadlineBody::new(gate.limits.body_deadline, body), MAX_BODY)))
+        request.map(|body| {
+            Body::new(Limited::new(DeadlineBody::new(gate.limits.body_deadline, body), gate.limits.body))
+        })
     };
     match tokio::time::timeout(gate.limits.deadline, next.run(request)).await {
         Ok(response) => response,
@@ -177,10 +185,14 @@ fn declared_length(request: &Request) -> Option<u64> {
 
 /// 413.
 pub(crate) fn too_large() -> Problem {
+    too_large_for(MAX_BODY)
+}
+
+fn too_large_for(most: usize) -> Problem {
     Problem::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "body_too_large",
-        format!("the body is larger than {MAX_BODY} bytes"),
+        format!("the body is larger than {most} bytes"),
     )
     .with_hint("send less")
 }

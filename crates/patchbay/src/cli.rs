@@ -213,6 +213,10 @@ pub(crate) struct ListenArgs {
         hide_short_help = true
     )]
     pub(crate) audit_reads: Switch,
+    /// The largest body of a webhook delivery that is taken, in MiB. GitHub sends up to 25.
+    #[arg(long, env = "PATCHBAY_WEBHOOK_MAX_BODY_MB", value_name = "MB", default_value_t = 25,
+          value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) webhook_max_body_mb: u16,
     /// Once everything answers, write a JSON object with the addresses to this file.
     #[arg(long, value_name = "PATH")]
     pub(crate) ready_file: Option<PathBuf>,

@@ -9,4 +9,5 @@ pub(crate) mod migrate;
 pub(crate) mod operator;
 pub(crate) mod serve;
 pub(crate) mod tenant;
+mod ticks;
 pub(crate) mod vault;

@@ -44,6 +44,9 @@ pub(crate) struct LimitArgs {
     /// Sign-ins and requests for tokens from a client address.
     #[arg(long, env = "PATCHBAY_LIMIT_SIGN_IN", value_name = "QUOTA", default_value = "20/60s:10")]
     pub(crate) limit_sign_in: Quota,
+    /// Webhook deliveries from a client address.
+    #[arg(long, env = "PATCHBAY_LIMIT_WEBHOOK", value_name = "QUOTA", default_value = "120000/60s:4000")]
+    pub(crate) limit_webhook: Quota,
     /// Requests of a key or person.
     #[arg(long, env = "PATCHBAY_LIMIT_KEY", value_name = "QUOTA", default_value = "1200/60s:240")]
     pub(crate) limit_key: Quota,
@@ -77,6 +80,7 @@ impl LimitArgs {
         Quotas {
             address: self.limit_address,
             sign_in: self.limit_sign_in,
+            webhook: self.limit_webhook,
             key: self.limit_key,
             tenant: self.limit_tenant,
             tool_read: self.limit_tool_read,

@@ -12,14 +12,18 @@ use application::item_writes::ItemWriteService;
 use application::jobs::Jobs;
 use application::keys::KeyService;
 use application::limits::{LimitService, Quotas};
+use application::mappings::MappingService;
 use application::members::MemberService;
 use application::ports::{
     Clock, Health, HealthCheck, IdempotencyStore, Ids, InstanceStore, JobQueue, MemberStore, SyncStore, Vault,
 };
+use application::schedules::ScheduleService;
 use application::sign_in::{SignInParts, SignInService};
+use application::slots::Slots;
 use application::sync::{SliceLimits, SyncEngine, SyncService};
 use application::templates::TemplateService;
 use application::tenants::TenantService;
+use application::webhooks::{HintApplier, WebhookParts, WebhookService};
 use application::work_items::WorkItemService;
 use application::writes::{WriteService, WriteSpans};
 use application::{Services, ports};
@@ -28,8 +32,9 @@ use infrastructure::clock::{SystemClock, SystemIds};
 use infrastructure::egress::{EgressClient, EgressPolicy};
 use infrastructure::idempotency_cache::{CacheSettings, CachedIdempotency};
 use infrastructure::postgres::{
-    Db, GraphileQueue, PgAccess, PgAuditLog, PgIdempotency, PgInstances, PgMappings, PgMembers, PgSessions,
-    PgSync, PgTemplateRunner, PgTemplates, PgTenants, PgWorkItems, PgWriteIntents, QueueSettings,
+    Db, GraphileQueue, PgAccess, PgAuditLog, PgIdempotency, PgInstances, PgMappings, PgMembers, PgSchedules,
+    PgSessions, PgSync, PgTemplateRunner, PgTemplates, PgTenants, PgWebhooks, PgWorkItems, PgWriteIntents,
+    QueueSettings,
 };
 use infrastructure::sources;
 use infrastructure::vault::{MasterKeys, PgVault};
@@ -66,6 +71,8 @@ pub(crate) struct WireOptions {
     pub(crate) answers_in_redis: Option<CacheSettings>,
     /// Who people sign in with.
     pub(crate) sign_in: SignIn,
+    /// Jobs this process does at once.
+    pub(crate) worker_slots: usize,
 }
 
 impl Wiring {
@@ -86,11 +93,12 @@ impl Wiring {
             ..QueueSettings::default()
         };
         let limits = Arc::new(LimitService::new(options.limiter, options.quotas));
+        let mappings = Arc::new(PgMappings::new(db.clone(), pg_vault.audit_chain()));
         let connections = Connections::new(
             instances.clone(),
             vault.clone(),
             sources.clone(),
-            Arc::new(PgMappings::new(db.clone())),
+            mappings.clone(),
             clock.clone(),
         );
         let engine = SyncEngine::new(
@@ -102,6 +110,30 @@ impl Wiring {
             limits.clone(),
             SliceLimits::default(),
         );
+        let slots = Arc::new(Slots::new(options.worker_slots));
+        let engine = engine.in_slots(slots.clone());
+        let queue = Arc::new(GraphileQueue::new(db.clone(), settings));
+        let sync_service = Arc::new(SyncService::new(sync.clone(), instances.clone(), ids.clone()));
+        let schedules = Arc::new(ScheduleService::new(
+            Arc::new(PgSchedules::new(db.clone(), pg_vault.audit_chain())),
+            instances.clone(),
+            sync_service.clone(),
+            sources.clone(),
+            clock.clone(),
+            ids.clone(),
+        ));
+        let webhooks = WebhookParts {
+            store: Arc::new(PgWebhooks::new(db.clone(), pg_vault.audit_chain())),
+            instances: instances.clone(),
+            connections: connections.clone(),
+            sources: sources.clone(),
+            vault: vault.clone(),
+            limits: limits.clone(),
+            clock: clock.clone(),
+            ids: ids.clone(),
+            public_url: options.public_url.clone(),
+        };
+        let hints = HintApplier::new(webhooks.clone(), sync.clone(), schedules.clone(), queue.clone());
         let tenants = Arc::new(tenants(&db, &pg_vault));
         let sessions_chain = pg_vault.audit_chain();
         let identities = Identities::new(&db, pg_vault.clone(), options.key_env, options.public_url);
@@ -145,7 +177,10 @@ impl Wiring {
                 limits.clone(),
             )),
             limits,
-            sync: Arc::new(SyncService::new(sync.clone(), instances, ids)),
+            mappings: Arc::new(MappingService::new(mappings, ids.clone())),
+            sync: sync_service,
+            schedules,
+            webhooks: Arc::new(WebhookService::new(webhooks)),
             work_items: Arc::new(WorkItemService::new(Arc::new(PgWorkItems::new(db.clone())))),
             templates: Arc::new(TemplateService::new(
                 Arc::new(PgTemplates::load(&db).await?),
@@ -161,8 +196,14 @@ impl Wiring {
             )?)),
             health: Arc::new(DbHealth { answers: db.watch(), db: db.clone() }),
         };
-        let queue = Arc::new(GraphileQueue::new(db.clone(), settings));
-        let jobs = Jobs::new(Arc::new(engine), tenants, queue.clone(), Arc::new(SystemClock));
+        let jobs = Jobs::new(
+            Arc::new(engine),
+            Arc::new(hints),
+            tenants,
+            queue.clone(),
+            Arc::new(SystemClock),
+            slots,
+        );
         Ok(Self { services, jobs: Arc::new(jobs), queue, db, audit, connections })
     }
 

@@ -71,8 +71,10 @@ fn offences(dependencies: &BTreeMap<String, BTreeSet<String>>) -> Vec<String> {
         }
     }
     for outside in ["tokio", "async-trait", "futures", "tracing"] {
-        if dependencies.get("patchbay-domain").is_some_and(|used| used.contains(outside)) {
-            found.push(format!("patchbay-domain must not use {outside}: it is not async and does no I/O"));
+        for pure in ["patchbay-domain", "patchbay-rich-text"] {
+            if dependencies.get(pure).is_some_and(|used| used.contains(outside)) {
+                found.push(format!("{pure} must not use {outside}: it is not async and does no I/O"));
+            }
         }
     }
     found

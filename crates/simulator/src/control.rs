@@ -9,6 +9,8 @@
 //! | `POST /__control/issues/transfer {"repository","number","to"}` → `{"number"}` | it answers 301 |
 //! | `POST /__control/repositories/rename {"repository","to"}` | the old name answers 301 |
 //! | `POST /__control/tokens {"token","login","repositories"?}`, `DELETE /__control/tokens {"token"}` | grants, revokes |
+//! | `POST /__control/jira/…` | see `jira/control.rs` |
+//! | `POST /__control/asana/…` | see `asana/control.rs` |
 //! | `POST /__control/rate_limit {"limit","window_s"}` | hourly budget per token; `"limit": null` for none |
 
 use std::sync::Arc;
@@ -26,11 +28,11 @@ use serde_json::{Value, json};
 
 use crate::faults::FaultRule;
 use crate::requests::{RequestRecord, Stats};
-use crate::{Repository, Shared, TokenGrant};
+use crate::{App, Repository, Shared, TokenGrant};
 
 /// Steers and observes a running simulator. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Control(Arc<Shared>);
+pub struct Control(pub(crate) Arc<Shared>);
 
 impl Control {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
@@ -111,6 +113,29 @@ impl Control {
         world.any_token = false;
         world.tokens.retain(|known| known.token != grant.token);
         world.tokens.push(grant);
+    }
+
+    /// Says whether a token may push. One that may not loses labels, assignees, milestones and types without a word, and
+    /// sees no webhooks.
+    pub fn allow_push(&self, token: &str, allowed: bool) {
+        let read_only = &mut self.0.world_mut().extras.read_only;
+        if allowed {
+            read_only.remove(token);
+        } else {
+            read_only.insert(token.to_owned());
+        }
+    }
+
+    /// Makes an app known; it signs in with its key.
+    pub fn install_app(&self, app: App) {
+        let apps = &mut self.0.world_mut().extras.apps;
+        apps.retain(|known| known.app_id != app.app_id);
+        apps.push(app);
+    }
+
+    /// How many tokens of installations were given out.
+    pub fn app_tokens_issued(&self) -> u64 {
+        self.0.world().extras.issued
     }
 
     /// Makes a token bad: 401 from now on.
@@ -247,7 +272,7 @@ async fn rate_limit(control: State<Arc<Shared>>, body: Bytes) -> Response {
     })
 }
 
-fn answer<T: DeserializeOwned, R: Serialize>(
+pub(crate) fn answer<T: DeserializeOwned, R: Serialize>(
     body: &[u8],
     act: impl FnOnce(T) -> anyhow::Result<R>,
 ) -> Response {

@@ -100,6 +100,36 @@ pub enum FaultKind {
     },
     /// The page is empty and its `next` link leads to what it should have held.
     EmptyPageInMiddle,
+    /// The page's token for the next page is the one it was asked with.
+    RepeatedPageToken,
+    /// The page token sent is refused as too old.
+    ExpiredPageToken,
+    /// 200 with an empty list that says it is complete, as after a lost permission.
+    EmptyList,
+    /// The access token is refused with this status, as Atlassian's gateway does: 401, 403 or 404.
+    ExpiredToken {
+        /// The status.
+        status: u16,
+    },
+    /// The request is refused for want of permission.
+    PermissionLost {
+        /// 403, or 404 where the tracker does not tell.
+        status: u16,
+    },
+    /// From this request on a project is not seen, by anybody.
+    ProjectHidden {
+        /// Its key.
+        project: String,
+    },
+    /// The item's description is so long.
+    LargeText {
+        /// `owner/name`, or a project's key.
+        repository: String,
+        /// The item.
+        number: u64,
+        /// Bytes of text, about.
+        bytes: usize,
+    },
 }
 
 /// How an item is damaged.
@@ -107,6 +137,8 @@ pub enum FaultKind {
 pub(crate) enum Damage {
     Unmappable,
     NullCharacter,
+    /// So many bytes.
+    LargeText(usize),
 }
 
 /// An item that this answer may show damaged.
@@ -127,6 +159,10 @@ pub(crate) struct Effects {
     pub(crate) moves: Vec<(String, Vec<u64>)>,
     pub(crate) truncated: bool,
     pub(crate) empty_page: bool,
+    pub(crate) emptied: bool,
+    pub(crate) repeated_token: bool,
+    pub(crate) expired_token: bool,
+    pub(crate) hidden: Vec<String>,
     pub(crate) items: Vec<DamagedItem>,
 }
 
@@ -177,6 +213,10 @@ impl Faults {
                 FaultKind::RowsMove { repository, numbers } => effects.moves.push((repository, numbers)),
                 FaultKind::TruncatedBody => effects.truncated = true,
                 FaultKind::EmptyPageInMiddle => effects.empty_page = true,
+                FaultKind::EmptyList => effects.emptied = true,
+                FaultKind::RepeatedPageToken => effects.repeated_token = true,
+                FaultKind::ExpiredPageToken => effects.expired_token = true,
+                FaultKind::ProjectHidden { project } => effects.hidden.push(project),
                 kind => effects.instead = Some(kind),
             }
         }
@@ -215,6 +255,9 @@ impl FaultKind {
         match self {
             Self::UnmappableItem { repository, number } => Some((repository, *number, Damage::Unmappable)),
             Self::NullCharacter { repository, number } => Some((repository, *number, Damage::NullCharacter)),
+            Self::LargeText { repository, number, bytes } => {
+                Some((repository, *number, Damage::LargeText(*bytes)))
+            }
             _ => None,
         }
     }
@@ -228,6 +271,8 @@ impl FaultKind {
                 | Self::ServerError { .. }
                 | Self::Reset
                 | Self::UnauthorizedOnce
+                | Self::ExpiredToken { .. }
+                | Self::PermissionLost { .. }
         )
     }
 }

@@ -4,6 +4,7 @@
 mod calendar;
 mod catalog;
 mod content;
+mod jira;
 mod life;
 mod objects;
 mod plan;
@@ -16,6 +17,7 @@ use crate::dataset::Repository;
 use crate::timestamp;
 use calendar::Calendar;
 use content::{BILLING, MOBILE};
+pub use jira::{JiraProject, extremes as jira_extremes, jira, jira_until};
 use life::Renderer;
 
 /// A repository with `issues` items, about a third of them pull requests, ending yesterday.

@@ -2,12 +2,17 @@
 //! faults strike, the answer, and whether the client has it already.
 
 mod account;
+mod apps;
 mod call;
 mod catalog;
 mod comments;
 mod events;
+pub(crate) mod extras;
+mod graphql;
+mod hooks;
 mod issues;
 mod pulls;
+mod relations;
 mod reply;
 mod routes;
 mod writes;
@@ -19,13 +24,13 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode, header, request};
 use axum::response::Response;
-use futures::{StreamExt, stream};
 
 use crate::connection::ResetSwitch;
 use crate::faults::{Effects, FaultKind};
-use crate::requests::RequestRecord;
 use crate::timestamp::{now_ms, parse_http_date};
+use crate::transport::{pause, record, truncated};
 use crate::{Shared, TokenGrant};
+pub use apps::App;
 use call::Call;
 use reply::Reply;
 
@@ -42,6 +47,7 @@ pub(crate) async fn serve(
     let path = api_path(parts.uri.path()).to_owned();
     let ticket = shared.requests().begin(record(&parts, arrived_ms), &path);
     let answered = answer(&shared, &parts, &path, body, arrived_ms).await;
+    hooks::send_out(&shared);
     match answered {
         Ok((reply, truncated)) => {
             shared.requests().finish(ticket, reply.status.as_u16());
@@ -68,8 +74,8 @@ async fn answer(
         return Ok((Reply::error(StatusCode::PAYLOAD_TOO_LARGE, "Payload too large"), false));
     };
     pause(shared, shared.latency).await;
-    let grant = match authenticate(shared, &parts.headers) {
-        Ok(grant) => grant,
+    let (grant, app) = match authenticate(shared, &parts.headers, path) {
+        Ok(caller) => caller,
         Err(reply) => return Ok((reply, false)),
     };
     // "Accessing this endpoint does not count against your REST API rate limit."
@@ -95,7 +101,7 @@ async fn answer(
     if let Err(refusal) = taken {
         return Ok((with_budget(shared, &grant, Reply::refused(&refusal)), false));
     }
-    let reply = route(shared, parts, path, &grant, &body, &effects).with_etag(&grant.token);
+    let reply = route(shared, parts, path, (&grant, app.as_ref()), &body, &effects).with_etag(&grant.token);
     if is_known(&reply, &parts.headers) {
         if !free {
             shared.limits().give_back(&grant.token);
@@ -109,11 +115,11 @@ fn route(
     shared: &Shared,
     parts: &request::Parts,
     path: &str,
-    grant: &TokenGrant,
+    caller: (&TokenGrant, Option<&App>),
     body: &Bytes,
     effects: &Effects,
 ) -> Reply {
-    let call = Call::new(shared, parts, path, grant, body, effects);
+    let call = Call::new(shared, parts, path, caller, body, effects);
     routes::dispatch(&call).unwrap_or_else(|reply| reply)
 }
 
@@ -121,24 +127,12 @@ fn api_path(path: &str) -> &str {
     path.strip_prefix("/api/v3").filter(|rest| rest.starts_with('/')).unwrap_or(path)
 }
 
-fn record(parts: &request::Parts, at_ms: i64) -> RequestRecord {
-    let headers = &parts.headers;
-    RequestRecord {
-        method: parts.method.to_string(),
-        path_and_query: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
-        status: 0,
-        at_ms,
-        authorization_digest: headers.get(header::AUTHORIZATION).map(|value| {
-            let mut digest = reply::sha256(&[value.as_bytes()]);
-            digest.truncate(16);
-            digest
-        }),
-        conditional: headers.contains_key(header::IF_NONE_MATCH)
-            || headers.contains_key(header::IF_MODIFIED_SINCE),
-    }
-}
-
-fn authenticate(shared: &Shared, headers: &HeaderMap) -> Result<TokenGrant, Reply> {
+/// Who calls: with a token, or as an app, which only the paths of apps know.
+fn authenticate(
+    shared: &Shared,
+    headers: &HeaderMap,
+    path: &str,
+) -> Result<(TokenGrant, Option<App>), Reply> {
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if text(header::USER_AGENT).is_empty() {
         return Err(Reply::no_user_agent());
@@ -149,19 +143,29 @@ fn authenticate(shared: &Shared, headers: &HeaderMap) -> Result<TokenGrant, Repl
     };
     let known = scheme.eq_ignore_ascii_case("bearer") || scheme.eq_ignore_ascii_case("token");
     let world = shared.world();
+    if path == "/app" || path.starts_with("/app/") {
+        let app = apps::authenticate(&world, token)?;
+        let login = format!("{}[bot]", app.slug);
+        return Ok((TokenGrant { token: app.app_id.clone(), login, repositories: None }, Some(app)));
+    }
     if known && world.any_token {
         let (token, login) = (token.to_owned(), "patchbay-demo".to_owned());
-        return Ok(TokenGrant { token, login, repositories: None });
+        return Ok((TokenGrant { token, login, repositories: None }, None));
     }
     let grant = world.tokens.iter().find(|grant| known && grant.token == token);
-    grant.cloned().ok_or_else(Reply::bad_credentials)
+    let expired = world.extras.expiry_ms.get(token).is_some_and(|at| *at <= now_ms());
+    grant.filter(|_| !expired).cloned().map(|grant| (grant, None)).ok_or_else(Reply::bad_credentials)
 }
 
 /// The answer that a fault puts in place of the real one.
 fn instead(shared: &Shared, grant: &TokenGrant, fault: &FaultKind) -> Result<Reply, Reset> {
     match fault {
         FaultKind::Reset => Err(Reset),
-        FaultKind::UnauthorizedOnce => Ok(Reply::bad_credentials()),
+        FaultKind::UnauthorizedOnce | FaultKind::ExpiredToken { .. } => Ok(Reply::bad_credentials()),
+        FaultKind::PermissionLost { status: 403 } => {
+            Ok(Reply::error(StatusCode::FORBIDDEN, "Resource not accessible by personal access token"))
+        }
+        FaultKind::PermissionLost { .. } => Ok(Reply::not_found()),
         FaultKind::ServerError { status } => Ok(Reply::proxy_error(*status)),
         limit => {
             let refusal = shared.limits().refuse(&grant.token, limit, now_ms());
@@ -191,30 +195,7 @@ fn is_known(reply: &Reply, headers: &HeaderMap) -> bool {
     matches!((reply.last_modified, since), (Some(modified), Some(since)) if modified <= since)
 }
 
-async fn pause(shared: &Shared, time: Duration) {
-    if !time.is_zero() {
-        tokio::select! {
-            () = tokio::time::sleep(time) => {}
-            () = shared.stop.cancelled() => {}
-        }
-    }
-}
-
-fn respond(reply: Reply, truncated: bool) -> Response {
-    let mut response = reply.into_response();
-    if truncated {
-        let body = std::mem::take(response.body_mut());
-        *response.body_mut() =
-            Body::from_stream(stream::once(to_bytes(body, usize::MAX)).flat_map(|whole| {
-                let whole = whole.unwrap_or_default();
-                let half = whole.slice(..whole.len() / 2);
-                let broken = stream::once(async {
-                    // Let the first half leave before the connection breaks.
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof))
-                });
-                stream::once(async move { Ok(half) }).chain(broken)
-            }));
-    }
-    response
+fn respond(reply: Reply, cut: bool) -> Response {
+    let response = reply.into_response();
+    if cut { truncated(response) } else { response }
 }

@@ -1,17 +1,22 @@
-//! A GitHub REST emulator for the demo, end-to-end tests and benches: it serves generated
-//! or real data in the API's own shapes, holds state for writes, and goes wrong on demand.
-//! Shapes and rules follow GitHub's OpenAPI description and <https://docs.github.com/rest>.
+//! Emulators of trackers for the demo, end-to-end tests and benches: they serve generated or
+//! real data in the APIs' own shapes, hold state for writes, and go wrong on demand. Shapes and
+//! rules follow the vendors' OpenAPI descriptions and documentation: GitHub at `/` and `/api/v3`,
+//! Jira sites (Cloud and Data Center) at `/jira/<name>`, Asana at `/api/1.0`.
 
+mod asana;
 mod connection;
 mod control;
 mod dataset;
+mod delivery;
 mod faults;
 pub mod generate;
 mod github;
+mod jira;
 mod limits;
 pub mod load;
 mod requests;
 mod timestamp;
+mod transport;
 mod world;
 
 use std::net::{Ipv4Addr, SocketAddr};
@@ -20,13 +25,19 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::Router;
+use axum::extract::{ConnectInfo, Request, State};
+use axum::response::Response;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub use asana::generate::workspace as asana_workspace;
+pub use asana::{AsanaField, AsanaProject, AsanaTask, AsanaUser, AsanaWorkspace};
 pub use control::Control;
 pub use dataset::Repository;
 pub use faults::{FaultKind, FaultMatch, FaultRule};
+pub use github::App;
+pub use jira::{Deployment, JiraLogin, JiraSite, JiraSwitches, devlake, titanium};
 pub use requests::{RequestRecord, Stats};
 
 use connection::{ResetSwitch, ResettableListener};
@@ -90,6 +101,8 @@ impl Simulator {
         let stop = CancellationToken::new();
         let shared = Arc::new(Shared {
             world: RwLock::new(World::new(config.repositories, config.tokens)?),
+            jira: RwLock::default(),
+            asana: Mutex::new(asana::AsanaWorld::new(Vec::new())),
             faults: Mutex::default(),
             limits: Mutex::default(),
             requests: Mutex::default(),
@@ -97,8 +110,11 @@ impl Simulator {
             stop: stop.clone(),
         });
         let app = Router::new()
-            .nest("/__control", control::routes())
-            .fallback(github::serve)
+            .nest(
+                "/__control",
+                control::routes().merge(jira::control_routes()).nest("/asana", asana::control_routes()),
+            )
+            .fallback(serve)
             .with_state(Arc::clone(&shared))
             .into_make_service_with_connect_info::<ResetSwitch>();
         let stopped = stop.clone().cancelled_owned();
@@ -136,10 +152,27 @@ impl Drop for Simulator {
     }
 }
 
+/// Gives a request to the tracker whose path it has.
+async fn serve(
+    State(shared): State<Arc<Shared>>,
+    ConnectInfo(switch): ConnectInfo<ResetSwitch>,
+    request: Request,
+) -> Response {
+    if request.uri().path().starts_with(asana::BASE) {
+        return asana::serve(State(shared), ConnectInfo(switch), request).await;
+    }
+    match jira::target(&shared, request.uri().path()) {
+        Some(target) => jira::serve(shared, switch, target, request).await,
+        None => github::serve(State(shared), ConnectInfo(switch), request).await,
+    }
+}
+
 /// What all requests share.
 #[derive(Debug)]
 pub(crate) struct Shared {
     world: RwLock<World>,
+    jira: RwLock<Vec<JiraSite>>,
+    asana: Mutex<asana::AsanaWorld>,
     faults: Mutex<Faults>,
     limits: Mutex<Limits>,
     requests: Mutex<Requests>,
@@ -154,6 +187,18 @@ impl Shared {
 
     fn world_mut(&self) -> RwLockWriteGuard<'_, World> {
         self.world.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn asana_mut(&self) -> MutexGuard<'_, asana::AsanaWorld> {
+        self.asana.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn jira(&self) -> RwLockReadGuard<'_, Vec<JiraSite>> {
+        self.jira.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn jira_mut(&self) -> RwLockWriteGuard<'_, Vec<JiraSite>> {
+        self.jira.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn faults(&self) -> MutexGuard<'_, Faults> {

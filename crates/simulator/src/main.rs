@@ -5,11 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use patchbay_simulator::{Repository, Simulator, SimulatorConfig, TokenGrant, generate, load};
+use patchbay_simulator::{
+    Deployment, JiraLogin, JiraSite, Repository, Simulator, SimulatorConfig, TokenGrant, devlake, generate,
+    load, titanium,
+};
 
-/// A GitHub REST API with generated or real data, for demos, tests and benches.
+/// Trackers' APIs (GitHub, Jira) with generated or real data, for demos, tests and benches.
 ///
-/// The API is at / and, as on GitHub Enterprise, at /api/v3. Faults, requests seen and changes are steered at
+/// GitHub's API is at / and, as on GitHub Enterprise, at /api/v3; Jira sites are at /jira/NAME. Faults, requests seen and changes are steered at
 /// /__control (POST /__control/faults {"match":{"path_contains":"/issues?"},"kind":{"rate_limited":{"retry_after_s":2}}}).
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -26,6 +29,16 @@ struct Options {
     /// Accept this token, for all or only these repositories. Repeatable; without any, every token is accepted
     #[arg(long, value_name = "TOKEN[=OWNER/NAME,...]", value_parser = parse_token)]
     token: Vec<TokenGrant>,
+    /// Serve the real Jira data from this directory (it holds `jira/`): the Data Center site `titanium` and the Cloud site
+    /// `devlake`
+    #[arg(long, value_name = "DIR")]
+    jira_data: Option<PathBuf>,
+    /// Serve a generated Jira site with one project: site, `cloud` or `dc`, project key, number of issues, seed. Repeatable
+    #[arg(long, value_name = "SITE:cloud|dc:KEY:COUNT:SEED", value_parser = parse_jira)]
+    jira: Vec<GenerateJira>,
+    /// Accept this token at all Jira sites: USER:TOKEN for basic, TOKEN for bearer. Repeatable; without any, every one
+    #[arg(long, value_name = "[USER:]TOKEN")]
+    jira_token: Vec<String>,
     /// Let every answer wait
     #[arg(long, default_value_t = 0)]
     latency_ms: u64,
@@ -37,6 +50,15 @@ struct Options {
 #[derive(Debug, Clone)]
 struct Generate {
     full_name: String,
+    count: usize,
+    seed: u64,
+}
+
+#[derive(Debug, Clone)]
+struct GenerateJira {
+    site: String,
+    deployment: Deployment,
+    key: String,
     count: usize,
     seed: u64,
 }
@@ -53,6 +75,7 @@ async fn main() -> anyhow::Result<()> {
             repository.pull_request_count()
         );
     }
+    let sites = jira_sites(&options)?;
     let simulator = Simulator::start(SimulatorConfig {
         port: options.port,
         repositories,
@@ -60,6 +83,10 @@ async fn main() -> anyhow::Result<()> {
         latency: Duration::from_millis(options.latency_ms),
     })
     .await?;
+    for site in sites {
+        println!("/jira/{}: {} issues (cloud id {})", site.name(), site.issue_count(), site.cloud_id());
+        simulator.control().add_jira(site)?;
+    }
     println!("Listening on {}", simulator.url());
     if let Some(path) = &options.ready_file {
         write_ready(path, &simulator.url())?;
@@ -77,10 +104,43 @@ fn repositories(options: &Options) -> anyhow::Result<Vec<Repository>> {
     for Generate { full_name, count, seed } in &options.generate {
         repositories.push(generate::repository(full_name, *seed, *count));
     }
-    if repositories.is_empty() {
-        bail!("nothing to serve: give --data or --generate");
+    if repositories.is_empty() && options.jira.is_empty() && options.jira_data.is_none() {
+        bail!("nothing to serve: give --data, --generate, --jira or --jira-data");
     }
     Ok(repositories)
+}
+
+fn jira_sites(options: &Options) -> anyhow::Result<Vec<JiraSite>> {
+    let mut sites = Vec::new();
+    for one in &options.jira {
+        sites.push(generate::jira(&one.site, one.deployment, &[(&one.key, one.seed, one.count)]));
+    }
+    if let Some(directory) = &options.jira_data {
+        sites.push(titanium("titanium", directory)?);
+        sites.push(devlake("devlake", directory)?);
+    }
+    let login = |text: &String| match text.split_once(':') {
+        Some((user, token)) => JiraLogin::new(Some(user), token),
+        None => JiraLogin::new(None, text),
+    };
+    let sign_in = |site: JiraSite| options.jira_token.iter().map(login).fold(site, JiraSite::with_login);
+    Ok(sites.into_iter().map(sign_in).collect())
+}
+
+fn parse_jira(text: &str) -> anyhow::Result<GenerateJira> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let [site, deployment, key, count, seed] = *parts else { bail!("expected SITE:cloud|dc:KEY:COUNT:SEED") };
+    Ok(GenerateJira {
+        site: site.to_owned(),
+        deployment: match deployment {
+            "cloud" => Deployment::Cloud,
+            "dc" => Deployment::DataCenter,
+            _ => bail!("{deployment:?} is neither cloud nor dc"),
+        },
+        key: key.to_owned(),
+        count: count.parse().context("COUNT is not a number")?,
+        seed: seed.parse().context("SEED is not a number")?,
+    })
 }
 
 fn parse_generate(text: &str) -> anyhow::Result<Generate> {

@@ -8,6 +8,7 @@ use serde_json::json;
 use crate::TokenGrant;
 use crate::dataset::item::Item;
 use crate::dataset::{Gone, Repository};
+use crate::github::extras::Extras;
 
 #[derive(Debug, Default)]
 pub(crate) struct World {
@@ -16,6 +17,7 @@ pub(crate) struct World {
     pub(crate) tokens: Vec<TokenGrant>,
     /// No token was configured: whoever sends one may read everything.
     pub(crate) any_token: bool,
+    pub(crate) extras: Extras,
 }
 
 /// What a name in a URL leads to.

@@ -124,10 +124,15 @@ async fn a_process_that_is_asked_to_end_stores_every_record() {
 }
 
 /// Routes that change something and are not in the table, with the reason.
-const ELSEWHERE: [(&str, &str); 3] = [
+const ELSEWHERE: [(&str, &str); 8] = [
+    ("register_webhook", "calls a tracker that calls back: live_sync of the infrastructure"),
+    ("unregister_webhook", "calls a tracker: live_sync of the infrastructure"),
+    ("replay_webhook_delivery", "wants a delivery: live_sync of the infrastructure"),
+    ("receive_webhook", "of a tracker, which is nobody's principal; webhook_deliveries keeps what came"),
     ("delete_tenant", "its record goes with the tenant; tenant_deletions keeps the proof"),
     ("switch_tenant", "of a session: the tests of signing in"),
     ("sign_out", "of a session: the tests of signing in"),
+    ("preview_mappings", "says what would change, and changes nothing"),
 ];
 
 struct Table {
@@ -196,7 +201,12 @@ async fn every_route_that_changes_something_leaves_exactly_one_record() {
     table.one("cancel_run", &run, None, "run.cancel").await;
     let run = table.one("start_reconcile", &instance, Some(json!({})), "run.start").await;
     table.one("cancel_run", run["run_id"].as_str().unwrap(), None, "run.cancel").await;
+    let mapped = json!({"mappings": {"status": {"open": "in_progress"}}});
+    let run = table.one("replace_mappings", &instance, Some(mapped), "mapping.update").await;
+    table.one("cancel_run", run["run_id"].as_str().unwrap(), None, "run.cancel").await;
     table.one("start_sync", &instance, None, "run.start").await;
+    let schedule = json!({"interval_s": 600, "reconcile_at": "03:30"});
+    table.one("replace_schedule", &instance, Some(schedule), "schedule.update").await;
     table.one("delete_instance", &instance, None, "instance.delete").await;
 
     let new = json!({"name": "bot", "scopes": ["mcp:sql"]});

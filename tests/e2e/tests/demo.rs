@@ -69,6 +69,8 @@ async fn the_demo_serves_two_tenants_ends_cleanly_and_starts_again_with_its_data
     for (tenant, project, other) in [
         (&tenants[0], "acme/billing-service", "globex/warehouse-api"),
         (&tenants[1], "globex/warehouse-api", "acme/mobile-app"),
+        (&tenants[0], "BILL", "WH"),
+        (&tenants[1], "WH", "BILL"),
     ] {
         let api = Api::new(admin_url, tenant["admin_key"].as_str().unwrap()).unwrap();
         let me = api.get("/api/v1/me").await.unwrap();
@@ -77,6 +79,15 @@ async fn the_demo_serves_two_tenants_ends_cleanly_and_starts_again_with_its_data
         assert_eq!(own.body["items"].as_array().map(Vec::len), Some(5), "{own:?}");
         let foreign = api.get(&format!("/api/v1/work-items?project={other}")).await.unwrap();
         assert_eq!(foreign.body["items"].as_array().map(Vec::len), Some(0), "{foreign:?}");
+        let instances = api.get("/api/v1/instances").await.unwrap();
+        let mut sources: Vec<&str> = instances.body["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter_map(|one| one["source"].as_str())
+            .collect();
+        sources.sort_unstable();
+        assert_eq!(sources, ["asana", "github", "jira"], "{instances:?}");
         let assistant = api.with_key(tenant["assistant_key"].as_str().unwrap());
         let rows =
             assistant.invoke(mcp, "search_issues_by_project", &json!({"project": project})).await.unwrap();

@@ -1,4 +1,5 @@
-//! Programs of others that the end-to-end tests run with Node.js: the official MCP client, and an authorization server.
+//! Programs of others that the end-to-end tests run with Node.js: the official MCP client, an
+//! authorization server, and Prism.
 
 use std::fs;
 use std::path::PathBuf;

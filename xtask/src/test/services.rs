@@ -34,6 +34,10 @@ pub(super) struct Services {
     pub(super) mcp_client: PathBuf,
     /// The directory where Node.js finds the authorization server.
     pub(super) oidc_provider: PathBuf,
+    /// The directory where Node.js finds Prism; without it its tests say so and do nothing.
+    pub(super) prism: Option<PathBuf>,
+    /// The directory where Node.js finds a GitHub written by others; without it its test says so and does nothing.
+    pub(super) emulate: Option<PathBuf>,
     /// Where `initdb` and `postgres` are.
     pub(super) postgres_programs: PathBuf,
 }
@@ -48,6 +52,14 @@ impl Services {
         let node = Node::ensure(workspace)?;
         let mcp_client = node_program::install(workspace, &node, "mcp-client")?;
         let oidc_provider = node_program::install(workspace, &node, "oidc-provider")?;
+        let prism = node_program::install(workspace, &node, "prism")
+            .inspect_err(|error| println!("requests are not judged by the trackers' descriptions: {error:#}"))
+            .ok();
+        let emulate = node_program::install(workspace, &node, "emulate")
+            .inspect_err(|error| {
+                println!("GitHub's adapter does not meet a GitHub written by others: {error:#}");
+            })
+            .ok();
 
         let postgres_programs = binaries.dir.clone();
         let cluster_dir = own_directory(&cluster_parent(workspace)?)?;
@@ -71,6 +83,8 @@ impl Services {
             node: node.node,
             mcp_client,
             oidc_provider,
+            prism,
+            emulate,
             postgres_programs,
         })
     }

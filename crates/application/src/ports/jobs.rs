@@ -23,6 +23,15 @@ pub enum Job {
         /// The run.
         run: RunId,
     },
+    /// Applying what webhooks told.
+    ApplyHints {
+        /// Whose instance.
+        tenant: TenantId,
+        /// The instance: its deliveries are applied one batch at a time.
+        instance: InstanceId,
+        /// Whether it is for deliveries that failed before: those wait, while new ones are applied at once.
+        retry: bool,
+    },
     /// Removing the rows of a tenant. Names the deletion and not the tenant, of whom no trace is to stay in the queue.
     DeleteTenant {
         /// The deletion.
@@ -74,6 +83,9 @@ pub trait JobQueue: Send + Sync {
         grace: Duration,
         stop: CancellationToken,
     ) -> Result<(), StoreError>;
+
+    /// The number of the most urgent job that could run now, if a slot were free; less is more urgent.
+    async fn most_urgent(&self) -> Result<Option<i32>, StoreError>;
 
     /// What waits.
     async fn stats(&self) -> Result<QueueStats, StoreError>;

@@ -13,6 +13,8 @@ pub enum LimitKey {
     Address(String),
     /// Sign-ins from a client address.
     SignIn(String),
+    /// Webhook deliveries from a client address.
+    Webhook(String),
     /// Requests of a key or person.
     Principal(TenantId, Uuid),
     /// Requests of a tenant.
@@ -27,6 +29,7 @@ impl LimitKey {
         match self {
             Self::Address(_) => "address",
             Self::SignIn(_) => "sign-in",
+            Self::Webhook(_) => "webhook",
             Self::Principal(..) => "key",
             Self::Tenant(_) => "tenant",
             Self::Tool(ToolClass::Read, ..) => "tool-read",

@@ -264,6 +264,8 @@ pub struct Page {
 pub struct ListedId {
     /// What [`domain::record::ItemRecord::source_id`] is.
     pub source_id: String,
+    /// The key people use, for sources that read an item by nothing else.
+    pub key: Option<String>,
     /// Last change, where the list tells.
     pub updated_at: Option<DateTime<Utc>>,
 }
@@ -318,6 +320,11 @@ pub trait SourceAdapter: Send + Sync {
     /// What it can do.
     fn capabilities(&self) -> Capabilities;
 
+    /// From one sync of what changed to the next, unless an admin says otherwise.
+    fn sync_interval(&self) -> Duration {
+        Duration::from_secs(5 * 60)
+    }
+
     /// The tracker's public address, where there is one.
     fn default_base_url(&self) -> Option<Url>;
 
@@ -360,7 +367,8 @@ pub trait SourceAdapter: Send + Sync {
         items: &[ItemAddress],
     ) -> Result<FetchedItems, SourceError>;
 
-    /// Maps kept objects of items anew, without asking the tracker. Objects of other streams are left out.
+    /// Maps kept objects of items anew, without asking the tracker. All are of items, whatever stream they came with: those
+    /// read by themselves came with `items`. The instance's words are mapped after it.
     fn map_raw(&self, settings: &Value, mappings: &Mappings, raw: &[RawObject]) -> PageRecords;
 
     /// The tracker's side of writing, where the adapter can.

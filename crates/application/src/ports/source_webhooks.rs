@@ -75,6 +75,11 @@ pub trait SourceWebhooks: Send + Sync {
     /// Whether the product can set them up with this credential. Otherwise an admin does, by [`Self::steps`].
     fn registers(&self, credential: &Credential) -> bool;
 
+    /// What deliveries are signed with where the tracker signs with a secret of the credential instead of one of ours.
+    fn given_secret(&self, _credential: &Credential) -> Option<SecretString> {
+        None
+    }
+
     /// What an admin does at the tracker to have deliveries sent to `target`, signed with `secret` (which is shown
     /// beside the steps, not in them). One step a line, exact to the menu and the field.
     fn steps(&self, connection: &Connection, target: &Url) -> Vec<String>;

@@ -3,12 +3,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{
-    Cursor, Instance, InstanceId, InstanceStatus, PageRecords, Run, RunCounts, RunError, RunId, RunKind,
-    RunState, Slug, StreamName,
+    Cursor, Instance, InstanceId, InstanceStatus, Mappings, PageRecords, Run, RunCounts, RunError, RunId,
+    RunKind, RunState, Slug, StreamName,
 };
 
 use super::{
-    ItemAddress, ListPage, ListedId, Listing, PendingItem, ProjectRef, StoreError, StoredCredential,
+    ItemAddress, ListPage, ListedId, Listing, PendingItem, ProjectRef, RawObject, StoreError,
+    StoredCredential,
 };
 use crate::Ctx;
 
@@ -151,6 +152,15 @@ pub struct Comparison {
     pub stored: i64,
     /// Stored ones that the source does not list.
     pub unlisted: i64,
+}
+
+/// A stored item, with what was received of it last.
+#[derive(Debug, Clone)]
+pub struct KeptItem {
+    /// The key other objects of the source refer to it by.
+    pub ref_key: String,
+    /// The object.
+    pub raw: RawObject,
 }
 
 /// What a commit did.
@@ -315,6 +325,27 @@ pub trait SyncStore: Send + Sync {
         fetched_at: DateTime<Utc>,
         deliveries: &[uuid::Uuid],
     ) -> Result<RunCounts, StoreError>;
+
+    /// Live items behind `after` in the order of their ids at the source, each with what was received of it last: at
+    /// most `limit`, and fewer where the objects are large. Empty when there are no more.
+    async fn kept_items(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<KeptItem>, StoreError>;
+
+    /// Writes what a page of stored items is mapped to now, and their status changes (`ref_keys`), with all that
+    /// [`Self::commit_page`] moves along. Nothing else of them is touched, and no detail is to be read again.
+    async fn commit_remapped(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        page: PageCommit,
+        ref_keys: &[String],
+        mappings: &Mappings,
+    ) -> Result<CommitOutcome, StoreError>;
 
     /// Lets go of the run, with the continuation at `resume_at` enqueued in the same transaction: state `waiting`
     /// with the reason, or `queued` without one. A reason that is a failure of the source counts as one more in a row.

@@ -13,6 +13,8 @@ pub enum SecretRef {
     InstanceCredential(InstanceId),
     /// The kept answer to a request with an idempotency key; the SHA-256 of principal, route and key.
     IdempotentAnswer([u8; 32]),
+    /// Token and secrets of an instance's webhooks.
+    Webhook(InstanceId),
     /// What came of a write to a tracker, by the id of its intent.
     WriteOutcome(uuid::Uuid),
 }

@@ -123,7 +123,8 @@ pub trait WebhookStore: Send + Sync {
     ) -> Result<bool, StoreError>;
 
     /// Lets the tracker tell its own secret for a while.
-    async fn open_handshake(&self, ctx: &Ctx, instance: InstanceId, time: Duration) -> Result<(), StoreError>;
+    async fn open_handshake(&self, ctx: &Ctx, instance: InstanceId, time: Duration)
+    -> Result<(), StoreError>;
 
     /// Notes what it is registered as, and when to look after it. Ends the time for handshakes.
     async fn registered(
@@ -172,6 +173,9 @@ pub trait WebhookStore: Send + Sync {
 
     /// Notes that deliveries could not be applied and enqueues the next try.
     async fn put_off(&self, ctx: &Ctx, instance: InstanceId, what: PutOff<'_>) -> Result<(), StoreError>;
+
+    /// Enqueues the next try of deliveries that wait for one.
+    async fn retry_later(&self, ctx: &Ctx, instance: InstanceId) -> Result<(), StoreError>;
 
     /// Ends every open delivery unapplied, with the reason.
     async fn skip_open(&self, ctx: &Ctx, instance: InstanceId, reason: &str) -> Result<(), StoreError>;

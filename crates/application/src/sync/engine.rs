@@ -21,6 +21,7 @@ use crate::ports::{
     Clock, CommitOutcome, Connection, Finish, Ids, Job, JobHandler, JobOutcome, ProjectRef, Slice,
     SourceAdapter, SourceError, Sources, StoreError, StreamScope, SyncStore, UpstreamUse,
 };
+use crate::slots::Slots;
 use crate::{Ctx, Error};
 
 /// How much a slice does before it makes room for others, and how it bears a failing source.
@@ -61,6 +62,7 @@ pub struct SyncEngine {
     ids: Arc<dyn Ids>,
     budgets: Arc<LimitService>,
     limits: SliceLimits,
+    slots: Arc<Slots>,
 }
 
 /// Why a slice ends before its share is done.
@@ -128,7 +130,15 @@ impl SyncEngine {
         budgets: Arc<LimitService>,
         limits: SliceLimits,
     ) -> Self {
-        Self { store, connections, sources, clock, ids, budgets, limits }
+        let slots = Arc::new(Slots::new(usize::MAX));
+        Self { store, connections, sources, clock, ids, budgets, limits, slots }
+    }
+
+    /// Ends slices early when these are wanted by others; without it nobody else is there.
+    #[must_use]
+    pub fn in_slots(mut self, slots: Arc<Slots>) -> Self {
+        self.slots = slots;
+        self
     }
 
     /// Does one slice of a run. An `Err` means that nothing could be noted and the job should be tried again.
@@ -149,7 +159,11 @@ impl SyncEngine {
             };
             return self.finish(ctx, &slice, RunState::Failed, Some(why), None).await;
         };
-        let opened = self.connections.open_with(ctx, &slice.instance, &slice.credential).await;
+        let opened = if slice.run.kind == RunKind::Remap {
+            self.connections.open_idle(ctx, &slice.instance, &slice.credential).await
+        } else {
+            self.connections.open_with(ctx, &slice.instance, &slice.credential).await
+        };
         let connection = match opened {
             Ok(connection) => LiveConnection::from(connection),
             Err(Error::Source(error)) => return self.source_failed(ctx, &slice, &error, 0).await,
@@ -195,6 +209,9 @@ impl SyncEngine {
 
     async fn work_through(&self, work: &Work<'_>) -> Result<(), Stop> {
         let mut pages = 0;
+        if work.slice.run.kind == RunKind::Remap {
+            return self.remap(work, &mut pages).await;
+        }
         let listed;
         let projects = if work.slice.projects.is_empty() {
             listed = self.patiently(work, |to| async move { work.adapter.list_projects(&to).await }).await?;
@@ -260,7 +277,11 @@ impl SyncEngine {
     }
 
     pub(super) fn share_done(&self, work: &Work<'_>, pages: usize) -> bool {
-        pages >= self.limits.pages || work.began.elapsed() >= self.limits.time || work.stop.is_cancelled()
+        let went_on = work.began.elapsed();
+        pages >= self.limits.pages
+            || went_on >= self.limits.time
+            || work.stop.is_cancelled()
+            || self.slots.wanted(work.slice.run.kind, went_on)
     }
 
     /// Asks the source, tries again shortly when it is down for a moment, and gives up when told to stop.

@@ -93,10 +93,7 @@ pub(super) fn judge(error: &SourceError, failures: i32, limits: &SliceLimits) ->
 
 /// Whether it says something of the project that was read, rather than of the instance.
 pub(super) const fn is_about_a_project(error: &SourceError) -> bool {
-    matches!(
-        error.kind,
-        SourceErrorKind::Forbidden | SourceErrorKind::NotFound | SourceErrorKind::Gone
-    )
+    matches!(error.kind, SourceErrorKind::Forbidden | SourceErrorKind::NotFound | SourceErrorKind::Gone)
 }
 
 /// A stream that hands out the same position again would be read for ever.

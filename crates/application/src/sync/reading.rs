@@ -97,7 +97,7 @@ impl SyncEngine {
             since,
             validator: validator.filter(|_| cursor.is_none()),
         };
-        self.patiently(work, |to| async move { work.adapter.fetch_page(&to, request).await }).await
+        self.fetch(work, request).await
     }
 
     /// Reads the details of every item that waits for it.
@@ -163,7 +163,15 @@ impl SyncEngine {
             since: None,
             validator: None,
         };
-        self.patiently(work, |to| async move { work.adapter.fetch_page(&to, request).await }).await
+        self.fetch(work, request).await
+    }
+
+    /// Fetches a page and maps the instance's own words in it.
+    async fn fetch(&self, work: &Work<'_>, request: PageRequest<'_>) -> Result<Page, Stop> {
+        let mut page =
+            self.patiently(work, |to| async move { work.adapter.fetch_page(&to, request).await }).await?;
+        work.connection.current().mappings.apply(&mut page.records);
+        Ok(page)
     }
 
     fn details(&self, work: &Work<'_>, spec: &StreamSpec, page: Page, end_slice: bool) -> PageCommit {

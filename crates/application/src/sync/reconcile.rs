@@ -85,13 +85,14 @@ impl SyncEngine {
             let last = items.last().and_then(|item| item.source_id.clone());
             let (records, next) = match last {
                 Some(last) => {
-                    let fetched = self
+                    let mut fetched = self
                         .patiently(work, |to| {
                             let items = &items;
                             async move { work.adapter.fetch_items(&to, items).await }
                         })
                         .await?;
                     note_invisible(&fetched.invisible);
+                    work.connection.current().mappings.apply(&mut fetched.records);
                     after = last;
                     (fetched.records, Some(Cursor(json!({"after": after}))))
                 }

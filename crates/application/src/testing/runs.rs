@@ -10,8 +10,8 @@ use super::instances::page_of;
 use super::{INSTANCE, Memory, RUN, State, TENANT, moment};
 use crate::Ctx;
 use crate::ports::{
-    CommitOutcome, Comparison, DeadLetter, Finish, Freshness, IdCommit, ItemAddress, ListCursor, ListPage,
-    Listing, NewRun, PageCommit, PendingItem, ProjectRef, RunFilter, Slice, SliceKey, StoreError,
+    CommitOutcome, Comparison, DeadLetter, Finish, Freshness, IdCommit, ItemAddress, KeptItem, ListCursor,
+    ListPage, Listing, NewRun, PageCommit, PendingItem, ProjectRef, RunFilter, Slice, SliceKey, StoreError,
     StoredCounts, StreamState, SyncStore,
 };
 
@@ -271,6 +271,22 @@ impl SyncStore for Memory {
         self.reach("runs.commit_items").await?;
         let upserted = i64::try_from(records.items.len()).unwrap_or(i64::MAX);
         Ok(RunCounts { upserted, ..RunCounts::default() })
+    }
+
+    async fn kept_items(&self, _: &Ctx, _: InstanceId, _: &str, _: i64) -> Result<Vec<KeptItem>, StoreError> {
+        self.reach("runs.kept_items").await?;
+        Ok(Vec::new())
+    }
+
+    async fn commit_remapped(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        page: PageCommit,
+        _: &[String],
+        _: &domain::Mappings,
+    ) -> Result<CommitOutcome, StoreError> {
+        self.commit_page(ctx, slice, page).await
     }
 
     async fn suspend(

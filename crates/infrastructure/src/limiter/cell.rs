@@ -44,7 +44,7 @@ impl Cell {
     pub(super) fn of(prefix: &str, limit: &Limit) -> Self {
         let name = limit.key.name();
         let key = match &limit.key {
-            LimitKey::Address(address) | LimitKey::SignIn(address) => {
+            LimitKey::Address(address) | LimitKey::SignIn(address) | LimitKey::Webhook(address) => {
                 format!("{prefix}:{{a:{address}}}:{name}")
             }
             LimitKey::Tenant(tenant) => format!("{prefix}:{{t:{tenant}}}:{name}"),

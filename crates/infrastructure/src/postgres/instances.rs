@@ -183,6 +183,13 @@ impl InstanceStore for PgInstances {
 
     async fn delete(&self, ctx: &Ctx, id: InstanceId) -> Result<bool, StoreError> {
         let mut tx = self.db.tenant_tx(ctx).await?;
+        // Runs first, as those who work at them lock them: run, then instance.
+        sqlx::query("select from sync_runs where tenant_id = $1 and instance_id = $2 order by id for update")
+            .bind(ctx.tenant.as_uuid())
+            .bind(id.as_uuid())
+            .execute(&mut *tx)
+            .await
+            .map_err(store_error)?;
         for hanging_on_items in [
             "delete from work_item_labels l using work_items w
              where l.tenant_id = $1 and w.tenant_id = $1 and w.instance_id = $2 and l.work_item_id = w.id",

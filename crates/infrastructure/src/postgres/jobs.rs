@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use application::ports::{Job, JobHandler, JobOutcome, JobQueue, QueueStats, StoreError};
+use application::slots;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{InstanceId, RunId, TenantId};
@@ -76,22 +77,51 @@ pub(super) async fn enqueue_slice(
     enqueue_in_tx(tx, &Job::SyncSlice { tenant, instance, run }, run_at).await
 }
 
+/// Enqueues the applying of what webhooks told as part of a transaction: at once, or, at a time, for what failed before.
+pub(super) async fn enqueue_hints(
+    tx: &mut Tx,
+    tenant: TenantId,
+    instance: InstanceId,
+    run_at: Option<DateTime<Utc>>,
+) -> Result<(), StoreError> {
+    let retry = run_at.is_some();
+    enqueue_in_tx(tx, &Job::ApplyHints { tenant, instance, retry }, run_at).await
+}
+
 async fn enqueue_in_tx(tx: &mut Tx, job: &Job, run_at: Option<DateTime<Utc>>) -> Result<(), StoreError> {
     // One job of a queue at a time.
-    let (queue, key) = match job {
-        Job::SyncSlice { instance, run, .. } => (format!("inst:{instance}"), key(*run)),
-        Job::DeleteTenant { deletion } => (format!("deletion:{deletion}"), deletion_key(*deletion)),
+    let (queue, key, urgency) = match job {
+        Job::SyncSlice { instance, run, .. } => (format!("inst:{instance}"), key(*run), slots::SYNC),
+        Job::ApplyHints { instance, retry, .. } => {
+            let again = if *retry { ":again" } else { "" };
+            (format!("hints:{instance}"), format!("hints:{instance}{again}"), slots::HINTS)
+        }
+        Job::DeleteTenant { deletion } => {
+            (format!("deletion:{deletion}"), deletion_key(*deletion), slots::WHOLE)
+        }
+    };
+    let run = match job {
+        Job::SyncSlice { run, .. } => Some(run.as_uuid()),
+        Job::ApplyHints { .. } | Job::DeleteTenant { .. } => None,
     };
     let payload =
         serde_json::to_value(Task(job.clone())).map_err(|error| StoreError::Internal(Box::new(error)))?;
-    sqlx::query("select public.enqueue_job($1, $2::json, $3, $4, $5, $6, $7)")
+    // How urgent a run is depends on its kind. One that is not there, or not of this transaction's tenant, is as urgent as
+    // a sync of what changed.
+    sqlx::query(
+        "select public.enqueue_job($1, $2::json, $3, $4, $5, $6, coalesce(
+             (select case r.kind when 'incremental' then $7 else $9 end from sync_runs r
+              where r.tenant_id = nullif(current_setting('app.current_tenant_id', true), '')::uuid and r.id = $8), $7))",
+    )
         .bind(Task::IDENTIFIER)
         .bind(payload.to_string())
         .bind(queue)
         .bind(run_at)
         .bind(MAX_ATTEMPTS)
         .bind(key)
-        .bind(0i32)
+        .bind(urgency)
+        .bind(run)
+        .bind(slots::WHOLE)
         .execute(&mut **tx)
         .await
         .map(drop)
@@ -113,12 +143,15 @@ pub(super) async fn enqueue_unfinished(tx: &mut Tx, tenant: TenantId) -> Result<
     // The payload is that of `Job::SyncSlice`; tests/tenants.rs lets a worker read it.
     sqlx::query(
         "select public.enqueue_job($2, json_build_object('kind', 'sync_slice', 'tenant', r.tenant_id, 'instance',
-             r.instance_id, 'run', r.id), 'inst:' || r.instance_id, r.resume_at, $3, 'run:' || r.id, 0)
+             r.instance_id, 'run', r.id), 'inst:' || r.instance_id, r.resume_at, $3, 'run:' || r.id,
+             case r.kind when 'incremental' then $4 else $5 end)
          from sync_runs r where r.tenant_id = $1 and r.state in ('queued', 'running', 'waiting') order by r.id",
     )
     .bind(tenant.as_uuid())
     .bind(Task::IDENTIFIER)
     .bind(MAX_ATTEMPTS)
+    .bind(slots::SYNC)
+    .bind(slots::WHOLE)
     .execute(&mut **tx)
     .await
     .map(drop)
@@ -222,6 +255,20 @@ impl JobQueue for GraphileQueue {
                 () = tokio::time::sleep(AGAIN) => {}
             }
         }
+    }
+
+    async fn most_urgent(&self) -> Result<Option<i32>, StoreError> {
+        // A job whose queue is at work waits for that, not for a slot.
+        let urgency: Option<i16> = sqlx::query_scalar(
+            "select j.priority from graphile_worker._private_jobs j
+             left join graphile_worker._private_job_queues q on q.id = j.job_queue_id
+             where j.is_available and j.run_at <= now() and (q.id is null or q.is_available)
+             order by j.priority limit 1",
+        )
+        .fetch_optional(self.db.queue_pool())
+        .await
+        .map_err(store_error)?;
+        Ok(urgency.map(i32::from))
     }
 
     async fn stats(&self) -> Result<QueueStats, StoreError> {

@@ -2,8 +2,8 @@
 
 use application::Ctx;
 use application::ports::{
-    DeadLetter, Finish, ListCursor, ListPage, Listing, NewRun, ProjectRef, RunFilter, Slice,
-    SliceKey, StoreError, StreamState,
+    DeadLetter, Finish, ListCursor, ListPage, Listing, NewRun, ProjectRef, RunFilter, Slice, SliceKey,
+    StoreError, StreamState,
 };
 use chrono::{DateTime, Utc};
 use domain::{
@@ -87,6 +87,62 @@ pub(super) async fn start(db: &Db, audit: &AuditChain, ctx: &Ctx, run: &NewRun) 
         .with("kind", run.kind.as_str());
     audit.record(&mut tx, ctx, &entry).await?;
     tx.commit().await.map_err(store_error)
+}
+
+/// Locks the unfinished run of an instance, if there is one, so that it does not end meanwhile.
+pub(super) async fn lock_active(tx: &mut Tx, ctx: &Ctx, instance: InstanceId) -> Result<(), StoreError> {
+    sqlx::query(
+        "select from sync_runs where tenant_id = $1 and instance_id = $2 and state in ('queued', 'running', 'waiting')
+         for update",
+    )
+    .bind(ctx.tenant.as_uuid())
+    .bind(instance.as_uuid())
+    .execute(&mut **tx)
+    .await
+    .map(drop)
+    .map_err(store_error)
+}
+
+/// Starts a run that maps anew what is stored. `false` while another run of the instance is unfinished.
+pub(super) async fn start_remap(
+    tx: &mut Tx,
+    ctx: &Ctx,
+    instance: InstanceId,
+    run: RunId,
+) -> Result<bool, StoreError> {
+    let inserted = sqlx::query(
+        "insert into sync_runs (tenant_id, id, instance_id, kind, state) values ($1, $2, $3, $4, 'queued')
+         on conflict (tenant_id, instance_id) where state in ('queued', 'running', 'waiting') do nothing",
+    )
+    .bind(ctx.tenant.as_uuid())
+    .bind(run.as_uuid())
+    .bind(instance.as_uuid())
+    .bind(RunKind::Remap.as_str())
+    .execute(&mut **tx)
+    .await
+    .map_err(store_error)?;
+    if inserted.rows_affected() == 0 {
+        return Ok(false);
+    }
+    event(tx, ctx, run, "queued", "The run waits for a worker").await?;
+    jobs::enqueue_slice(tx, ctx.tenant, instance, run, None).await?;
+    Ok(true)
+}
+
+/// Mappings that were changed while a run was under way, which may have used the old ones, are applied once it has ended.
+async fn start_due_remap(tx: &mut Tx, ctx: &Ctx, instance: InstanceId) -> Result<(), StoreError> {
+    let due = sqlx::query(
+        "update source_instances set remap_due = false where tenant_id = $1 and id = $2 and remap_due",
+    )
+    .bind(ctx.tenant.as_uuid())
+    .bind(instance.as_uuid())
+    .execute(&mut **tx)
+    .await
+    .map_err(store_error)?;
+    if due.rows_affected() > 0 {
+        start_remap(tx, ctx, instance, RunId::new(uuid::Uuid::now_v7())).await?;
+    }
+    Ok(())
 }
 
 pub(super) async fn active_run(
@@ -190,6 +246,9 @@ pub(super) async fn request_cancel(
         jobs::remove_in_tx(&mut tx, id).await?;
     }
     let run = find_in(&mut tx, ctx, id).await?;
+    if let Some(run) = run.as_ref().filter(|_| ended) {
+        start_due_remap(&mut tx, ctx, run.instance_id).await?;
+    }
     if let Some(run) = run.as_ref().filter(|run| run.state == RunState::Running) {
         // Whoever works at it ends it within a page. Should nobody do so any more, this job does.
         jobs::enqueue_slice(&mut tx, ctx.tenant, run.instance_id, id, None).await?;
@@ -259,17 +318,7 @@ pub(super) async fn begin_slice(
     tx.commit().await.map_err(store_error)?;
     let projects = projects_from(&projects);
     let skipped = projects_from(&skipped).into_iter().map(|project| project.source_id).collect();
-    Ok(Some(Slice {
-        key,
-        run,
-        instance,
-        credential,
-        projects,
-        streams,
-        failures,
-        confirm_removals,
-        skipped,
-    }))
+    Ok(Some(Slice { key, run, instance, credential, projects, streams, failures, confirm_removals, skipped }))
 }
 
 /// Puts a run aside until its tenant is resumed, which enqueues it again. Not a failure of the source, and counted as none.
@@ -441,6 +490,7 @@ pub(super) async fn finish(
     }
     let message = finish.error.as_ref().map_or("The run ended", |error| &error.hint);
     event(&mut tx, ctx, key.run, &state, message).await?;
+    start_due_remap(&mut tx, ctx, key.instance).await?;
     audit.record(&mut tx, ctx, &ended(key, &state, finish)).await?;
     tx.commit().await.map_err(store_error)
 }
@@ -451,7 +501,8 @@ fn incomplete(finish: &Finish, skipped: &Value) -> Option<Finish> {
     if finish.state != RunState::Succeeded {
         return None;
     }
-    let text = |project: &Value, key: &str| project.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text =
+        |project: &Value, key: &str| project.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
     let first = skipped.first()?;
     let error = match skipped.len() {
         1 => RunError {

@@ -16,6 +16,7 @@ mod metrics;
 mod pages;
 mod pending;
 mod reference;
+mod remap;
 mod seen;
 mod sprints;
 mod text;
@@ -26,12 +27,15 @@ use std::time::Duration;
 
 use application::Ctx;
 use application::ports::{
-    CommitOutcome, Comparison, DeadLetter, Finish, Freshness, IdCommit, ItemAddress, ListPage, Listing, NewRun, PageCommit, PendingItem,
-    ProjectRef, RunFilter, Slice, SliceKey, StoreError, StoredCounts, SyncStore,
+    CommitOutcome, Comparison, DeadLetter, Finish, Freshness, IdCommit, ItemAddress, KeptItem, ListPage,
+    Listing, NewRun, PageCommit, PendingItem, ProjectRef, RunFilter, Slice, SliceKey, StoreError,
+    StoredCounts, SyncStore,
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::{InstanceId, PageRecords, ProjectId, Run, RunCounts, RunError, RunId, StreamName, TenantId};
+use domain::{
+    InstanceId, Mappings, PageRecords, ProjectId, Run, RunCounts, RunError, RunId, StreamName, TenantId,
+};
 use moka::future::Cache;
 
 use super::audit::AuditChain;
@@ -160,6 +164,27 @@ impl SyncStore for PgSync {
         deliveries: &[uuid::Uuid],
     ) -> Result<RunCounts, StoreError> {
         live::commit(&self.db, ctx, instance, records, fetched_at, deliveries).await
+    }
+
+    async fn kept_items(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+        after: &str,
+        limit: i64,
+    ) -> Result<Vec<KeptItem>, StoreError> {
+        remap::kept(&self.db, ctx, instance, after, limit).await
+    }
+
+    async fn commit_remapped(
+        &self,
+        ctx: &Ctx,
+        slice: &SliceKey,
+        page: PageCommit,
+        ref_keys: &[String],
+        mappings: &Mappings,
+    ) -> Result<CommitOutcome, StoreError> {
+        remap::commit(&self.db, ctx, slice, page, ref_keys, mappings).await
     }
 
     async fn suspend(

@@ -23,11 +23,16 @@ impl PgWorkItems {
     }
 }
 
-/// All but the body. The comments are counted by index, for the rows of a page only.
+/// All but the body. Comments and sprints are looked up by index, for the rows of a page only.
 const COLUMNS: &str = "w.id, w.instance_id, w.source, w.source_id, w.source_key, w.project_key, w.type_norm,
     w.type_original, w.status_norm, w.status_original, w.resolution_original, w.priority_norm, w.priority_original,
     w.title, w.assignee, w.assignees, w.reporter, w.labels, w.milestone, w.due_on, w.url, w.custom_fields,
-    w.created_at, w.updated_at, w.resolved_at, w.deleted_at, w.delete_reason,
+    w.created_at, w.updated_at, w.resolved_at, w.deleted_at, w.delete_reason, w.start_on, w.story_points, w.estimate_s,
+    w.spent_s, w.remaining_s,
+    array(select s.name from sprint_memberships m join sprints s on s.tenant_id = m.tenant_id
+              and s.instance_id = m.instance_id and s.source_id = m.sprint_source_id
+          where m.tenant_id = w.tenant_id and m.instance_id = w.instance_id and m.item_ref_key = w.ref_key
+              and m.removed_at is null order by s.start_at, s.source_id) as sprints,
     (select count(*) from comments c where c.tenant_id = w.tenant_id and c.instance_id = w.instance_id
          and c.item_ref_key = w.ref_key) as comment_count";
 
@@ -55,6 +60,12 @@ struct Row {
     labels: Vec<String>,
     milestone: Option<String>,
     due_on: Option<NaiveDate>,
+    start_on: Option<NaiveDate>,
+    story_points: Option<f64>,
+    estimate_s: Option<i64>,
+    spent_s: Option<i64>,
+    remaining_s: Option<i64>,
+    sprints: Vec<String>,
     url: String,
     custom_fields: serde_json::Value,
     created_at: DateTime<Utc>,
@@ -93,6 +104,12 @@ impl TryFrom<Row> for WorkItem {
             labels: row.labels,
             milestone: row.milestone,
             due_on: row.due_on,
+            start_on: row.start_on,
+            story_points: row.story_points,
+            estimate_s: row.estimate_s,
+            spent_s: row.spent_s,
+            remaining_s: row.remaining_s,
+            sprints: row.sprints,
             comment_count: row.comment_count,
             created_at: row.created_at,
             updated_at: row.updated_at,

@@ -11,8 +11,8 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use oauth2::basic::{BasicClient, BasicTokenResponse};
 use oauth2::{
-    AsyncHttpClient, AuthType, ClientId, ClientSecret, ErrorResponse, HttpRequest, HttpResponse,
-    RefreshToken, RequestTokenError, TokenResponse, TokenUrl,
+    AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RefreshToken,
+    RequestTokenError, TokenResponse, TokenUrl,
 };
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};

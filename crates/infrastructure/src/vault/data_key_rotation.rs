@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::envelope::Header;
-use super::sealed_columns::{Credentials, IdempotentAnswers, SealedColumn, WriteOutcomes};
+use super::sealed_columns::{Credentials, IdempotentAnswers, SealedColumn, Webhooks, WriteOutcomes};
 use super::{FORGOTTEN_AFTER, PgVault, TenantKeys, VaultError, bound_to, envelope};
 use crate::postgres::store_error;
 
@@ -101,6 +101,7 @@ impl PgVault {
         self.reseal::<Credentials>(ctx, current, &mut step).await?;
         self.reseal::<IdempotentAnswers>(ctx, current, &mut step).await?;
         self.reseal::<WriteOutcomes>(ctx, current, &mut step).await?;
+        self.reseal::<Webhooks>(ctx, current, &mut step).await?;
         if step.resealed == 0 {
             step.removed = self.remove_retired(ctx).await?;
         }

@@ -148,6 +148,57 @@ impl SealedColumn for WriteOutcomes {
     }
 }
 
+/// `webhook_subscriptions.sealed`
+pub(super) struct Webhooks;
+
+#[async_trait]
+impl SealedColumn for Webhooks {
+    type Row = Uuid;
+
+    async fn read(
+        tx: &mut PgConnection,
+        ctx: &Ctx,
+        after: Option<&Uuid>,
+        current: Uuid,
+    ) -> Result<Vec<Found<Uuid>>, sqlx::Error> {
+        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
+            "select instance_id, sealed from webhook_subscriptions
+             where tenant_id = $1 and instance_id > $2 and substring(sealed from 10 for 16) <> uuid_send($3)
+             order by instance_id limit $4",
+        )
+        .bind(ctx.tenant.as_uuid())
+        .bind(after.copied().unwrap_or_default())
+        .bind(current)
+        .bind(BATCH)
+        .fetch_all(tx)
+        .await?;
+        Ok(rows
+            .into_iter()
+            .map(|(row, sealed)| Found { row, place: SecretRef::Webhook(InstanceId::new(row)), sealed })
+            .collect())
+    }
+
+    async fn replace(
+        tx: &mut PgConnection,
+        ctx: &Ctx,
+        changed: &[(Uuid, Vec<u8>, Vec<u8>)],
+    ) -> Result<u64, sqlx::Error> {
+        let (rows, old, new) = columns(changed);
+        let done = sqlx::query(
+            "update webhook_subscriptions w set sealed = n.new
+             from unnest($2::uuid[], $3::bytea[], $4::bytea[]) n (id, old, new)
+             where w.tenant_id = $1 and w.instance_id = n.id and w.sealed = n.old",
+        )
+        .bind(ctx.tenant.as_uuid())
+        .bind(rows)
+        .bind(old)
+        .bind(new)
+        .execute(tx)
+        .await?;
+        Ok(done.rows_affected())
+    }
+}
+
 /// `idempotency_keys.body`
 pub(super) struct IdempotentAnswers;
 

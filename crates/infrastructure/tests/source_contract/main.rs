@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod details;
+mod every_source;
 mod faults;
 mod walk;
 
@@ -165,12 +166,19 @@ async fn every_source_reports_a_private_or_dead_address_for_what_it_is() {
     let registry = registry();
     for name in registry.names() {
         let source = registry.get(&SourceKind::new(name)).unwrap();
-        let private =
-            source.test_connection(&connection("https://10.0.0.1/api", json!({}))).await.unwrap_err();
+        let to = |base_url: &str| {
+            let mut connection = connection(base_url, json!({}));
+            if source.check_credential(&connection.credential).is_err() {
+                connection.credential =
+                    Credential::Basic { email: "ann@example.com".into(), token: TOKEN.to_owned().into() };
+            }
+            connection
+        };
+        let private = source.test_connection(&to("https://10.0.0.1/api")).await.unwrap_err();
         assert_eq!(private.kind, SourceErrorKind::Blocked, "{name}");
         assert_eq!(private.field.as_deref(), Some("/base_url"), "{name}");
         assert!(!private.message.contains("10.0.0.1"), "{name}: {private}");
-        let dead = source.test_connection(&connection("http://127.0.0.1:9999", json!({}))).await.unwrap_err();
+        let dead = source.test_connection(&to("http://127.0.0.1:9999")).await.unwrap_err();
         assert_eq!(dead.kind, SourceErrorKind::Unavailable, "{name}");
         let unknown = StreamName::new("no_such_stream");
         let request = PageRequest {
@@ -181,8 +189,7 @@ async fn every_source_reports_a_private_or_dead_address_for_what_it_is() {
             since: None,
             validator: None,
         };
-        let error =
-            source.fetch_page(&connection("http://127.0.0.1:9999", json!({})), request).await.unwrap_err();
+        let error = source.fetch_page(&to("http://127.0.0.1:9999"), request).await.unwrap_err();
         assert_eq!(error.kind, SourceErrorKind::Rejected, "{name}");
     }
 }

@@ -130,6 +130,53 @@ pub async fn fill(admin: &mut PgConnection, tenant: TenantId) -> (Uuid, Uuid) {
              values ('{tenant}', '{item}', '{instance}', '{run_id}', 'issues', '1', 'e', 'r', now())"
         ),
         format!(
+            "insert into work_item_homes (tenant_id, work_item_id, project_source_id, project_key)
+             values ('{tenant}', '{item}', '1', 'acme/app')"
+        ),
+        format!(
+            "insert into boards (tenant_id, instance_id, source_id, name, kind, synced_at)
+             values ('{tenant}', '{instance}', '1', 'b', 'scrum', now())"
+        ),
+        format!(
+            "insert into sprints (tenant_id, instance_id, source_id, name, state, synced_at)
+             values ('{tenant}', '{instance}', '1', 's', 'active', now())"
+        ),
+        format!(
+            "insert into sprint_memberships (tenant_id, instance_id, item_ref_key, sprint_source_id, added_at, from_history)
+             values ('{tenant}', '{instance}', '1#1', '1', now(), true)"
+        ),
+        format!(
+            "insert into worklogs (tenant_id, instance_id, source_id, item_ref_key, started_at, seconds, created_at,
+                 updated_at, synced_at)
+             values ('{tenant}', '{instance}', '1', '1#1', now(), 60, now(), now(), now())"
+        ),
+        format!(
+            "insert into custom_fields (tenant_id, instance_id, source_id, name, field_type, synced_at)
+             values ('{tenant}', '{instance}', '1', 'f', 'number', now())"
+        ),
+        format!("insert into status_map values ('{tenant}', '{instance}', 'Doing', 'in_progress')"),
+        format!("insert into resolution_map values ('{tenant}', '{instance}', 'Dropped', 'cancelled')"),
+        format!("insert into type_map values ('{tenant}', '{instance}', 'Defect', 'bug')"),
+        format!("insert into priority_map values ('{tenant}', '{instance}', 'P1', 'urgent')"),
+        format!("insert into field_map values ('{tenant}', '{instance}', '1', 'story_points')"),
+        format!(
+            "insert into webhook_subscriptions (tenant_id, instance_id, token_digest, sealed, managed, state, created_at,
+                 updated_at)
+             values ('{tenant}', '{instance}', {secret}, {secret}, true, 'active', now(), now())"
+        ),
+        format!(
+            "insert into webhook_deliveries (tenant_id, id, instance_id, delivery_id, event, hints, received_at)
+             values ('{tenant}', '{item}', '{instance}', 'd', 'e', '[]', now())"
+        ),
+        format!(
+            "insert into sync_schedules (tenant_id, instance_id, interval_s, jitter_percent, updated_at)
+             values ('{tenant}', '{instance}', 300, 10, now())"
+        ),
+        format!(
+            "insert into sync_seen_ids (tenant_id, instance_id, project_source_id, source_id)
+             values ('{tenant}', '{instance}', '1', '1')"
+        ),
+        format!(
             "select graphile_worker.add_job('patchbay', payload => json_build_object('kind', 'sync_slice', 'tenant',
                  '{tenant}', 'instance', '{instance}', 'run', '{run_id}'), job_key => 'run:{run_id}',
                  run_at => now() + interval '1 day')"

@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use application::ports::ConnectionReport;
+use application::instances::TestedConnection;
+use application::ports::{MissingScope, ProjectProbe};
 use application::{Ctx, Error, Services};
 use axum::extract::State;
 use axum::response::IntoResponse;
@@ -14,10 +15,13 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 use validator::Validate;
 
-use super::openapi::{ItemFailures, StartFailures};
+use super::openapi::{BodyFailures, ItemFailures, StartFailures};
 use crate::auth::Caller;
 use crate::extract::{Json, NoBody, Path};
 use crate::problem::{ErrorBody, Problem};
+
+/// Most projects that are named.
+const MOST_PROJECTS: usize = 100;
 
 /// What a connection test found.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,10 +35,66 @@ pub(super) struct TestBody {
     version: Option<String>,
     /// What the credentials may do, as far as the tracker tells.
     scopes: Vec<String>,
+    /// What the credentials lack, as far as the tracker tells.
+    missing_scopes: Vec<MissingScopeBody>,
+    /// The projects that would be synced: the first 100.
+    projects: Vec<ProbedProject>,
+    /// How many projects there are.
+    project_count: i64,
+    /// How long reading everything would take; `null` where signing in did not work.
+    backfill: Option<BackfillBody>,
     /// How long the test took.
     latency_ms: u64,
     /// What does not work, and what to do about it; empty when all is well.
     problems: Vec<TestProblem>,
+}
+
+/// Something the credentials may not do.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MissingScope)]
+struct MissingScopeBody {
+    /// The tracker's name of it.
+    scope: String,
+    /// What does not work without it.
+    needed_for: String,
+}
+
+impl From<MissingScope> for MissingScopeBody {
+    fn from(missing: MissingScope) -> Self {
+        Self { scope: missing.scope, needed_for: missing.needed_for }
+    }
+}
+
+/// A project as the test saw it.
+#[derive(Debug, Serialize, ToSchema)]
+struct ProbedProject {
+    key: String,
+    name: String,
+    /// Items in it, as far as the tracker tells.
+    items: Option<i64>,
+    /// Why it cannot be read, when it cannot.
+    problem: Option<String>,
+}
+
+impl From<ProjectProbe> for ProbedProject {
+    fn from(probe: ProjectProbe) -> Self {
+        Self { key: probe.key, name: probe.name, items: probe.items, problem: probe.problem }
+    }
+}
+
+/// How long reading everything would take, as far as can be told before.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BackfillEstimate)]
+struct BackfillBody {
+    estimated_items: Option<i64>,
+    /// Requests to the tracker.
+    estimated_requests: Option<i64>,
+    /// At the rate below.
+    estimated_seconds: Option<i64>,
+    requests_per_second: f64,
+    /// What decides the rate: `budget`, the number of requests the tracker allows, or `latency`, how fast it answered.
+    #[schema(example = "budget")]
+    limited_by: &'static str,
 }
 
 /// One thing that does not work.
@@ -53,7 +113,8 @@ struct TestProblem {
 }
 
 impl TestBody {
-    fn connected(report: ConnectionReport, latency_ms: u64) -> Self {
+    fn connected(tested: TestedConnection, latency_ms: u64) -> Self {
+        let TestedConnection { report, backfill } = tested;
         let problems = report.problems.into_iter().map(|message| TestProblem {
             code: "limited_access",
             message,
@@ -66,6 +127,16 @@ impl TestBody {
             account: Some(report.account),
             version: report.version,
             scopes: report.scopes,
+            missing_scopes: report.missing.into_iter().map(Into::into).collect(),
+            projects: report.projects.into_iter().take(MOST_PROJECTS).map(Into::into).collect(),
+            project_count: report.project_count,
+            backfill: Some(BackfillBody {
+                estimated_items: backfill.items,
+                estimated_requests: backfill.requests,
+                estimated_seconds: backfill.seconds,
+                requests_per_second: backfill.requests_per_second,
+                limited_by: if backfill.limited_by_budget { "budget" } else { "latency" },
+            }),
             latency_ms,
             problems: problems.collect(),
         }
@@ -77,6 +148,10 @@ impl TestBody {
             account: None,
             version: None,
             scopes: Vec::new(),
+            missing_scopes: Vec::new(),
+            projects: Vec::new(),
+            project_count: 0,
+            backfill: None,
             latency_ms,
             problems: vec![TestProblem {
                 code: error.code,
@@ -104,7 +179,7 @@ pub(super) async fn test(
     let outcome = services.instances.test(&ctx, id).await;
     let latency_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     match outcome {
-        Ok(report) => Ok(Json(TestBody::connected(report, latency_ms))),
+        Ok(tested) => Ok(Json(TestBody::connected(tested, latency_ms))),
         Err(error @ Error::Source(_)) => Ok(Json(TestBody::refused((&error).into(), latency_ms))),
         Err(error) => Err(error.into()),
     }
@@ -161,7 +236,7 @@ pub(super) struct ReconcileBody {
 #[utoipa::path(
     post, path = "/instances/{id}/reconcile", operation_id = "start_reconcile", tag = "runs", params(("id" = Uuid, Path)),
     request_body = ReconcileBody,
-    responses((status = 202, body = StartedBody, headers(("location" = String, description = "The run"))), StartFailures, ItemFailures)
+    responses((status = 202, body = StartedBody, headers(("location" = String, description = "The run"))), StartFailures, ItemFailures, BodyFailures)
 )]
 pub(super) async fn start_reconcile(
     State(services): State<Services>,

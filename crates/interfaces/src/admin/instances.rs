@@ -244,6 +244,7 @@ pub(super) async fn delete(
     Caller { ctx, .. }: Caller,
     Path(id): Path<InstanceId>,
 ) -> Result<StatusCode, Problem> {
+    services.webhooks.retire(&ctx, id).await?;
     services.instances.delete(&ctx, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,8 +1,8 @@
 //! Names with few values, for the description; taken from the domain, so that they cannot drift apart.
 
 use domain::{
-    AuditOutcome, InstanceStatus, KeyKind, PriorityNorm, Role, RunKind, RunState, Scope, StatusNorm, Toolset,
-    TypeNorm,
+    AuditOutcome, FieldRole, InstanceStatus, KeyKind, PriorityNorm, Role, RunKind, RunState, Scope,
+    StatusNorm, Toolset, TypeNorm,
 };
 use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
@@ -25,13 +25,17 @@ macro_rules! names {
 names!(StatusName, StatusNorm::ALL.iter().map(|value| value.as_str()));
 names!(TypeName, TypeNorm::ALL.iter().map(|value| value.as_str()));
 names!(PriorityName, PriorityNorm::ALL.iter().map(|value| value.as_str()));
+names!(FieldRoleName, FieldRole::ALL.map(FieldRole::as_str));
 names!(AuditOutcomeName, AuditOutcome::ALL.map(AuditOutcome::as_str));
 names!(ScopeName, Scope::ALL.map(Scope::as_str));
 names!(RoleName, Role::ALL.map(Role::as_str));
 names!(KeyKindName, KeyKind::ALL.map(KeyKind::as_str));
 names!(ToolsetName, Toolset::ALL.map(Toolset::as_str));
 names!(RunStateName, RunState::ALL.map(RunState::as_str));
-names!(RunKindName, [RunKind::Backfill, RunKind::Incremental, RunKind::Reconcile, RunKind::Remap].map(RunKind::as_str));
+names!(
+    RunKindName,
+    [RunKind::Backfill, RunKind::Incremental, RunKind::Reconcile, RunKind::Remap].map(RunKind::as_str)
+);
 names!(
     InstanceStatusName,
     [InstanceStatus::Active, InstanceStatus::Paused, InstanceStatus::ReconnectRequired]

@@ -77,6 +77,7 @@ failures!(
         (name = "access", description = "Who the caller is; keys, members and invitations"),
         (name = "instances", description = "Connections to trackers"),
         (name = "runs", description = "Backfills and syncs"),
+        (name = "webhooks", description = "What trackers tell of their own accord, as hints where to look"),
         (name = "work items", description = "The normalized data"),
         (name = "audit", description = "What was done, by whom and when"),
         (name = "sign-in", description = "Signing in with a browser; its cookie then stands for the person on every route"),
@@ -84,7 +85,7 @@ failures!(
     ),
     paths(
         super::sign_in::login, super::sign_in::callback, super::sign_in::switch_tenant, super::sign_in::logout,
-        health::livez, health::readyz, health::render,
+        health::livez, health::readyz, health::render, crate::webhooks::receive,
     )
 )]
 struct Base;

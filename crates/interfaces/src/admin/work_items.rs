@@ -54,6 +54,18 @@ pub(super) struct WorkItemBody {
     labels: Vec<String>,
     milestone: Option<String>,
     due_on: Option<NaiveDate>,
+    /// The day work on it begins.
+    start_on: Option<NaiveDate>,
+    /// Its size.
+    story_points: Option<f64>,
+    /// Estimated effort, in seconds.
+    estimate_s: Option<i64>,
+    /// Booked effort, in seconds.
+    spent_s: Option<i64>,
+    /// Effort left, in seconds.
+    remaining_s: Option<i64>,
+    /// The sprints it is in now.
+    sprints: Vec<String>,
     /// How many comments are stored.
     comment_count: i64,
     /// By the tracker's clock.
@@ -67,7 +79,7 @@ pub(super) struct WorkItemBody {
     custom_fields: Value,
     /// When it was found deleted at the tracker.
     deleted_at: Option<DateTime<Utc>>,
-    /// `deleted` or `transferred`.
+    /// `deleted`, `transferred` or `archived`.
     delete_reason: Option<String>,
 }
 
@@ -95,6 +107,12 @@ impl From<WorkItem> for WorkItemBody {
             labels: item.labels,
             milestone: item.milestone,
             due_on: item.due_on,
+            start_on: item.start_on,
+            story_points: item.story_points,
+            estimate_s: item.estimate_s,
+            spent_s: item.spent_s,
+            remaining_s: item.remaining_s,
+            sprints: item.sprints,
             comment_count: item.comment_count,
             created_at: item.created_at,
             updated_at: item.updated_at,

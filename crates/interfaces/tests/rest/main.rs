@@ -8,6 +8,7 @@ mod events;
 mod idempotency;
 mod keys;
 mod limits;
+mod mappings;
 mod openapi;
 mod sessions;
 mod slow_clients;
@@ -35,7 +36,11 @@ fn app(world: &Arc<Memory>) -> Router {
 
 fn app_of(services: Services) -> Router {
     let metrics = PrometheusBuilder::new().build_recorder().handle();
-    let config = AdminConfig { public_url: "https://patchbay.example".parse().unwrap(), origins: Vec::new() };
+    let config = AdminConfig {
+        public_url: "https://patchbay.example".parse().unwrap(),
+        origins: Vec::new(),
+        webhook_body: 1024 * 1024,
+    };
     patchbay_interfaces::admin::router(services, metrics, &config)
 }
 

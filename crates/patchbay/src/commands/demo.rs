@@ -1,4 +1,6 @@
-//! `patchbay demo`: simulated trackers, two tenants, a finished backfill, everything served.
+//! `patchbay demo`: simulated trackers, two tenants, finished backfills, everything served.
+
+mod cast;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,9 +10,7 @@ use anyhow::{Context, bail};
 use application::keys::KeySpec;
 use application::ports::ListPage;
 use application::{Ctx, Services};
-use domain::{
-    Credential, Instance, InstancePatch, KeyKind, NewInstance, RunState, Scope, Scopes, SourceKind, Tenant,
-};
+use domain::{Instance, InstancePatch, KeyKind, NewInstance, RunState, Scope, Scopes, Tenant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use infrastructure::limiter::Limiter;
 use infrastructure::postgres::PoolSizes;
@@ -19,9 +19,9 @@ use private_postgres::{Durability, default_data_dir};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use simulator::{Simulator, SimulatorConfig, TokenGrant, generate};
 use tokio::task::JoinSet;
-use url::Url;
+
+use cast::{CAST, Trackers};
 
 use super::serve::{Serving, wire_options};
 use super::tenant::explain;
@@ -30,17 +30,6 @@ use crate::database::Database;
 use crate::ready::{ReadyTenant, write_private};
 use crate::telemetry::Telemetry;
 use crate::wire::Wiring;
-
-/// A tenant of the demonstration and its simulated repositories: name, seed, number of issues and pull requests.
-struct Cast {
-    slug: &'static str,
-    repositories: &'static [(&'static str, u64, usize)],
-}
-
-const CAST: [Cast; 2] = [
-    Cast { slug: "acme", repositories: &[("acme/billing-service", 11, 240), ("acme/mobile-app", 12, 160)] },
-    Cast { slug: "globex", repositories: &[("globex/warehouse-api", 21, 200)] },
-];
 
 /// What a demonstration keeps for its next start.
 #[derive(Debug, Serialize, Deserialize)]
@@ -78,14 +67,14 @@ pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<ExitCode> {
     // One process, and nobody else: nothing to share limits with.
     let limiter = Limiter::in_process(args.listen.limits.replicas);
     let wiring = Wiring::new(db.clone(), master, wire_options(&args.listen, limiter, "demo")?).await?;
-    let tracker = start_tracker().await?;
+    let trackers = Trackers::start().await?;
     let mut serving =
         Serving::start(&wiring, &args.listen, &[Part::Admin, Part::McpSql, Part::Worker], &telemetry).await?;
 
     let kept = dir.join("tenants.json");
     let tenants = tenants(&wiring.services, &kept).await?;
     tokio::select! {
-        synced = sync(&wiring.services, &tenants, &tracker) => synced?,
+        synced = sync(&wiring.services, &tenants, &trackers) => synced?,
         () = super::serve::asked_to_end() => {
             println!("\nStopped before the backfill had ended; the next start goes on.");
             return Ok(ExitCode::SUCCESS);
@@ -95,10 +84,10 @@ pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<ExitCode> {
     if let Some(path) = &args.listen.ready_file {
         serving.ready.write(path)?;
     }
-    introduce(&serving, &tracker);
+    introduce(&serving, &trackers);
     let outcome = serving.until_asked_to_end().await;
     println!("\nStopping.");
-    tracker.stop().await;
+    trackers.simulator.stop().await;
     wiring.store_what_was_noted().await;
     db.close().await;
     database.close().await?;
@@ -122,28 +111,6 @@ fn master_key(path: &Path) -> anyhow::Result<MasterKey> {
     let key = MasterKey::generate();
     write_private(path, key.reveal().expose_secret().as_bytes())?;
     Ok(key)
-}
-
-async fn start_tracker() -> anyhow::Result<Simulator> {
-    let repositories = CAST
-        .iter()
-        .flat_map(|cast| cast.repositories)
-        .map(|(name, seed, items)| generate::repository(name, *seed, *items))
-        .collect();
-    let tokens = CAST
-        .iter()
-        .map(|cast| TokenGrant {
-            token: token_of(cast.slug),
-            login: format!("{}-sync", cast.slug),
-            repositories: Some(cast.repositories.iter().map(|(name, ..)| (*name).to_owned()).collect()),
-        })
-        .collect();
-    Simulator::start(SimulatorConfig { port: 0, repositories, tokens, latency: Duration::from_millis(2) })
-        .await
-}
-
-fn token_of(slug: &str) -> String {
-    format!("simulated-token-of-{slug}")
 }
 
 /// The two tenants and their keys: those of an earlier start, or new ones.
@@ -217,22 +184,27 @@ fn reveal(key: SecretString) -> String {
     key.expose_secret().to_owned()
 }
 
-/// Connects each tenant to its simulated repositories and reads them, with a bar each.
+/// Connects each tenant to its simulated trackers and reads them, with a bar each.
 async fn sync(
     services: &Services,
     tenants: &[(Ctx, ReadyTenant)],
-    tracker: &Simulator,
+    trackers: &Trackers,
 ) -> anyhow::Result<()> {
     let bars = MultiProgress::new();
     let mut reading = JoinSet::new();
-    for (cast, (ctx, _)) in CAST.iter().zip(tenants) {
-        let (instance, new) = connect(services, ctx, cast, &tracker.url()).await?;
-        let bar = bars.add(ProgressBar::new(0));
-        bar.set_style(
-            ProgressStyle::with_template("{prefix:>10} [{bar:30}] {pos}/{len} {msg}")?.progress_chars("=> "),
-        );
-        bar.set_prefix(cast.slug);
-        reading.spawn(read(services.clone(), ctx.clone(), instance, new, bar));
+    for (index, (ctx, _)) in tenants.iter().enumerate() {
+        let page = ListPage { limit: 100, cursor: None };
+        let known = services.instances.list(ctx, &page).await.map_err(explain)?.items;
+        for connection in trackers.connections(index)? {
+            let (instance, new) = connect(services, ctx, &known, connection).await?;
+            let bar = bars.add(ProgressBar::new(0));
+            bar.set_style(
+                ProgressStyle::with_template("{prefix:>18} [{bar:30}] {pos}/{len} {msg}")?
+                    .progress_chars("=> "),
+            );
+            bar.set_prefix(instance.name.clone());
+            reading.spawn(read(services.clone(), ctx.clone(), instance, new, bar));
+        }
     }
     while let Some(done) = reading.join_next().await {
         done??;
@@ -241,26 +213,23 @@ async fn sync(
 }
 
 /// The instance, and whether it is new.
-async fn connect(services: &Services, ctx: &Ctx, cast: &Cast, url: &str) -> anyhow::Result<(Instance, bool)> {
-    let base_url: Url = url.parse()?;
-    let credentials = Credential::Token { token: token_of(cast.slug).into() };
-    let known = services.instances.list(ctx, &ListPage { limit: 1, cursor: None }).await.map_err(explain)?;
-    if let Some(instance) = known.items.into_iter().next() {
-        // The simulated tracker has another port each time.
-        let patch =
-            InstancePatch { base_url: Some(base_url), credentials: Some(credentials), ..Default::default() };
+async fn connect(
+    services: &Services,
+    ctx: &Ctx,
+    known: &[Instance],
+    connection: NewInstance,
+) -> anyhow::Result<(Instance, bool)> {
+    if let Some(instance) = known.iter().find(|instance| instance.name == connection.name) {
+        // The simulated trackers have another port each time.
+        let patch = InstancePatch {
+            base_url: connection.base_url,
+            credentials: Some(connection.credentials),
+            ..Default::default()
+        };
         let known = services.instances.update(ctx, instance.id, patch).await.map_err(explain)?;
         return Ok((known, false));
     }
-    let names: Vec<&str> = cast.repositories.iter().map(|(name, ..)| *name).collect();
-    let new = NewInstance {
-        source: SourceKind::new("github"),
-        name: format!("{} on GitHub", cast.slug),
-        base_url: Some(base_url),
-        credentials,
-        settings: json!({"repositories": names}),
-    };
-    Ok((services.instances.create(ctx, new).await.map_err(explain)?, true))
+    Ok((services.instances.create(ctx, connection).await.map_err(explain)?, true))
 }
 
 async fn read(
@@ -300,17 +269,22 @@ async fn read(
 }
 
 /// Says what is there and how to use it.
-fn introduce(serving: &Serving, tracker: &Simulator) {
+fn introduce(serving: &Serving, trackers: &Trackers) {
     let ready = &serving.ready;
     let admin = ready.admin_url.as_deref().unwrap_or_default();
     let mcp = ready.mcp_sql_url.as_deref().unwrap_or_default();
     println!(
         "\nEverything is up.\n  admin API   {admin}/api/v1   (browse it at {admin}/docs)\n  MCP (SQL)   {mcp}"
     );
-    println!("  simulated GitHub   {}", tracker.url());
+    let url = trackers.simulator.url();
+    println!(
+        "  simulated GitHub   {url}\n  simulated Jira     {url}/jira/{{{}}}\n  simulated Asana    {url}/api/1.0",
+        CAST.map(|cast| cast.slug).join(",")
+    );
     for (tenant, cast) in ready.tenants.iter().zip(&CAST) {
-        let repositories: Vec<&str> = cast.repositories.iter().map(|(name, ..)| *name).collect();
-        println!("\nTenant {} ({})", tenant.slug, repositories.join(", "));
+        let names: Vec<&str> =
+            cast.repositories.iter().chain(cast.projects).map(|(name, ..)| *name).collect();
+        println!("\nTenant {} ({})", tenant.slug, names.join(", "));
         println!("  admin key       {}\n  assistant key   {}", tenant.admin_key, tenant.assistant_key);
     }
     let Some(first) = ready.tenants.first() else { return };

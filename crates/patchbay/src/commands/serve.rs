@@ -19,6 +19,7 @@ use tracing::info;
 use url::Url;
 
 use super::tenant::prepare;
+use super::ticks;
 use crate::cli::{ListenArgs, Part, ServeArgs, Switch};
 use crate::config;
 use crate::database::Database;
@@ -77,6 +78,7 @@ pub(crate) fn wire_options(
         audit_reads: listen.audit_reads == Switch::On,
         answers_in_redis: None,
         sign_in: SignIn::new(&listen.sign_in)?,
+        worker_slots: usize::from(listen.worker_concurrency),
     })
 }
 
@@ -120,6 +122,7 @@ impl Serving {
             let config = AdminConfig {
                 public_url: listen.public_url.clone().unwrap_or(own_url(address, "")?),
                 origins: own_origins(address).to_vec(),
+                webhook_body: usize::from(listen.webhook_max_body_mb) * 1024 * 1024,
             };
             let router =
                 interfaces::admin::router(wiring.services.clone(), telemetry.metrics.clone(), &config);
@@ -140,6 +143,13 @@ impl Serving {
             let (queue, stop) = (wiring.queue.clone(), stop.clone());
             let handler: Arc<dyn JobHandler> = wiring.jobs.clone();
             let concurrency = usize::from(listen.worker_concurrency);
+            serving.tasks.spawn(ticks::tick(wiring.services.clone(), stop.clone()));
+            let (watched, watch_until) = (queue.clone(), stop.clone());
+            let slots = wiring.jobs.slots();
+            serving.tasks.spawn(async move {
+                slots.watch(watched, watch_until).await;
+                Ok(())
+            });
             serving.tasks.spawn(async move {
                 queue.run_worker(handler, concurrency, grace, stop).await.context("the worker stopped")
             });
@@ -202,6 +212,9 @@ async fn measure(wiring: Wiring, metrics: PrometheusHandle, stop: CancellationTo
                 metrics::gauge!("job_queue_jobs", "state" => state)
                     .set(i32::try_from(count).unwrap_or(i32::MAX));
             }
+        }
+        for (source, lag) in wiring.services.schedules.longest_lags().await.unwrap_or_default() {
+            metrics::gauge!(interfaces::metrics::SYNC_LAG, "source" => source).set(lag.as_secs_f64());
         }
         metrics.run_upkeep();
         tokio::select! {

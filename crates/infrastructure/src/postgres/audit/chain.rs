@@ -130,8 +130,9 @@ impl AuditChain {
     ) -> Result<(), StoreError> {
         let mut rows = Rows::default();
         let end = self.compose(tenant, self.lock(connection, tenant).await?, drafts, &mut rows)?;
-        let seal = self.seal(tenant, end.seq, &end.hash);
-        rows.insert(connection, tenant, &end, &seal).await
+        let mut ends = Ends::default();
+        ends.push(tenant, &end, self.seal(tenant, end.seq, &end.hash));
+        rows.insert(connection, AS_THE_TENANT, ends).await
     }
 
     /// Adds records of several tenants as part of a transaction that belongs to none of them. Tells of each whether it
@@ -163,7 +164,7 @@ impl AuditChain {
             }
         }
         if !rows.seq.is_empty() {
-            rows.insert_of_many(connection, ends).await?;
+            rows.insert(connection, AS_NOBODY, ends).await?;
         }
         Ok(done)
     }
@@ -308,80 +309,55 @@ struct Rows<'a> {
     hash: Vec<[u8; 32]>,
 }
 
-impl Rows<'_> {
-    /// Records of several tenants, through the function that may.
-    async fn insert_of_many(self, connection: &mut PgConnection, ends: Ends) -> Result<(), StoreError> {
-        sqlx::query(
-            "select public.append_audit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18,
-                 $19, $20, $21)",
-        )
-        .bind(self.tenant)
-        .bind(self.seq)
-        .bind(self.id)
-        .bind(self.at)
-        .bind(self.principal_kind)
-        .bind(self.principal_id)
-        .bind(self.principal_name)
-        .bind(self.client)
-        .bind(self.address)
-        .bind(self.request_id)
-        .bind(self.action)
-        .bind(self.target_kind)
-        .bind(self.target_id)
-        .bind(self.outcome)
-        .bind(self.arguments_digest)
-        .bind(self.details)
-        .bind(self.hash)
-        .bind(ends.tenant)
-        .bind(ends.seq)
-        .bind(ends.hash)
-        .bind(ends.seal)
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(store_error)
-    }
+/// Records of one tenant, under its own policies.
+const AS_THE_TENANT: &str =
+    "with head as (update audit_heads h set seq = e.seq, hash = e.hash, seal = e.seal
+         from unnest($18::uuid[], $19::bigint[], $20::bytea[], $21::bytea[]) e (tenant_id, seq, hash, seal)
+         where h.tenant_id = e.tenant_id)
+     insert into audit_log (tenant_id, seq, id, at, principal_kind, principal_id, principal_name, client, address,
+         request_id, action, target_kind, target_id, outcome, arguments_digest, details, hash)
+     select * from unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::timestamptz[], $5::text[], $6::uuid[], $7::text[],
+         $8::text[], $9::text[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bytea[],
+         $16::text[], $17::bytea[])";
 
-    /// Records of one tenant, under its own policies.
+/// Records of several tenants, through the function that may.
+const AS_NOBODY: &str =
+    "select public.append_audit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
+         $21)";
+
+impl Rows<'_> {
     async fn insert(
         self,
         connection: &mut PgConnection,
-        tenant: Uuid,
-        end: &End,
-        seal: &[u8; 32],
+        statement: &'static str,
+        ends: Ends,
     ) -> Result<(), StoreError> {
-        sqlx::query(
-            "with head as (update audit_heads set seq = $18, hash = $19, seal = $20 where tenant_id = $1)
-             insert into audit_log (tenant_id, seq, id, at, principal_kind, principal_id, principal_name, client, address,
-                 request_id, action, target_kind, target_id, outcome, arguments_digest, details, hash)
-             select $1, * from unnest($2::bigint[], $3::uuid[], $4::timestamptz[], $5::text[], $6::uuid[], $7::text[],
-                 $8::text[], $9::text[], $10::uuid[], $11::text[], $12::text[], $13::text[], $14::text[], $15::bytea[],
-                 $16::text[], $17::bytea[])",
-        )
-        .bind(tenant)
-        .bind(self.seq)
-        .bind(self.id)
-        .bind(self.at)
-        .bind(self.principal_kind)
-        .bind(self.principal_id)
-        .bind(self.principal_name)
-        .bind(self.client)
-        .bind(self.address)
-        .bind(self.request_id)
-        .bind(self.action)
-        .bind(self.target_kind)
-        .bind(self.target_id)
-        .bind(self.outcome)
-        .bind(self.arguments_digest)
-        .bind(self.details)
-        .bind(self.hash)
-        .bind(end.seq)
-        .bind(end.hash)
-        .bind(seal)
-        .execute(connection)
-        .await
-        .map(drop)
-        .map_err(store_error)
+        sqlx::query(statement)
+            .bind(self.tenant)
+            .bind(self.seq)
+            .bind(self.id)
+            .bind(self.at)
+            .bind(self.principal_kind)
+            .bind(self.principal_id)
+            .bind(self.principal_name)
+            .bind(self.client)
+            .bind(self.address)
+            .bind(self.request_id)
+            .bind(self.action)
+            .bind(self.target_kind)
+            .bind(self.target_id)
+            .bind(self.outcome)
+            .bind(self.arguments_digest)
+            .bind(self.details)
+            .bind(self.hash)
+            .bind(ends.tenant)
+            .bind(ends.seq)
+            .bind(ends.hash)
+            .bind(ends.seal)
+            .execute(connection)
+            .await
+            .map(drop)
+            .map_err(store_error)
     }
 }
 

@@ -333,6 +333,141 @@ grant execute on function public.lock_audit_heads(uuid[]),
     public.append_audit(uuid[], bigint[], uuid[], timestamptz[], text[], uuid[], text[], text[], text[], uuid[], text[],
         text[], text[], text[], bytea[], text[], bytea[], uuid[], bigint[], bytea[], bytea[]) to patchbay_app;
 
+-- Webhooks and schedules go over all tenants: whom a delivery is for is asked before the tenant is known, and what is due
+-- is not looked for tenant by tenant. These columns, and no content.
+grant select (tenant_id, id, source, status, synced_at, created_at) on public.source_instances to patchbay_lookup;
+grant select (tenant_id, instance_id, state) on public.sync_runs to patchbay_lookup;
+grant select, update (next_sync_at, next_reconcile_at) on public.sync_schedules to patchbay_lookup;
+grant select (tenant_id, instance_id, token_digest, sealed, handshake_until, renew_at), update (renew_at)
+    on public.webhook_subscriptions to patchbay_lookup;
+grant select (tenant_id, id, received_at), delete on public.webhook_deliveries to patchbay_lookup;
+
+-- Whom is this webhook address of? Asked before the tenant is known.
+create or replace function public.find_webhook(p_digest bytea)
+returns table (tenant_id uuid, served boolean, instance_id uuid, source text, sealed bytea, handshake_open boolean)
+language sql stable strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select w.tenant_id, t.status = 'active', w.instance_id, i.source, w.sealed,
+           w.handshake_until is not null and w.handshake_until > now()
+    from public.webhook_subscriptions w
+    join public.tenants t on t.id = w.tenant_id
+    join public.source_instances i on i.tenant_id = w.tenant_id and i.id = w.instance_id
+    where w.token_digest = p_digest
+$$;
+
+-- Takes what is due, each for as long as the lease lasts. Of an instance, what is due longer; nothing while a run of it
+-- is unfinished.
+create or replace function public.claim_due_syncs(p_limit bigint, p_lease_s double precision)
+returns table (tenant_id uuid, instance_id uuid, kind text)
+language sql volatile strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with due as (
+        select s.tenant_id, s.instance_id,
+               s.next_reconcile_at <= now() and coalesce(s.next_reconcile_at <= s.next_sync_at, true) as whole
+        from public.sync_schedules s
+        join public.source_instances i on i.tenant_id = s.tenant_id and i.id = s.instance_id and i.status = 'active'
+        join public.tenants t on t.id = s.tenant_id and t.status = 'active'
+        where not s.paused and (s.next_sync_at <= now() or s.next_reconcile_at <= now())
+          and not exists (
+              select from public.sync_runs r
+              where r.tenant_id = s.tenant_id and r.instance_id = s.instance_id
+                and r.state in ('queued', 'running', 'waiting'))
+        order by least(s.next_sync_at, s.next_reconcile_at)
+        limit p_limit for update of s skip locked
+    )
+    update public.sync_schedules s set
+        next_reconcile_at = case when d.whole then now() + make_interval(secs => p_lease_s) else s.next_reconcile_at end,
+        next_sync_at = case when d.whole then s.next_sync_at else now() + make_interval(secs => p_lease_s) end
+    from (select d.tenant_id, d.instance_id, coalesce(d.whole, false) as whole from due d) d
+    where s.tenant_id = d.tenant_id and s.instance_id = d.instance_id
+    returning s.tenant_id, s.instance_id, case when d.whole then 'reconcile' else 'incremental' end
+$$;
+
+create or replace function public.instances_without_schedule(p_limit bigint)
+returns table (tenant_id uuid, instance_id uuid, source text)
+language sql stable strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select i.tenant_id, i.id, i.source
+    from public.source_instances i join public.tenants t on t.id = i.tenant_id and t.status = 'active'
+    where not exists (
+        select from public.sync_schedules s where s.tenant_id = i.tenant_id and s.instance_id = i.id)
+    limit p_limit
+$$;
+
+-- For each source, for how long the instance that waits longest has not been synced with success: a number, no tenant.
+create or replace function public.sync_lags()
+returns table (source text, lag_s double precision)
+language sql stable security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select i.source, max(extract(epoch from now() - coalesce(i.synced_at, i.created_at)))::double precision
+    from public.source_instances i
+    join public.tenants t on t.id = i.tenant_id and t.status = 'active'
+    join public.sync_schedules s on s.tenant_id = i.tenant_id and s.instance_id = i.id and not s.paused
+    where i.status = 'active'
+    group by i.source
+$$;
+
+-- Takes webhooks that have to be looked after, each for as long as the lease lasts.
+create or replace function public.claim_webhook_renewals(p_limit bigint, p_lease_s double precision)
+returns table (tenant_id uuid, instance_id uuid)
+language sql volatile strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with due as (
+        select w.tenant_id, w.instance_id
+        from public.webhook_subscriptions w
+        join public.tenants t on t.id = w.tenant_id and t.status = 'active'
+        join public.source_instances i
+            on i.tenant_id = w.tenant_id and i.id = w.instance_id and i.status <> 'reconnect_required'
+        where w.renew_at <= now()
+        order by w.renew_at limit p_limit for update of w skip locked
+    )
+    update public.webhook_subscriptions w set renew_at = now() + make_interval(secs => p_lease_s)
+    from due d where w.tenant_id = d.tenant_id and w.instance_id = d.instance_id
+    returning w.tenant_id, w.instance_id
+$$;
+
+-- Removes deliveries that came before this moment, some thousands at a time.
+create or replace function public.prune_webhook_deliveries(p_before timestamptz)
+returns bigint
+language sql volatile strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with old as (
+        select d.tenant_id, d.id
+        from public.tenants t
+        cross join lateral (
+            select d.tenant_id, d.id from public.webhook_deliveries d
+            where d.tenant_id = t.id and d.received_at < p_before limit 5000) d
+        limit 5000
+    ), gone as (
+        delete from public.webhook_deliveries d using old o
+        where d.tenant_id = o.tenant_id and d.id = o.id returning 1
+    )
+    select count(*) from gone
+$$;
+
+alter function public.find_webhook(bytea) owner to patchbay_lookup;
+alter function public.claim_due_syncs(bigint, double precision) owner to patchbay_lookup;
+alter function public.instances_without_schedule(bigint) owner to patchbay_lookup;
+alter function public.sync_lags() owner to patchbay_lookup;
+alter function public.claim_webhook_renewals(bigint, double precision) owner to patchbay_lookup;
+alter function public.prune_webhook_deliveries(timestamptz) owner to patchbay_lookup;
+revoke all on function
+    public.find_webhook(bytea), public.claim_due_syncs(bigint, double precision),
+    public.instances_without_schedule(bigint), public.sync_lags(),
+    public.claim_webhook_renewals(bigint, double precision), public.prune_webhook_deliveries(timestamptz)
+    from public;
+grant execute on function
+    public.find_webhook(bytea), public.claim_due_syncs(bigint, double precision),
+    public.instances_without_schedule(bigint), public.sync_lags(),
+    public.claim_webhook_renewals(bigint, double precision), public.prune_webhook_deliveries(timestamptz)
+    to patchbay_app;
+
 alter function public.find_api_key(text) owner to patchbay_lookup;
 alter function public.find_tenant(text) owner to patchbay_lookup;
 alter function public.list_tenants() owner to patchbay_lookup;

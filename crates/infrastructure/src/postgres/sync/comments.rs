@@ -68,8 +68,10 @@ pub(super) async fn keep_only(
     if complete.is_empty() {
         return Ok(());
     }
+    // The instance is compared in a way that no index is looked for by: the items' comments are few.
     sqlx::query(
-        "delete from comments t where t.tenant_id = $1 and t.instance_id = $2 and t.item_ref_key = any($3)
+        "delete from comments t where t.tenant_id = $1 and t.instance_id is not distinct from $2
+             and t.item_ref_key = any($3)
          and not exists (select 1 from unnest($4::text[], $5::text[]) as u (kind, source_id)
                          where u.kind = t.kind and u.source_id = t.source_id)",
     )

@@ -185,7 +185,11 @@ pub(in crate::postgres) async fn hold(tx: &mut Tx, ctx: &Ctx, key: &SliceKey) ->
 }
 
 /// Keeps what could not be mapped, once per object, so that it is seen and can be mapped later.
-async fn dead_letters(tx: &mut Tx, to: &Target<'_>, unmapped: &[domain::Unmapped]) -> Result<(), StoreError> {
+pub(super) async fn dead_letters(
+    tx: &mut Tx,
+    to: &Target<'_>,
+    unmapped: &[domain::Unmapped],
+) -> Result<(), StoreError> {
     for letter in unmapped {
         sqlx::query(
             "insert into sync_dead_letters (tenant_id, id, instance_id, run_id, stream, source_id, error, raw, created_at)

@@ -34,8 +34,8 @@ pub(super) async fn commit(
     ids.sort_by(|a, b| (&a.source_id, b.updated_at).cmp(&(&b.source_id, a.updated_at)));
     ids.dedup_by(|later, earlier| later.source_id == earlier.source_id);
     sqlx::query(
-        "insert into sync_seen_ids (tenant_id, instance_id, project_source_id, source_id, updated_at)
-         select $1, $2, $3, u.source_id, u.updated_at from unnest($4::text[], $5::timestamptz[]) u (source_id, updated_at)
+        "insert into sync_seen_ids (tenant_id, instance_id, project_source_id, source_id, updated_at, source_key)
+         select $1, $2, $3, u.* from unnest($4::text[], $5::timestamptz[], $6::text[]) u (source_id, updated_at, source_key)
          on conflict (tenant_id, instance_id, project_source_id, source_id) do update set
              updated_at = greatest(sync_seen_ids.updated_at, excluded.updated_at)",
     )
@@ -44,6 +44,7 @@ pub(super) async fn commit(
     .bind(&stream.project)
     .bind(ids.iter().map(|id| id.source_id.as_str()).collect::<Vec<_>>())
     .bind(ids.iter().map(|id| id.updated_at).collect::<Vec<_>>())
+    .bind(ids.iter().map(|id| id.key.as_deref()).collect::<Vec<_>>())
     .execute(&mut *tx)
     .await
     .map_err(store_error)?;
@@ -98,14 +99,14 @@ pub(super) async fn differences(
     let mut tx = db.tenant_read(ctx).await?;
     let rows = sqlx::query(
         "with seen as (
-             select source_id, updated_at from sync_seen_ids
+             select source_id, source_key as listed_key, updated_at from sync_seen_ids
              where tenant_id = $1 and instance_id = $2 and project_source_id = $3 and source_id > $4
          ), stored as (
              select source_id, ref_key, source_key, updated_at from work_items
              where tenant_id = $1 and instance_id = $2 and project_source_id = $3 and deleted_at is null
                  and source_id > $4
          )
-         select source_id, stored.ref_key, stored.source_key from stored full join seen using (source_id)
+         select source_id, stored.ref_key, coalesce(stored.source_key, seen.listed_key) as source_key from stored full join seen using (source_id)
          where stored.source_key is null or $5 and seen.source_id is null or seen.updated_at > stored.updated_at
          order by source_id limit $6",
     )

@@ -11,13 +11,15 @@ use sqlx::{AssertSqlSafe, PgConnection};
 use crate::postgres::db::store_error;
 
 /// Columns that no export holds: keyed hashes of secrets, sealed values, wrapped keys.
-pub const WITHHELD: [(&str, &str); 7] = [
+pub const WITHHELD: [(&str, &str); 9] = [
     ("api_keys", "mac"),
     ("credentials", "sealed"),
     ("idempotency_keys", "body"),
     ("invitations", "mac"),
     ("sessions", "mac"),
     ("tenant_data_keys", "wrapped"),
+    ("webhook_subscriptions", "sealed"),
+    ("webhook_subscriptions", "token_digest"),
     ("write_intents", "outcome"),
 ];
 

@@ -3,12 +3,20 @@
 /// Published views and their columns; `migrations` define them, `tests/templates.rs` compares.
 #[rustfmt::skip]
 pub const RELATIONS: &[(&str, &[&str])] = &[
+    ("boards", &["tenant_id", "instance_id", "source_id", "name", "kind", "url"]),
     ("instances", &["tenant_id", "id", "slug", "source", "name", "status", "synced_at", "backfilled_at"]),
     ("metrics_daily", &[
         "tenant_id", "instance_id", "project_key", "day", "created", "completed", "cancelled", "reopened",
         "lead_time_hours", "open_at_end",
     ]),
     ("projects", &["tenant_id", "id", "instance_id", "key", "name", "url", "archived"]),
+    ("sprint_memberships", &[
+        "tenant_id", "instance_id", "item_ref_key", "sprint_source_id", "added_at", "removed_at", "from_history",
+    ]),
+    ("sprints", &[
+        "tenant_id", "instance_id", "source_id", "board_source_id", "name", "goal", "state", "start_at", "end_at",
+        "completed_at",
+    ]),
     ("transitions", &[
         "tenant_id", "instance_id", "item_ref_key", "at", "actor", "from_original", "from_norm", "to_original",
         "to_norm",
@@ -18,7 +26,12 @@ pub const RELATIONS: &[(&str, &[&str])] = &[
         "tenant_id", "id", "instance_id", "source", "source_key", "project_key", "type", "type_original",
         "status", "status_original", "resolution_original", "priority", "priority_original", "title", "body",
         "assignee", "assignees", "reporter", "labels", "milestone", "due_on", "url", "custom_fields",
-        "created_at", "updated_at", "resolved_at", "ref_key",
+        "created_at", "updated_at", "resolved_at", "ref_key", "status_category", "start_on",
+        "story_points", "estimate_s", "spent_s", "remaining_s",
+    ]),
+    ("worklogs", &[
+        "tenant_id", "instance_id", "source_id", "item_ref_key", "author", "started_at", "seconds", "comment",
+        "updated_at",
     ]),
 ];
 

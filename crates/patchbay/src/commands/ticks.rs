@@ -1,0 +1,95 @@
+//! What a worker does by the clock: starting runs that are due, looking after webhooks, and removing old deliveries.
+//!
+//! Every process with a worker ticks; the database gives each piece of work to one of them.
+
+use std::time::{Duration, Instant};
+
+use application::{Error, Services};
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked what is due: a sync begins within moments of its time, and the look is one small statement.
+const EVERY: Duration = Duration::from_secs(1);
+/// How often instances without a schedule get theirs.
+const GIVE_EVERY: Duration = Duration::from_secs(5);
+/// How often it is looked which webhooks have to be looked after.
+const LOOK_AFTER_EVERY: Duration = Duration::from_secs(60);
+/// How often old deliveries are removed.
+const PRUNE_EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// Something done now and then.
+struct Now {
+    every: Duration,
+    last: Option<Instant>,
+}
+
+impl Now {
+    fn and_then(every: Duration) -> Self {
+        Self { every, last: None }
+    }
+
+    fn is_time(&mut self) -> bool {
+        let due = self.last.is_none_or(|last| last.elapsed() >= self.every);
+        if due {
+            self.last = Some(Instant::now());
+        }
+        due
+    }
+}
+
+/// Ticks until `stop` fires. Looking after webhooks calls trackers, so it does not stand in the way of schedules.
+pub(super) async fn tick(services: Services, stop: CancellationToken) -> anyhow::Result<()> {
+    tokio::join!(schedules(&services, &stop), webhooks(&services, &stop));
+    Ok(())
+}
+
+async fn schedules(services: &Services, stop: &CancellationToken) {
+    let (mut give, mut failing) = (Now::and_then(GIVE_EVERY), false);
+    while waited(stop, EVERY).await {
+        let given = match give.is_time() {
+            true => services.schedules.give_missing().await,
+            false => Ok(()),
+        };
+        let started = services.schedules.start_due().await.map(drop);
+        note("Runs that are due could not be started", &mut failing, given.and(started));
+    }
+}
+
+async fn webhooks(services: &Services, stop: &CancellationToken) {
+    let mut prune = Now::and_then(PRUNE_EVERY);
+    let mut failing = false;
+    while waited(stop, LOOK_AFTER_EVERY).await {
+        let looked = tokio::select! {
+            // A call to a tracker that is cut off is made again by whoever looks next.
+            () = stop.cancelled() => return,
+            looked = services.webhooks.look_after() => looked.map(drop),
+        };
+        note("Webhooks could not be looked after", &mut failing, looked);
+        if prune.is_time() {
+            let mut pruned = services.webhooks.prune().await;
+            while matches!(pruned, Ok(1..)) && !stop.is_cancelled() {
+                pruned = services.webhooks.prune().await;
+            }
+            note("Old webhook deliveries could not be removed", &mut failing, pruned.map(drop));
+        }
+    }
+}
+
+/// Says what fails once, until it works again.
+fn note(what: &str, failing: &mut bool, outcome: Result<(), Error>) {
+    match outcome {
+        Ok(()) => *failing = false,
+        Err(error) if !*failing => {
+            *failing = true;
+            tracing::warn!(error = &error as &dyn std::error::Error, "{what}; trying again");
+        }
+        Err(_) => {}
+    }
+}
+
+/// `false` when it is time to end.
+async fn waited(stop: &CancellationToken, time: Duration) -> bool {
+    tokio::select! {
+        () = stop.cancelled() => false,
+        () = tokio::time::sleep(time) => true,
+    }
+}
