@@ -80,7 +80,7 @@ impl Drop for OpenStream {
 #[utoipa::path(
     get, path = "/runs/{id}/events", operation_id = "follow_run", tag = "runs", params(("id" = uuid::Uuid, Path)),
     responses(
-        (status = 200, description = "Events `progress`, `end` and `error`; data is a Run, or a Problem", content_type = "text/event-stream", body = String),
+        (status = 200, description = "Events `progress`, `end` and `error`; data is a Run, or a Problem", content_type = "text/event-stream", body = serde_json::Value),
         ItemFailures
     )
 )]
