@@ -394,7 +394,7 @@ fn pool(size: u32, breakdowns: Breakdowns) -> PgPoolOptions {
 /// Ends whatever transaction a connection is still in before somebody else gets it.
 ///
 /// In sqlx 0.9 a cancelled `begin` can leave the server in a transaction the client does not know of; the next
-/// user's acknowledged writes would vanish with its rollback (`tests/postgres_cancelled_begin.rs` shows it).
+/// user's acknowledged writes would vanish with its rollback (`tests/integration/postgres_cancelled_begin.rs` shows it).
 fn rollback(
     connection: &mut sqlx::PgConnection,
     _: sqlx::pool::PoolConnectionMetadata,

@@ -140,7 +140,7 @@ pub(super) async fn remove_in_tx(tx: &mut Tx, run: RunId) -> Result<(), StoreErr
 
 /// Enqueues the next slice of every unfinished run of a tenant as part of a transaction; replaces those that wait.
 pub(super) async fn enqueue_unfinished(tx: &mut Tx, tenant: TenantId) -> Result<(), StoreError> {
-    // The payload is that of `Job::SyncSlice`; tests/tenants.rs lets a worker read it.
+    // The payload is that of `Job::SyncSlice`; tests/integration/tenants.rs lets a worker read it.
     sqlx::query(
         "select public.enqueue_job($2, json_build_object('kind', 'sync_slice', 'tenant', r.tenant_id, 'instance',
              r.instance_id, 'run', r.id), 'inst:' || r.instance_id, r.resume_at, $3, 'run:' || r.id,

@@ -1,6 +1,6 @@
 //! What a route asks of its caller: declared once, checked before the handler, and told by the description.
 //!
-//! [`Scoped`] takes no route without it. The tests of the authorization matrix (`tests/e2e/tests/authorization.rs`) read
+//! [`Scoped`] takes no route without it. The tests of the authorization matrix (`tests/e2e/tests/suite/authorization.rs`) read
 //! the declarations from the description, so a new route is tested against every scope and role without more ado; it
 //! only needs its case there: what to send, and where its ids come from.
 

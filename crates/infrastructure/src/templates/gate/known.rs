@@ -1,6 +1,6 @@
 //! What a template may name.
 
-/// Published views and their columns; `migrations` define them, `tests/templates.rs` compares.
+/// Published views and their columns; `migrations` define them, `tests/integration/templates.rs` compares.
 #[rustfmt::skip]
 pub const RELATIONS: &[(&str, &[&str])] = &[
     ("boards", &["tenant_id", "instance_id", "source_id", "name", "kind", "url"]),

@@ -1,0 +1,283 @@
+//! Requests judged by others: everything each adapter asks of its tracker, in a backfill, an incremental sync, a
+//! sweep and writes, keeps to the tracker's official API description, except where that is known to be wrong.
+
+mod prism;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use application::ports::{
+    Connection, ItemAddress, PageRequest, PendingItem, ProjectRef, SourceAdapter, StreamScope,
+};
+use chrono::{DateTime, Utc};
+use domain::{
+    Credential, Cursor, InstanceId, ItemPatch, ListChange, NewComment, NewItem, PageRecords, SourceKind,
+    StreamName, Transition,
+};
+use patchbay_infrastructure::egress::{EgressClient, EgressPolicy};
+use patchbay_infrastructure::sources;
+use prism::{Description, Findings, Judge, programs};
+use serde_json::{Value, json};
+use simulator::{Deployment, JiraLogin, Simulator, SimulatorConfig};
+use url::Url;
+use uuid::Uuid;
+
+fn adapter(name: &str) -> Arc<dyn SourceAdapter> {
+    let policy = EgressPolicy::new(vec!["127.0.0.0/8".parse().unwrap()]);
+    sources::registry(EgressClient::new(policy).unwrap()).get(&SourceKind::new(name)).unwrap().clone()
+}
+
+fn connection(
+    source: &dyn SourceAdapter,
+    base_url: &str,
+    credential: Credential,
+    settings: &Value,
+) -> Connection {
+    Connection {
+        instance: InstanceId::new(Uuid::nil()),
+        base_url: Url::parse(base_url).unwrap(),
+        credential,
+        settings: source.check_settings(settings).unwrap(),
+        mappings: Arc::default(),
+        requests: AtomicI64::new(0),
+    }
+}
+
+fn token() -> Credential {
+    Credential::Token { token: "token-for-tests".to_owned().into() }
+}
+
+/// Every page of every stream.
+async fn read(
+    source: &dyn SourceAdapter,
+    connection: &Connection,
+    since: Option<DateTime<Utc>>,
+) -> PageRecords {
+    let mut all = PageRecords::default();
+    let projects = source.list_projects(connection).await.unwrap();
+    for spec in source.streams(&connection.settings) {
+        match spec.scope {
+            StreamScope::Instance => {
+                all.append(stream(source, connection, &spec.name, None, &[], since).await);
+            }
+            StreamScope::Project => {
+                for project in &projects {
+                    all.append(stream(source, connection, &spec.name, Some(project), &[], since).await);
+                }
+            }
+            StreamScope::PendingItems { batch } => {
+                let pending = pending(&all);
+                for items in pending.chunks(batch).take(5) {
+                    all.append(stream(source, connection, &spec.name, None, items, None).await);
+                }
+            }
+        }
+    }
+    all
+}
+
+async fn stream(
+    source: &dyn SourceAdapter,
+    connection: &Connection,
+    name: &StreamName,
+    project: Option<&ProjectRef>,
+    items: &[PendingItem],
+    since: Option<DateTime<Utc>>,
+) -> PageRecords {
+    let mut all = PageRecords::default();
+    let mut cursor: Option<Cursor> = None;
+    for _ in 0..500 {
+        let request =
+            PageRequest { stream: name, project, items, cursor: cursor.as_ref(), since, validator: None };
+        let page = source.fetch_page(connection, request).await;
+        let page = page.unwrap_or_else(|error| panic!("{}: {error:?}", name.as_str()));
+        all.append(page.records);
+        cursor = page.next;
+        if cursor.is_none() {
+            return all;
+        }
+    }
+    panic!("{} does not end", name.as_str());
+}
+
+fn pending(records: &PageRecords) -> Vec<PendingItem> {
+    let items = records.items.iter().filter(|item| item.has_details).map(|item| {
+        let project = ProjectRef { source_id: item.project_source_id.clone(), key: item.project_key.clone() };
+        let pending = PendingItem {
+            ref_key: item.ref_key.clone(),
+            source_key: item.source_key.clone(),
+            project,
+            is_pull_request: item.type_original == "pull_request",
+            source_id: item.source_id.clone(),
+        };
+        (item.ref_key.clone(), pending)
+    });
+    items.collect::<BTreeMap<_, _>>().into_values().collect()
+}
+
+/// A backfill, an incremental sync, a sweep, single items, and the dry run.
+async fn reads(source: &dyn SourceAdapter, connection: &Connection) -> PageRecords {
+    source.test_connection(connection).await.unwrap();
+    let all = read(source, connection, None).await;
+    assert!(!all.items.is_empty(), "the backfill brought nothing");
+    let newest = all.items.iter().map(|item| item.updated_at).max().unwrap();
+    read(source, connection, Some(newest - chrono::TimeDelta::days(3))).await;
+    for project in source.list_projects(connection).await.unwrap() {
+        let mut cursor = None;
+        loop {
+            let page = source.list_ids(connection, &project, cursor.as_ref()).await.unwrap();
+            cursor = page.next;
+            if cursor.is_none() {
+                break;
+            }
+        }
+    }
+    let wanted = all.items.iter().take(3).map(|item| ItemAddress {
+        source_id: Some(item.source_id.clone()),
+        ref_key: Some(item.ref_key.clone()),
+        key: Some(item.source_key.clone()),
+    });
+    source.fetch_items(connection, &wanted.collect::<Vec<_>>()).await.unwrap();
+    all
+}
+
+/// A new item, a change, a comment and a transition there and back.
+async fn writes(source: &dyn SourceAdapter, connection: &Connection, new: NewItem, states: [&str; 2]) {
+    let writer = source.writer().unwrap();
+    let made = writer.create_item(connection, &new, "patchbay-marker-1").await.unwrap();
+    let patch = ItemPatch {
+        title: Some("A changed title".to_owned()),
+        body: Some(Some("Changed, **bold** and a list\n\n- one\n- two\n".to_owned())),
+        labels: Some(ListChange::Edit { add: new.labels.clone(), remove: Vec::new() }),
+        ..ItemPatch::default()
+    };
+    writer.update_item(connection, &made.key, &patch, "patchbay-marker-2").await.unwrap();
+    let comment = NewComment { body: "A comment with `code`".to_owned(), internal: false };
+    writer.add_comment(connection, &made.key, &comment, "patchbay-marker-3").await.unwrap();
+    for (at, state) in states.iter().enumerate() {
+        let transition = Transition { to: (*state).to_owned(), ..Transition::default() };
+        let marker = format!("patchbay-marker-{}", at + 4);
+        writer.transition_item(connection, &made.key, &transition, &marker).await.unwrap();
+    }
+}
+
+/// Fails with what violates the description; prints what is wrong with the simulator's answers.
+fn judged(source: &str, findings: &Findings, known: &[(&str, &str)]) {
+    let Findings { calls, judged, requests, answers } = findings;
+    println!(
+        "{source}: {calls} calls, {judged} judged; {} kinds of answers differ from the description",
+        answers.len()
+    );
+    for (said, times) in answers {
+        println!("  answer, {times} times: {said}");
+    }
+    let unknown: Vec<&String> =
+        requests.iter().filter(|said| !known.iter().any(|(part, _)| said.contains(part))).collect();
+    for (part, reason) in known {
+        let count = requests.iter().filter(|said| said.contains(part)).count();
+        println!("  known, {count} kinds of calls: {part}: {reason}");
+    }
+    assert!(*judged > 5, "hardly a call was judged");
+    assert!(unknown.is_empty(), "{source} violates the description:\n{unknown:#?}");
+}
+
+#[tokio::test]
+async fn githubs_requests_keep_to_its_description() {
+    if programs().is_none() {
+        return;
+    }
+    let repository = simulator::generate::repository("acme/app", 7, 60);
+    let config = SimulatorConfig { repositories: vec![repository], ..SimulatorConfig::default() };
+    let simulator = Simulator::start(config).await.unwrap();
+    let judge =
+        Judge::start(&simulator.url(), &[Description { file: "github-rest.json", paths: "/", base: "" }])
+            .await;
+    let source = adapter("github");
+    let connection = connection(&*source, judge.url(), token(), &json!({"repositories": ["acme/app"]}));
+    reads(&*source, &connection).await;
+    let new = NewItem {
+        project: "acme/app".into(),
+        title: "A new issue".into(),
+        body: Some("text".into()),
+        labels: vec!["bug".into()],
+        ..NewItem::default()
+    };
+    writes(&*source, &connection, new, ["closed", "open"]).await;
+    let known = [("POST /graphql", "the description is of REST; GraphQL has its own schema")];
+    judged("github", &judge.findings(), &known);
+}
+
+#[tokio::test]
+async fn jiras_requests_keep_to_its_descriptions() {
+    if programs().is_none() {
+        return;
+    }
+    let simulator = Simulator::start(SimulatorConfig::default()).await.unwrap();
+    let site = simulator::generate::jira("acme", Deployment::Cloud, &[("ENG", 7, 60)]);
+    let login = JiraLogin::new(Some("ann@example.com"), "token-for-tests");
+    simulator.control().add_jira(site.with_login(login)).unwrap();
+    let descriptions = [
+        Description { file: "jira-platform-v3.json", paths: "/rest/api/3", base: "/jira/acme" },
+        Description { file: "jira-software-agile-1.0.json", paths: "/rest/agile/1.0", base: "/jira/acme" },
+    ];
+    let judge = Judge::start(&simulator.url(), &descriptions).await;
+    let source = adapter("jira");
+    let credential =
+        Credential::Basic { email: "ann@example.com".into(), token: "token-for-tests".to_owned().into() };
+    let base = format!("{}/jira/acme", judge.url());
+    let connection = connection(&*source, &base, credential, &json!({"projects": ["ENG"]}));
+    let all = reads(&*source, &connection).await;
+    let item_type = all
+        .items
+        .iter()
+        .map(|item| item.type_original.clone())
+        .find(|kind| kind == "Task" || kind == "Story");
+    let new = NewItem {
+        project: "ENG".into(),
+        item_type,
+        title: "A new issue".into(),
+        body: Some("text".into()),
+        labels: vec!["from-patchbay".into()],
+        ..NewItem::default()
+    };
+    writes(&*source, &connection, new, ["In Progress", "Done"]).await;
+    let known = [
+        (
+            "/rest/agile/1.0/board: request: Invalid security scheme used",
+            "its operations name OAuth alone, though it declares basic authentication, which the service takes",
+        ),
+        (
+            "/rest/agile/1.0/board/{}/sprint: request: Invalid security scheme used",
+            "its operations name OAuth alone, though it declares basic authentication, which the service takes",
+        ),
+        (
+            "/rest/api/2/serverInfo: in no description",
+            "asked before the dialect is known; the description is of version 3",
+        ),
+    ];
+    judged("jira", &judge.findings(), &known);
+}
+
+#[tokio::test]
+async fn asanas_requests_keep_to_its_description() {
+    if programs().is_none() {
+        return;
+    }
+    let simulator = Simulator::start(SimulatorConfig::default()).await.unwrap();
+    simulator.control().add_asana(simulator::asana_workspace("Acme", 7, 60));
+    let descriptions = [Description { file: "asana.json", paths: "/", base: "/api/1.0" }];
+    let judge = Judge::start(&simulator.url(), &descriptions).await;
+    let source = adapter("asana");
+    let base = format!("{}/api/1.0", judge.url());
+    let connection = connection(&*source, &base, token(), &json!({}));
+    let all = reads(&*source, &connection).await;
+    let new = NewItem {
+        project: all.items[0].project_key.clone(),
+        title: "A new task".into(),
+        body: Some("text".into()),
+        ..NewItem::default()
+    };
+    writes(&*source, &connection, new, ["complete", "incomplete"]).await;
+    judged("asana", &judge.findings(), &[]);
+}

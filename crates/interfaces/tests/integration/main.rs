@@ -1,0 +1,6 @@
+//! The servers as their clients meet them. One binary, as each one is linked with the whole product: a file more
+//! costs no link more. A test's name begins with its file's.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it")]
+
+mod mcp_sql;
+mod rest;

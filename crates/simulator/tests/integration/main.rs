@@ -1,0 +1,9 @@
+//! The simulated trackers. One binary, as each one is linked with the whole product: a file more
+//! costs no link more. A test's name begins with its file's.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it")]
+
+mod client;
+mod faults;
+mod github;
+mod jira;
+mod real_data;

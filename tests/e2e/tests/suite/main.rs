@@ -1,0 +1,25 @@
+//! The built binaries from outside. One binary, as each one is linked with the whole product: a file more
+//! costs no link more. A test's name begins with its file's.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it")]
+
+mod audit;
+mod authorization;
+mod bad_input;
+mod canaries;
+mod changes;
+mod demo;
+mod faults;
+mod isolation;
+mod jira;
+mod keys;
+mod kill;
+mod limits;
+mod mcp_client;
+mod once;
+mod real_data;
+mod reconcile;
+mod reliability;
+mod rotation;
+mod schemathesis;
+mod sign_in;
+mod tenants;

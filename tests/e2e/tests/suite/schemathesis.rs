@@ -1,0 +1,101 @@
+//! Generated requests from the served description, by schemathesis (PyPI), which `cargo xtask test` installs: no fault of
+//! the server, no status that is not described, and answers as their schemas say.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use patchbay_e2e::{Api, NO_LIMITS, Patchbay};
+use serde_json::{Value, json};
+use simulator::{Simulator, SimulatorConfig, TokenGrant, generate};
+
+const TOKEN: &str = "schemathesis-token";
+
+// Security requirement 12: what is found in errors is looked through as well.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_served_description_holds_for_generated_requests() {
+    let Ok(program) = std::env::var("PATCHBAY_TEST_SCHEMATHESIS") else {
+        println!(
+            "skipped: PATCHBAY_TEST_SCHEMATHESIS does not name the program; `cargo xtask test` installs it"
+        );
+        return;
+    };
+    let tokens = vec![TokenGrant { token: TOKEN.into(), login: "sync".into(), repositories: None }];
+    let repositories = vec![generate::repository("acme/app", 3, 12)];
+    let tracker = SimulatorConfig { port: 0, repositories, tokens, latency: Duration::ZERO };
+    let tracker = Simulator::start(tracker).await.unwrap();
+    let patchbay = Patchbay::install().await.unwrap();
+    patchbay.tenant("generated").await.unwrap();
+    let key = patchbay.key("generated", "admin").await.unwrap();
+    let running = patchbay.serve_with("admin,worker", &NO_LIMITS).await.unwrap();
+    let api = running.api(&key).unwrap();
+    let settings = json!({"repositories": ["acme/app"]});
+    let instance = api.connect_github(&tracker.url(), TOKEN, &settings).await.unwrap();
+    api.run_to(&instance, "backfill", "succeeded").await.unwrap();
+
+    let known = existing_things(&api, &instance).await;
+    let seed = std::env::var("PATCHBAY_TEST_SEED").unwrap_or_else(|_| "20261121".into());
+    println!("PATCHBAY_TEST_SEED={seed}");
+    let admin = running.admin_url.clone().unwrap();
+    // Ids as they come, which are nearly always unknown; then those of things that are there.
+    let unknown = ["--phases", "examples,coverage,fuzzing,stateful", "--exclude-operation-id", "revoke_key"];
+    generate(&program, &admin, &key, &seed, "", &unknown).await;
+    let there = ["--phases", "examples,fuzzing", "--exclude-operation-id", "delete_instance"];
+    generate(&program, &admin, &key, &seed, &known, &there).await;
+
+    let logs = patchbay.logs().unwrap();
+    let faults: Vec<&str> = logs.lines().filter(|line| line.contains("\"level\":\"ERROR\"")).collect();
+    assert!(faults.is_empty(), "{} faults in the log, first {:?}", faults.len(), faults.first());
+    assert_eq!(running.terminate().await.unwrap(), Some(0));
+    patchbay.database.drop().await.unwrap();
+}
+
+/// A configuration that names things that are there for the ids in paths.
+async fn existing_things(api: &Api, instance: &str) -> String {
+    let run = api.run_to(instance, "sync", "succeeded").await.unwrap();
+    let items = api.get("/api/v1/work-items?limit=1").await.unwrap();
+    let new = json!({"name": "to be revoked", "scopes": ["items:read"]});
+    let key = api.post("/api/v1/keys", &new).await.unwrap();
+    let invitation = json!({"email": "ada@example.com", "role": "viewer"});
+    let invitation = api.post("/api/v1/invitations", &invitation).await.unwrap();
+    let text = |value: &Value| value.as_str().expect("an id").to_owned();
+    let mut config = String::new();
+    for (path, id) in [
+        ("instances", instance.to_owned()),
+        ("runs", text(&run["id"])),
+        ("work-items", text(&items.body["items"][0]["id"])),
+        ("keys", text(&key.body["id"])),
+        ("invitations", text(&invitation.body["id"])),
+    ] {
+        let _ = write!(
+            config,
+            "[[operations]]\ninclude-path-regex = \"^/api/v1/{path}/\"\nparameters = {{ \"path.id\" = \"{id}\" }}\n\n"
+        );
+    }
+    config
+}
+
+/// One run of the program; panics with all it said when it found something.
+async fn generate(program: &str, admin: &str, key: &str, seed: &str, config: &str, more: &[&str]) {
+    let folder = tempfile::TempDir::new().unwrap();
+    std::fs::write(folder.path().join("schemathesis.toml"), config).unwrap();
+    let begun = Instant::now();
+    let mut command = tokio::process::Command::new(program);
+    command
+        .current_dir(folder.path())
+        .args(["run", &format!("{admin}/openapi.json"), "--url", admin])
+        .args(["--header", &format!("Authorization: Bearer {key}")])
+        // Left out: what a description cannot say. `{}` is a good patch, a name may be taken, a run may be under way.
+        .args(["--checks", "all", "--exclude-checks"])
+        .arg("negative_data_rejection,positive_data_acceptance,ensure_resource_availability")
+        // One worker: more of them make CPython 3.11 fail now and then, and the order of requests chance.
+        .args(["--max-examples", "25", "--seed", seed, "--workers", "1", "--request-timeout", "20"])
+        .args(["--continue-on-failure", "--no-color"])
+        .args(more)
+        .kill_on_drop(true);
+    let ended = tokio::time::timeout(Duration::from_secs(110), command.output());
+    let output = ended.await.unwrap_or_else(|_| panic!("not done within 110 s")).unwrap();
+    let told = String::from_utf8_lossy(&output.stdout);
+    let summary: Vec<&str> = told.lines().rev().take(8).collect();
+    println!("{}\nin {:?}", summary.into_iter().rev().collect::<Vec<_>>().join("\n"), begun.elapsed());
+    assert!(output.status.success(), "{told}\n{}", String::from_utf8_lossy(&output.stderr));
+}
