@@ -6,6 +6,7 @@ use rand::rngs::SmallRng;
 /// A product: its areas, each with things that can break in it.
 #[derive(Debug)]
 pub(super) struct Product {
+    pub(super) name: &'static str,
     pub(super) description: &'static str,
     pub(super) language: &'static str,
     pub(super) areas: &'static [(&'static str, &'static [&'static str])],
@@ -15,6 +16,7 @@ pub(super) struct Product {
 }
 
 pub(super) const BILLING: Product = Product {
+    name: "Billing",
     description: "Invoices, subscriptions and payments for every product we sell",
     language: "Rust",
     areas: &[
@@ -62,6 +64,7 @@ pub(super) const BILLING: Product = Product {
 };
 
 pub(super) const MOBILE: Product = Product {
+    name: "Field service app",
     description: "The field service app for Android and iOS",
     language: "Kotlin",
     areas: &[

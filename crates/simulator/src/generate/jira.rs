@@ -136,10 +136,8 @@ impl Team<'_> {
 
     /// The project with its versions and components, its board and sprints.
     fn frame(&mut self) {
-        let title = self.product.description.split(' ').next().unwrap_or("Product");
-        let name = format!("{} {title}", self.key);
-        let mut project =
-            project_object(self.project, self.key, &name, self.product.description, &self.people[0]);
+        let Product { name, description, .. } = self.product;
+        let mut project = project_object(self.project, self.key, name, description, &self.people[0]);
         let base = self.project * 100;
         let components = self
             .product
