@@ -371,6 +371,8 @@ pub struct ChangeRecord {
 /// A link from an item to another.
 #[derive(Debug)]
 pub struct LinkRecord {
+    /// The source's id of the link; empty where it gives links none. Both ends may tell the same one.
+    pub source_id: String,
     /// The item it starts from.
     pub item_ref_key: String,
     /// The item it leads to, when it is in the same instance.

@@ -33,7 +33,7 @@ pub(super) fn clean_records(records: &mut PageRecords) {
     for change in &mut records.changes {
         clean_all(change.from.iter_mut().chain(&mut change.to));
     }
-    clean_all(records.links.iter_mut().flat_map(|link| [&mut link.to_key, &mut link.type_original]));
+    clean_all(records.links.iter_mut().flat_map(|l| [&mut l.source_id, &mut l.to_key, &mut l.type_original]));
     clean_all(records.boards.iter_mut().map(|board| &mut board.name));
     clean_all(records.sprints.iter_mut().flat_map(|s| [&mut s.name].into_iter().chain(&mut s.goal)));
     for worklog in &mut records.worklogs {

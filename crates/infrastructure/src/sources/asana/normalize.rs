@@ -187,6 +187,7 @@ fn homes(task: &Task, project: &str) -> Vec<HomeRecord> {
 /// What the task waits for and what waits for it; `None` when the answer does not tell.
 pub(super) fn links(task: &Task) -> Option<Vec<LinkRecord>> {
     let link = |other: &Named, type_norm, type_original: &str| LinkRecord {
+        source_id: String::new(),
         item_ref_key: task.gid.clone(),
         to_ref_key: Some(other.gid.clone()),
         to_key: other.gid.clone(),

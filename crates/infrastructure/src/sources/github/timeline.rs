@@ -23,7 +23,8 @@ pub(super) struct Timeline<'a> {
     item: &'a PendingItem,
     merged_at: Option<Time>,
     moves: Vec<Move>,
-    links: BTreeMap<(&'static str, String), LinkRecord>,
+    /// By kind, the other end and GitHub's word: an item may be connected to another and mentioned by it, too.
+    links: BTreeMap<(&'static str, String, &'static str), LinkRecord>,
     relations: Relations,
     /// Comments stand in the timeline as a whole, so that they need no request of their own.
     reads_comments: bool,
@@ -152,7 +153,7 @@ impl<'a> Timeline<'a> {
             _ => return false,
         };
         if let Some(link) = other.and_then(|other| link(self.item, other, type_norm, type_original)) {
-            let key = (type_norm, link.to_key.clone());
+            let key = (type_norm, link.to_key.clone(), type_original);
             if adds {
                 self.links.insert(key, link);
             } else {
@@ -304,6 +305,7 @@ pub(super) fn link(
         Some(format!("{repository}/issues/{}", other.number))
     });
     Some(LinkRecord {
+        source_id: String::new(),
         item_ref_key: item.ref_key.clone(),
         to_ref_key,
         to_key: format!("{full_name}#{}", other.number),

@@ -111,6 +111,8 @@ pub(super) struct LinkedIssue {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct IssueLink {
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub(super) id: Option<String>,
     #[serde(rename = "type")]
     pub(super) link_type: LinkType,
     #[serde(default)]

@@ -218,9 +218,9 @@ fn distinct(labels: Vec<String>) -> Vec<String> {
     kept
 }
 
-/// Each link as this end reads it; the other end tells its own. A link that is there twice is told once.
+/// Each link as this end reads it; the other end tells its own, under the same id. Two items may be linked more than
+/// once, even by the same words in both directions.
 fn add_links(issue: &Issue<'_>, home: &str, records: &mut PageRecords) {
-    let first = records.links.len();
     for link in issue.get::<Vec<Value>>("issuelinks").unwrap_or_default() {
         let Ok(link) = serde_json::from_value::<IssueLink>(link) else { continue };
         let (words, other) = match (link.outward_issue, link.inward_issue) {
@@ -231,10 +231,8 @@ fn add_links(issue: &Issue<'_>, home: &str, records: &mut PageRecords) {
         let Some(to_key) = other.key.or_else(|| other.id.clone()) else { continue };
         let words = if words.trim().is_empty() { link.link_type.name } else { words };
         let type_norm = norms::link(&words);
-        if records.links[first..].iter().any(|known| known.to_key == to_key && known.type_norm == type_norm) {
-            continue;
-        }
         records.links.push(LinkRecord {
+            source_id: link.id.unwrap_or_default(),
             item_ref_key: issue.id.clone(),
             to_ref_key: other.id,
             to_url: format!("{home}/browse/{to_key}"),

@@ -42,8 +42,8 @@ async fn the_archived_projects_are_read_exactly() {
     let comments: BTreeSet<&str> = all.comments.iter().map(|comment| comment.source_id.as_str()).collect();
     assert_eq!(comments.len(), 6_431);
 
-    // Each end tells its link once; one pair is linked twice by the same words.
-    let mut links: BTreeSet<(String, String, String)> = BTreeSet::new();
+    // Each end tells its links; one pair is linked twice by the same words, once in each direction.
+    let mut links: BTreeSet<[String; 4]> = BTreeSet::new();
     for issue in &issues {
         for link in issue["fields"]["issuelinks"].as_array().into_iter().flatten() {
             let (words, other) = match link.get("outwardIssue") {
@@ -51,15 +51,15 @@ async fn the_archived_projects_are_read_exactly() {
                 None => (&link["type"]["inward"], &link["inwardIssue"]),
             };
             let text = |value: &Value| value.as_str().unwrap().to_owned();
-            links.insert((text(&issue["id"]), text(words), text(&other["key"])));
+            links.insert([text(&issue["id"]), text(words), text(&other["key"]), text(&link["id"])]);
         }
     }
     let read: BTreeSet<_> = all
         .links
         .iter()
-        .map(|link| (link.item_ref_key.clone(), link.type_original.clone(), link.to_key.clone()))
+        .map(|link| [&link.item_ref_key, &link.type_original, &link.to_key, &link.source_id].map(String::clone))
         .collect();
-    assert_eq!((read.len(), &read), (1_266, &links));
+    assert_eq!((read.len(), &read), (1_267, &links));
 
     let parents: BTreeMap<&str, &str> = issues
         .iter()

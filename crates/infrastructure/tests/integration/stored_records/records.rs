@@ -64,6 +64,7 @@ fn comment(id: &str, item: u32) -> CommentRecord {
 
 fn link(item: u32, to: &str) -> LinkRecord {
     LinkRecord {
+        source_id: String::new(),
         item_ref_key: format!("ref-{item}"),
         to_ref_key: None,
         to_key: to.into(),
@@ -154,6 +155,35 @@ async fn what_a_complete_page_does_not_hold_goes_and_that_of_other_items_stays()
     assert_eq!(fixture.texts("select source_id from comments order by 1").await, ["b"]);
     assert_eq!(fixture.texts("select to_key from links").await, ["APP-9"]);
     assert_eq!(fixture.texts("select source_id from worklogs").await, ["1"]);
+}
+
+#[tokio::test]
+async fn items_linked_twice_have_two_links_and_each_goes_by_itself() {
+    let fixture = Fixture::new().await;
+    let key = fixture.slice().await;
+    let linked = |links: [(&str, &str); 2]| PageRecords {
+        items: vec![item(1, "To Do")],
+        links: links
+            .map(|(words, id)| LinkRecord {
+                source_id: id.into(),
+                type_norm: "relates",
+                type_original: words.into(),
+                ..link(1, "APP-2")
+            })
+            .into(),
+        links_of: vec!["ref-1".into()],
+        ..PageRecords::default()
+    };
+    let links = "select type_original || ' ' || source_id from links order by 1";
+    for (told, kept) in [
+        ([("relates to", "5"), ("relates to", "6")], vec!["relates to 5", "relates to 6"]),
+        ([("relates to", "6"), ("relates to", "6")], vec!["relates to 6"]),
+        ([("connected", ""), ("cross-referenced", "")], vec!["connected ", "cross-referenced "]),
+        ([("cross-referenced", ""), ("cross-referenced", "")], vec!["cross-referenced "]),
+    ] {
+        fixture.sync.commit_page(&fixture.ctx, &key, page(linked(told))).await.unwrap();
+        assert_eq!(fixture.texts(links).await, kept);
+    }
 }
 
 #[tokio::test]

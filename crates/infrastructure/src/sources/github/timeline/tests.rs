@@ -132,8 +132,12 @@ fn links_stand_as_the_last_event_left_them() {
         event("sub_issue_removed", 3, 1, &json!({"sub_issue": other(3)})),
         event("blocked_by_added", 4, 1, &json!({"blocked_by": other(6)})),
         event("connected", 5, 1, &json!({})),
+        {"event": "connected", "created_at": "2026-11-21T09:05:00Z", "source": {"type": "issue", "issue": far}},
+        {"event": "disconnected", "created_at": "2026-11-21T09:06:00Z", "source": {"type": "issue", "issue": far}},
     ]);
     let links = read(&item(false), &events).links;
+    // What is no longer connected is still mentioned.
+    assert_eq!(links[2].type_original, "cross-referenced");
     let links: Vec<_> =
         links.iter().map(|l| (l.type_norm, l.to_key.as_str(), l.to_ref_key.as_deref())).collect();
     assert_eq!(

@@ -94,20 +94,27 @@ fn an_issue_that_cannot_be_kept_says_why() {
 }
 
 #[test]
-fn links_are_read_from_this_end_and_told_once() {
+fn each_link_is_read_from_this_end_under_its_own_id() {
     let blocks = json!({"name": "Blocks", "inward": "is blocked by", "outward": "blocks"});
     let other = json!({"id": "10002", "key": "ENG-2"});
     let raw = issue(&json!({"issuelinks": [
-        {"id": "1", "type": blocks, "outwardIssue": other}, {"id": "2", "type": blocks, "outwardIssue": other},
+        {"id": "1", "type": blocks, "outwardIssue": other}, {"id": 2, "type": blocks, "outwardIssue": other},
         {"id": "3", "type": blocks, "inwardIssue": {"id": "10003", "key": "OPS-3"}},
     ]}));
     let (records, _) = map_with(&raw, HOME, &Mappings::default());
     let told: Vec<_> = records
         .links
         .iter()
-        .map(|l| (l.type_norm, l.type_original.as_str(), l.to_ref_key.as_deref()))
+        .map(|l| (l.source_id.as_str(), l.type_norm, l.type_original.as_str(), l.to_ref_key.as_deref()))
         .collect();
-    assert_eq!(told, [("blocks", "blocks", Some("10002")), ("blocked_by", "is blocked by", Some("10003"))]);
+    assert_eq!(
+        told,
+        [
+            ("1", "blocks", "blocks", Some("10002")),
+            ("2", "blocks", "blocks", Some("10002")),
+            ("3", "blocked_by", "is blocked by", Some("10003")),
+        ]
+    );
     assert_eq!(records.links_of, ["10001"]);
 }
 
