@@ -96,17 +96,26 @@ fn headers(credential: &Credential) -> Result<HeaderMap, SourceError> {
     Ok(headers)
 }
 
-/// Asks an instance what it is.
+/// Asks an instance what it is: as Cloud first, and as Data Center where that is not found, which has no version 3.
 pub(super) async fn server_info(
     client: &EgressClient,
     connection: &Connection,
 ) -> Result<ServerInfo, SourceError> {
-    let url = address(&connection.base_url, "/rest/api/2/serverInfo", &[])?;
-    let response =
-        send(client, connection, Method::GET, &url, headers(&connection.credential)?, None).await?;
-    let response = success(response, "the server's version")
-        .map_err(|error| if error.kind == SourceErrorKind::NotFound { not_jira() } else { error })?;
-    match serde_json::from_str::<ServerInfo>(&response.text()) {
+    let headers = headers(&connection.credential)?;
+    for dialect in [Dialect::Cloud, Dialect::DataCenter] {
+        let url = address(&connection.base_url, &format!("{}{SERVER_INFO}", dialect.rest()), &[])?;
+        let response = send(client, connection, Method::GET, &url, headers.clone(), None).await?;
+        if response.status != StatusCode::NOT_FOUND {
+            return success(response, "the server's version").and_then(|answer| read_server_info(&answer));
+        }
+    }
+    Err(not_jira())
+}
+
+const SERVER_INFO: &str = "/serverInfo";
+
+fn read_server_info(answer: &Answer) -> Result<ServerInfo, SourceError> {
+    match serde_json::from_str::<ServerInfo>(&answer.text()) {
         Ok(info) if info.is_jira() => Ok(info),
         _ => Err(not_jira()),
     }
@@ -117,9 +126,10 @@ fn not_jira() -> SourceError {
         field: Some("/base_url".into()),
         ..SourceError::new(
             SourceErrorKind::Rejected,
-            "the base URL is not that of a Jira: it does not answer /rest/api/2/serverInfo as Jira does. Use \
-             https://<site>.atlassian.net, https://api.atlassian.com/ex/jira/<cloud id> with OAuth, or the address of \
-             your Jira Data Center with its context path",
+            "the base URL is not that of a Jira: it answers neither /rest/api/3/serverInfo nor \
+             /rest/api/2/serverInfo as Jira does. Use https://<site>.atlassian.net, \
+             https://api.atlassian.com/ex/jira/<cloud id> with OAuth, or the address of your Jira Data Center with its \
+             context path",
         )
     }
 }
@@ -194,7 +204,7 @@ impl<'a> Api<'a> {
 
     /// What the server says of itself now.
     pub(super) async fn server_info(&self) -> Result<ServerInfo, SourceError> {
-        server_info(self.client, self.connection).await
+        read_server_info(&self.get(&self.rest(SERVER_INFO), &[], "the server's version").await?)
     }
 
     pub(super) fn dialect(&self) -> Dialect {

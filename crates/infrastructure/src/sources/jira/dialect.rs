@@ -40,7 +40,7 @@ pub(super) struct Site {
     pub(super) version: Option<String>,
 }
 
-/// `GET /rest/api/2/serverInfo`, which both dialects have.
+/// `serverInfo`, which both dialects have below the path of their API.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ServerInfo {

@@ -19,11 +19,11 @@ use tokio::process::{Child, Command};
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
 /// A description, and the calls it is for: those whose path begins so.
-pub(crate) struct Description {
+pub(crate) struct Description<'a> {
     pub(crate) file: &'static str,
     pub(crate) paths: &'static str,
     /// What stands before the paths of the description.
-    pub(crate) base: &'static str,
+    pub(crate) base: &'a str,
 }
 
 /// Where Prism and the descriptions are; `None`, with a word about it, where one of them is not.
@@ -69,7 +69,7 @@ struct Shared {
 }
 
 impl Judge {
-    pub(crate) async fn start(tracker: &str, descriptions: &[Description]) -> Self {
+    pub(crate) async fn start(tracker: &str, descriptions: &[Description<'_>]) -> Self {
         let (node, script, specs) = programs().unwrap();
         let (mut children, mut routes) = (Vec::new(), Vec::new());
         for description in descriptions {

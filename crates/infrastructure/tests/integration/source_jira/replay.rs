@@ -104,7 +104,7 @@ fn answer(site: &mut Site, path: &str, query: &str, body: &Value, authorized: bo
     let own = if site.cloud { "/rest/api/3" } else { "/rest/api/2" };
     let query: BTreeMap<String, String> =
         url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-    if path == "/rest/api/2/serverInfo" {
+    if path.strip_prefix(own) == Some("/serverInfo") {
         let kind = if site.cloud { "Cloud" } else { "Server" };
         return (
             200,
