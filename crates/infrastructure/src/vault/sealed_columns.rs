@@ -42,11 +42,18 @@ pub(super) trait SealedColumn: Send + Sync {
     ) -> Result<u64, sqlx::Error>;
 }
 
-/// `credentials.sealed`
-pub(super) struct Credentials;
+/// A column of a table whose rows are told apart by one id.
+trait ById: Send + Sync {
+    /// Of `$1` the tenant, the rows after `$2` that are not under `$3`, up to `$4`: id and value.
+    const READ: &'static str;
+    /// Of `$1` the tenant, for the ids `$2`: the values `$3` by the values `$4`.
+    const REPLACE: &'static str;
+
+    fn place(row: Uuid) -> SecretRef;
+}
 
 #[async_trait]
-impl SealedColumn for Credentials {
+impl<C: ById> SealedColumn for C {
     type Row = Uuid;
 
     async fn read(
@@ -55,25 +62,14 @@ impl SealedColumn for Credentials {
         after: Option<&Uuid>,
         current: Uuid,
     ) -> Result<Vec<Found<Uuid>>, sqlx::Error> {
-        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
-            "select instance_id, sealed from credentials
-             where tenant_id = $1 and instance_id > $2 and substring(sealed from 10 for 16) <> uuid_send($3)
-             order by instance_id limit $4",
-        )
-        .bind(ctx.tenant.as_uuid())
-        .bind(after.copied().unwrap_or_default())
-        .bind(current)
-        .bind(BATCH)
-        .fetch_all(tx)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|(row, sealed)| Found {
-                row,
-                place: SecretRef::InstanceCredential(InstanceId::new(row)),
-                sealed,
-            })
-            .collect())
+        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(C::READ)
+            .bind(ctx.tenant.as_uuid())
+            .bind(after.copied().unwrap_or_default())
+            .bind(current)
+            .bind(BATCH)
+            .fetch_all(tx)
+            .await?;
+        Ok(rows.into_iter().map(|(row, sealed)| Found { row, place: C::place(row), sealed }).collect())
     }
 
     async fn replace(
@@ -82,120 +78,56 @@ impl SealedColumn for Credentials {
         changed: &[(Uuid, Vec<u8>, Vec<u8>)],
     ) -> Result<u64, sqlx::Error> {
         let (rows, old, new) = columns(changed);
-        let done = sqlx::query(
-            "update credentials c set sealed = n.new
-             from unnest($2::uuid[], $3::bytea[], $4::bytea[]) n (id, old, new)
-             where c.tenant_id = $1 and c.instance_id = n.id and c.sealed = n.old",
-        )
-        .bind(ctx.tenant.as_uuid())
-        .bind(rows)
-        .bind(old)
-        .bind(new)
-        .execute(tx)
-        .await?;
-        Ok(done.rows_affected())
+        let query = sqlx::query(C::REPLACE).bind(ctx.tenant.as_uuid()).bind(rows).bind(old).bind(new);
+        Ok(query.execute(tx).await?.rows_affected())
+    }
+}
+
+/// `credentials.sealed`
+pub(super) struct Credentials;
+
+impl ById for Credentials {
+    const READ: &'static str = "select instance_id, sealed from credentials
+        where tenant_id = $1 and instance_id > $2 and substring(sealed from 10 for 16) <> uuid_send($3)
+        order by instance_id limit $4";
+    const REPLACE: &'static str = "update credentials c set sealed = n.new
+        from unnest($2::uuid[], $3::bytea[], $4::bytea[]) n (id, old, new)
+        where c.tenant_id = $1 and c.instance_id = n.id and c.sealed = n.old";
+
+    fn place(row: Uuid) -> SecretRef {
+        SecretRef::InstanceCredential(InstanceId::new(row))
     }
 }
 
 /// `write_intents.outcome`
 pub(super) struct WriteOutcomes;
 
-#[async_trait]
-impl SealedColumn for WriteOutcomes {
-    type Row = Uuid;
+impl ById for WriteOutcomes {
+    const READ: &'static str = "select id, outcome from write_intents
+        where tenant_id = $1 and id > $2 and substring(outcome from 10 for 16) <> uuid_send($3)
+        order by id limit $4";
+    const REPLACE: &'static str = "update write_intents w set outcome = n.new
+        from unnest($2::uuid[], $3::bytea[], $4::bytea[]) n (id, old, new)
+        where w.tenant_id = $1 and w.id = n.id and w.outcome = n.old";
 
-    async fn read(
-        tx: &mut PgConnection,
-        ctx: &Ctx,
-        after: Option<&Uuid>,
-        current: Uuid,
-    ) -> Result<Vec<Found<Uuid>>, sqlx::Error> {
-        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
-            "select id, outcome from write_intents
-             where tenant_id = $1 and id > $2 and substring(outcome from 10 for 16) <> uuid_send($3)
-             order by id limit $4",
-        )
-        .bind(ctx.tenant.as_uuid())
-        .bind(after.copied().unwrap_or_default())
-        .bind(current)
-        .bind(BATCH)
-        .fetch_all(tx)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|(row, sealed)| Found { row, place: SecretRef::WriteOutcome(row), sealed })
-            .collect())
-    }
-
-    async fn replace(
-        tx: &mut PgConnection,
-        ctx: &Ctx,
-        changed: &[(Uuid, Vec<u8>, Vec<u8>)],
-    ) -> Result<u64, sqlx::Error> {
-        let (rows, old, new) = columns(changed);
-        let done = sqlx::query(
-            "update write_intents w set outcome = n.new
-             from unnest($2::uuid[], $3::bytea[], $4::bytea[]) n (id, old, new)
-             where w.tenant_id = $1 and w.id = n.id and w.outcome = n.old",
-        )
-        .bind(ctx.tenant.as_uuid())
-        .bind(rows)
-        .bind(old)
-        .bind(new)
-        .execute(tx)
-        .await?;
-        Ok(done.rows_affected())
+    fn place(row: Uuid) -> SecretRef {
+        SecretRef::WriteOutcome(row)
     }
 }
 
 /// `webhook_subscriptions.sealed`
 pub(super) struct Webhooks;
 
-#[async_trait]
-impl SealedColumn for Webhooks {
-    type Row = Uuid;
+impl ById for Webhooks {
+    const READ: &'static str = "select instance_id, sealed from webhook_subscriptions
+        where tenant_id = $1 and instance_id > $2 and substring(sealed from 10 for 16) <> uuid_send($3)
+        order by instance_id limit $4";
+    const REPLACE: &'static str = "update webhook_subscriptions w set sealed = n.new
+        from unnest($2::uuid[], $3::bytea[], $4::bytea[]) n (id, old, new)
+        where w.tenant_id = $1 and w.instance_id = n.id and w.sealed = n.old";
 
-    async fn read(
-        tx: &mut PgConnection,
-        ctx: &Ctx,
-        after: Option<&Uuid>,
-        current: Uuid,
-    ) -> Result<Vec<Found<Uuid>>, sqlx::Error> {
-        let rows: Vec<(Uuid, Vec<u8>)> = sqlx::query_as(
-            "select instance_id, sealed from webhook_subscriptions
-             where tenant_id = $1 and instance_id > $2 and substring(sealed from 10 for 16) <> uuid_send($3)
-             order by instance_id limit $4",
-        )
-        .bind(ctx.tenant.as_uuid())
-        .bind(after.copied().unwrap_or_default())
-        .bind(current)
-        .bind(BATCH)
-        .fetch_all(tx)
-        .await?;
-        Ok(rows
-            .into_iter()
-            .map(|(row, sealed)| Found { row, place: SecretRef::Webhook(InstanceId::new(row)), sealed })
-            .collect())
-    }
-
-    async fn replace(
-        tx: &mut PgConnection,
-        ctx: &Ctx,
-        changed: &[(Uuid, Vec<u8>, Vec<u8>)],
-    ) -> Result<u64, sqlx::Error> {
-        let (rows, old, new) = columns(changed);
-        let done = sqlx::query(
-            "update webhook_subscriptions w set sealed = n.new
-             from unnest($2::uuid[], $3::bytea[], $4::bytea[]) n (id, old, new)
-             where w.tenant_id = $1 and w.instance_id = n.id and w.sealed = n.old",
-        )
-        .bind(ctx.tenant.as_uuid())
-        .bind(rows)
-        .bind(old)
-        .bind(new)
-        .execute(tx)
-        .await?;
-        Ok(done.rows_affected())
+    fn place(row: Uuid) -> SecretRef {
+        SecretRef::Webhook(InstanceId::new(row))
     }
 }
 
