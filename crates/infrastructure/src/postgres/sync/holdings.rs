@@ -3,12 +3,31 @@
 use std::collections::HashMap;
 
 use application::ports::StoreError;
-use domain::record::HomeRecord;
+use domain::record::{HomeRecord, ItemRecord};
 use uuid::Uuid;
 
+use super::columns::column;
 use super::items::Changed;
 use super::pages::Target;
 use crate::postgres::db::{Tx, store_error};
+
+const REMOVE_LABELS: &str =
+    "delete from work_item_labels l where l.tenant_id = $1 and l.work_item_id = any($2)
+    and not exists (select 1 from unnest($3::uuid[], $4::text[]) as u (id, label)
+                    where u.id = l.work_item_id and u.label = l.label)";
+const ADD_LABELS: &str = "insert into work_item_labels (tenant_id, work_item_id, label)
+    select $1, u.id, u.label from unnest($2::uuid[], $3::text[]) as u (id, label)
+    on conflict do nothing";
+const REMOVE_HOMES: &str = "delete from work_item_homes h where h.tenant_id = $1 and h.work_item_id = any($2)
+    and not exists (select 1 from unnest($3::uuid[], $4::text[]) as u (id, project_source_id)
+                    where u.id = h.work_item_id and u.project_source_id = h.project_source_id)";
+const WRITE_HOMES: &str =
+    "insert into work_item_homes as h (tenant_id, work_item_id, project_source_id, project_key, section)
+    select $1, u.* from unnest($2::uuid[], $3::text[], $4::text[], $5::text[])
+        as u (id, project_source_id, project_key, section)
+    on conflict (tenant_id, work_item_id, project_source_id) do update set project_key = excluded.project_key,
+        section = excluded.section
+    where (h.project_key, h.section) is distinct from (excluded.project_key, excluded.section)";
 
 /// Brings them to what the written items have. `any_stored`: some of the items were here before.
 pub(super) async fn write(
@@ -18,135 +37,49 @@ pub(super) async fn write(
     ids: &HashMap<String, Uuid>,
     any_stored: bool,
 ) -> Result<(), StoreError> {
+    let tenant = to.ctx.tenant.as_uuid();
+    let (labeled, labels) = owned(changed, ids, |item| &item.labels, |label| label.as_str());
+    let (held, homes) = owned(changed, ids, |item| &item.homes, |home| home.project_source_id.as_str());
+    let labels = column(&labels, |label| label.as_str());
+    let projects = column(&homes, |home| home.project_source_id.as_str());
     if any_stored {
-        remove_labels(tx, to, changed, ids).await?;
-        remove_homes(tx, to, changed, ids).await?;
+        let written: Vec<Uuid> = ids.values().copied().collect();
+        for (statement, owners, kept) in
+            [(REMOVE_LABELS, &labeled, &labels), (REMOVE_HOMES, &held, &projects)]
+        {
+            let query = sqlx::query(statement).bind(tenant).bind(&written).bind(owners).bind(kept);
+            query.execute(&mut **tx).await.map_err(store_error)?;
+        }
     }
-    add_labels(tx, to, changed, ids).await?;
-    write_homes(tx, to, changed, ids).await
-}
-
-/// Owner and name of every label of the written items.
-fn labels<'a>(changed: &Changed<'a>, ids: &HashMap<String, Uuid>) -> (Vec<Uuid>, Vec<&'a str>) {
-    changed
-        .iter()
-        .filter_map(|(item, _)| Some((ids.get(&item.source_id)?, item)))
-        .flat_map(|(id, item)| item.labels.iter().map(|label| (*id, label.as_str())))
-        .unzip()
-}
-
-/// Takes off the labels that the written items no longer have.
-async fn remove_labels(
-    tx: &mut Tx,
-    to: &Target<'_>,
-    changed: &Changed<'_>,
-    ids: &HashMap<String, Uuid>,
-) -> Result<(), StoreError> {
-    let (owners, names) = labels(changed, ids);
-    sqlx::query(
-        "delete from work_item_labels l where l.tenant_id = $1 and l.work_item_id = any($2)
-         and not exists (select 1 from unnest($3::uuid[], $4::text[]) as u (id, label)
-                         where u.id = l.work_item_id and u.label = l.label)",
-    )
-    .bind(to.ctx.tenant.as_uuid())
-    .bind(ids.values().copied().collect::<Vec<Uuid>>())
-    .bind(&owners)
-    .bind(&names)
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-    .map_err(store_error)
-}
-
-/// Adds the labels that the written items did not have yet.
-async fn add_labels(
-    tx: &mut Tx,
-    to: &Target<'_>,
-    changed: &Changed<'_>,
-    ids: &HashMap<String, Uuid>,
-) -> Result<(), StoreError> {
-    let (owners, names) = labels(changed, ids);
-    if owners.is_empty() {
-        return Ok(());
+    if !labels.is_empty() {
+        let query = sqlx::query(ADD_LABELS).bind(tenant).bind(&labeled).bind(&labels);
+        query.execute(&mut **tx).await.map_err(store_error)?;
     }
-    sqlx::query(
-        "insert into work_item_labels (tenant_id, work_item_id, label)
-         select $1, u.id, u.label from unnest($2::uuid[], $3::text[]) as u (id, label)
-         on conflict do nothing",
-    )
-    .bind(to.ctx.tenant.as_uuid())
-    .bind(&owners)
-    .bind(&names)
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-    .map_err(store_error)
+    if !homes.is_empty() {
+        let query = sqlx::query(WRITE_HOMES)
+            .bind(tenant)
+            .bind(&held)
+            .bind(&projects)
+            .bind(column(&homes, |home: &&HomeRecord| home.project_key.as_str()))
+            .bind(column(&homes, |home| home.section.as_deref()));
+        query.execute(&mut **tx).await.map_err(store_error)?;
+    }
+    Ok(())
 }
 
-/// Owner and project of every home of the written items, each once.
-fn homes<'a>(changed: &Changed<'a>, ids: &HashMap<String, Uuid>) -> (Vec<Uuid>, Vec<&'a HomeRecord>) {
-    let mut all: Vec<(Uuid, &HomeRecord)> = changed
+/// Owner and value of everything of a kind that the written items have, each once.
+fn owned<'a, T>(
+    changed: &Changed<'a>,
+    ids: &HashMap<String, Uuid>,
+    of: impl Fn(&'a ItemRecord) -> &'a Vec<T>,
+    key: impl Fn(&'a T) -> &'a str,
+) -> (Vec<Uuid>, Vec<&'a T>) {
+    let mut all: Vec<(Uuid, &'a T)> = changed
         .iter()
-        .filter_map(|(item, _)| Some((ids.get(&item.source_id)?, item)))
-        .flat_map(|(id, item)| item.homes.iter().map(|home| (*id, home)))
+        .filter_map(|(item, _)| Some((*ids.get(&item.source_id)?, *item)))
+        .flat_map(|(id, item)| of(item).iter().map(move |value| (id, value)))
         .collect();
-    fn key<'h>((id, home): &(Uuid, &'h HomeRecord)) -> (Uuid, &'h str) {
-        (*id, &home.project_source_id)
-    }
-    all.sort_by(|a, b| key(a).cmp(&key(b)));
-    all.dedup_by(|later, first| key(later) == key(first));
+    all.sort_by(|a, b| (a.0, key(a.1)).cmp(&(b.0, key(b.1))));
+    all.dedup_by(|later, first| (later.0, key(later.1)) == (first.0, key(first.1)));
     all.into_iter().unzip()
-}
-
-/// Takes the written items out of the projects that no longer hold them.
-async fn remove_homes(
-    tx: &mut Tx,
-    to: &Target<'_>,
-    changed: &Changed<'_>,
-    ids: &HashMap<String, Uuid>,
-) -> Result<(), StoreError> {
-    let (owners, homes) = homes(changed, ids);
-    sqlx::query(
-        "delete from work_item_homes h where h.tenant_id = $1 and h.work_item_id = any($2)
-         and not exists (select 1 from unnest($3::uuid[], $4::text[]) as u (id, project_source_id)
-                         where u.id = h.work_item_id and u.project_source_id = h.project_source_id)",
-    )
-    .bind(to.ctx.tenant.as_uuid())
-    .bind(ids.values().copied().collect::<Vec<Uuid>>())
-    .bind(&owners)
-    .bind(homes.iter().map(|home| home.project_source_id.as_str()).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-    .map_err(store_error)
-}
-
-/// Puts the written items into the projects that hold them.
-async fn write_homes(
-    tx: &mut Tx,
-    to: &Target<'_>,
-    changed: &Changed<'_>,
-    ids: &HashMap<String, Uuid>,
-) -> Result<(), StoreError> {
-    let (owners, homes) = homes(changed, ids);
-    if owners.is_empty() {
-        return Ok(());
-    }
-    sqlx::query(
-        "insert into work_item_homes as h (tenant_id, work_item_id, project_source_id, project_key, section)
-         select $1, u.* from unnest($2::uuid[], $3::text[], $4::text[], $5::text[])
-             as u (id, project_source_id, project_key, section)
-         on conflict (tenant_id, work_item_id, project_source_id) do update set project_key = excluded.project_key,
-             section = excluded.section
-         where (h.project_key, h.section) is distinct from (excluded.project_key, excluded.section)",
-    )
-    .bind(to.ctx.tenant.as_uuid())
-    .bind(&owners)
-    .bind(homes.iter().map(|home| home.project_source_id.as_str()).collect::<Vec<_>>())
-    .bind(homes.iter().map(|home| home.project_key.as_str()).collect::<Vec<_>>())
-    .bind(homes.iter().map(|home| home.section.as_deref()).collect::<Vec<_>>())
-    .execute(&mut **tx)
-    .await
-    .map(drop)
-    .map_err(store_error)
 }
