@@ -24,9 +24,7 @@ pub(super) struct Named {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Membership {
-    #[serde(default)]
     pub(super) project: Option<Named>,
-    #[serde(default)]
     pub(super) section: Option<Named>,
 }
 
@@ -41,23 +39,15 @@ pub(super) struct Task {
     pub(super) is_rendered_as_separator: bool,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) completed: bool,
-    #[serde(default)]
     pub(super) completed_at: Option<Time>,
     pub(super) created_at: Time,
-    #[serde(default)]
     pub(super) created_by: Option<Named>,
     pub(super) modified_at: Time,
-    #[serde(default)]
     pub(super) html_notes: Option<String>,
-    #[serde(default)]
     pub(super) assignee: Option<Named>,
-    #[serde(default)]
     pub(super) due_on: Option<NaiveDate>,
-    #[serde(default)]
     pub(super) due_at: Option<Time>,
-    #[serde(default)]
     pub(super) start_on: Option<NaiveDate>,
-    #[serde(default)]
     pub(super) parent: Option<Named>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) num_subtasks: u64,
@@ -65,33 +55,25 @@ pub(super) struct Task {
     pub(super) memberships: Vec<Membership>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) tags: Vec<Named>,
-    #[serde(default)]
     pub(super) dependencies: Option<Vec<Named>>,
-    #[serde(default)]
     pub(super) dependents: Option<Vec<Named>>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) custom_fields: Vec<FieldValue>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) permalink_url: String,
-    #[serde(default)]
     pub(super) approval_status: Option<String>,
-    #[serde(default)]
     pub(super) actual_time_minutes: Option<f64>,
-    #[serde(default)]
     pub(super) custom_type: Option<Named>,
-    #[serde(default)]
     pub(super) custom_type_status_option: Option<Named>,
     /// What was noted beside the object when it was kept; see [`super::normalize::kept`].
-    #[serde(default, rename = "_patchbay")]
+    #[serde(rename = "_patchbay")]
     pub(super) noted: Option<Noted>,
 }
 
 /// What an object does not tell by itself.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Noted {
-    #[serde(default)]
     pub(super) project: Option<String>,
-    #[serde(default)]
     pub(super) reporter: Option<String>,
 }
 
@@ -99,13 +81,11 @@ pub(super) struct Noted {
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct TaskPlace {
     pub(super) gid: String,
-    #[serde(default)]
     pub(super) parent: Option<Named>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) num_subtasks: u64,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) memberships: Vec<Membership>,
-    #[serde(default)]
     pub(super) modified_at: Option<Time>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) resource_subtype: String,
@@ -115,9 +95,7 @@ pub(super) struct TaskPlace {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct DateValue {
-    #[serde(default)]
     pub(super) date: Option<NaiveDate>,
-    #[serde(default)]
     pub(super) date_time: Option<String>,
 }
 
@@ -127,23 +105,14 @@ pub(super) struct FieldValue {
     pub(super) gid: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) name: String,
-    #[serde(default)]
     pub(super) resource_subtype: Option<String>,
-    #[serde(default)]
     pub(super) enum_value: Option<Named>,
-    #[serde(default)]
     pub(super) multi_enum_values: Option<Vec<Named>>,
-    #[serde(default)]
     pub(super) number_value: Option<f64>,
-    #[serde(default)]
     pub(super) text_value: Option<String>,
-    #[serde(default)]
     pub(super) date_value: Option<DateValue>,
-    #[serde(default)]
     pub(super) people_value: Option<Vec<Named>>,
-    #[serde(default)]
     pub(super) reference_value: Option<Vec<Named>>,
-    #[serde(default)]
     pub(super) display_value: Option<String>,
 }
 
@@ -169,17 +138,13 @@ pub(super) struct EnumOption {
     pub(super) gid: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) name: String,
-    #[serde(default)]
     pub(super) enabled: Option<bool>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Dates {
-    #[serde(default)]
     pub(super) due_on: Option<NaiveDate>,
-    #[serde(default)]
     pub(super) due_at: Option<Time>,
-    #[serde(default)]
     pub(super) start_on: Option<NaiveDate>,
 }
 
@@ -188,72 +153,41 @@ pub(super) struct Dates {
 pub(super) struct Story {
     pub(super) gid: String,
     pub(super) created_at: Time,
-    #[serde(default)]
     pub(super) created_by: Option<Named>,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) resource_subtype: String,
     #[serde(default, rename = "type", deserialize_with = "or_default")]
     pub(super) kind: String,
-    #[serde(default)]
     pub(super) html_text: Option<String>,
-    #[serde(default)]
     pub(super) text: Option<String>,
-    #[serde(default)]
     pub(super) old_name: Option<String>,
-    #[serde(default)]
     pub(super) new_name: Option<String>,
-    #[serde(default)]
     pub(super) old_dates: Option<Dates>,
-    #[serde(default)]
     pub(super) new_dates: Option<Dates>,
-    #[serde(default)]
     pub(super) old_resource_subtype: Option<String>,
-    #[serde(default)]
     pub(super) new_resource_subtype: Option<String>,
-    #[serde(default)]
     pub(super) assignee: Option<Named>,
-    #[serde(default)]
     pub(super) old_section: Option<Named>,
-    #[serde(default)]
     pub(super) new_section: Option<Named>,
-    #[serde(default)]
     pub(super) project: Option<Named>,
-    #[serde(default)]
     pub(super) tag: Option<Named>,
-    #[serde(default)]
     pub(super) task: Option<Named>,
-    #[serde(default)]
     pub(super) dependency: Option<Named>,
-    #[serde(default)]
     pub(super) custom_field: Option<Named>,
-    #[serde(default)]
     pub(super) old_text_value: Option<String>,
-    #[serde(default)]
     pub(super) new_text_value: Option<String>,
-    #[serde(default)]
     pub(super) old_number_value: Option<f64>,
-    #[serde(default)]
     pub(super) new_number_value: Option<f64>,
-    #[serde(default)]
     pub(super) old_enum_value: Option<Named>,
-    #[serde(default)]
     pub(super) new_enum_value: Option<Named>,
-    #[serde(default)]
     pub(super) old_multi_enum_values: Option<Vec<Named>>,
-    #[serde(default)]
     pub(super) new_multi_enum_values: Option<Vec<Named>>,
-    #[serde(default)]
     pub(super) old_people_value: Option<Vec<Named>>,
-    #[serde(default)]
     pub(super) new_people_value: Option<Vec<Named>>,
     // The specification calls these times of a task; a day alone is sent at times.
-    #[serde(default)]
     pub(super) old_date_value: Option<Value>,
-    #[serde(default)]
     pub(super) new_date_value: Option<Value>,
-    #[serde(default)]
     pub(super) old_approval_status: Option<String>,
-    #[serde(default)]
     pub(super) new_approval_status: Option<String>,
 }
 
@@ -266,7 +200,6 @@ pub(super) struct Project {
     pub(super) archived: bool,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) permalink_url: String,
-    #[serde(default)]
     pub(super) workspace: Option<Named>,
 }
 
@@ -283,9 +216,7 @@ pub(super) struct EventResource {
 pub(super) struct Event {
     #[serde(default, deserialize_with = "or_default")]
     pub(super) action: String,
-    #[serde(default)]
     pub(super) resource: Option<EventResource>,
-    #[serde(default)]
     pub(super) parent: Option<EventResource>,
 }
 

@@ -66,17 +66,16 @@ pub(super) struct ItemMilestone<'a> {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct PullMark {
-    #[serde(default)]
     pub(super) merged_at: Option<Time>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct FieldValue<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) issue_field_name: Option<Text<'a>>,
     #[serde(default)]
     pub(super) value: serde_json::Value,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) single_select_option: Option<Named<'a>>,
 }
 
@@ -87,35 +86,33 @@ pub(super) struct Issue<'a> {
     pub(super) number: u64,
     #[serde(borrow)]
     pub(super) title: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) body: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) user: Option<User<'a>>,
     #[serde(borrow, default)]
     pub(super) labels: Vec<ItemLabel<'a>>,
     #[serde(borrow)]
     pub(super) state: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) state_reason: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) assignees: Option<Vec<User<'a>>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) milestone: Option<ItemMilestone<'a>>,
     pub(super) created_at: Time,
     pub(super) updated_at: Time,
-    #[serde(default)]
     pub(super) closed_at: Option<Time>,
     #[serde(borrow)]
     pub(super) html_url: Text<'a>,
     #[serde(borrow, rename = "type", default)]
     pub(super) kind: Option<Named<'a>>,
-    #[serde(default)]
     pub(super) pull_request: Option<PullMark>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) repository_url: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) parent_issue_url: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) issue_field_values: Option<Vec<FieldValue<'a>>>,
 }
 
@@ -123,21 +120,19 @@ pub(super) struct Issue<'a> {
 #[derive(Debug, Deserialize)]
 pub(super) struct Comment<'a> {
     pub(super) id: u64,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) user: Option<User<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) body: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) html_url: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) issue_url: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) pull_request_url: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) path: Option<Text<'a>>,
-    #[serde(default)]
     pub(super) line: Option<u64>,
-    #[serde(default)]
     pub(super) original_line: Option<u64>,
     pub(super) created_at: Time,
     pub(super) updated_at: Time,
@@ -154,18 +149,15 @@ pub(super) struct Repository<'a> {
     pub(super) html_url: Text<'a>,
     #[serde(default)]
     pub(super) archived: bool,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) owner: Option<User<'a>>,
-    #[serde(default)]
     pub(super) has_issues: Option<bool>,
-    #[serde(default)]
     pub(super) permissions: Option<Permissions>,
 }
 
 /// What the token may do in a repository.
 #[derive(Debug, Deserialize)]
 pub(super) struct Permissions {
-    #[serde(default)]
     pub(super) push: Option<bool>,
 }
 
@@ -174,9 +166,9 @@ pub(super) struct Label<'a> {
     pub(super) id: u64,
     #[serde(borrow)]
     pub(super) name: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) color: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) description: Option<Text<'a>>,
 }
 
@@ -185,19 +177,17 @@ pub(super) struct Milestone<'a> {
     pub(super) id: u64,
     #[serde(borrow)]
     pub(super) title: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) description: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) state: Text<'a>,
     #[serde(borrow)]
     pub(super) html_url: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) creator: Option<User<'a>>,
-    #[serde(default)]
     pub(super) due_on: Option<Time>,
     pub(super) created_at: Time,
     pub(super) updated_at: Time,
-    #[serde(default)]
     pub(super) closed_at: Option<Time>,
 }
 
@@ -211,91 +201,82 @@ pub(super) struct Branch<'a> {
 #[derive(Debug, Deserialize)]
 pub(super) struct Pull<'a> {
     pub(super) id: u64,
-    #[serde(default)]
     pub(super) draft: Option<bool>,
     #[serde(borrow)]
     pub(super) head: Branch<'a>,
     #[serde(borrow)]
     pub(super) base: Branch<'a>,
-    #[serde(default)]
     pub(super) merged_at: Option<Time>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) merged_by: Option<User<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) merge_commit_sha: Option<Text<'a>>,
-    #[serde(default)]
     pub(super) additions: Option<i64>,
-    #[serde(default)]
     pub(super) deletions: Option<i64>,
-    #[serde(default)]
     pub(super) review_comments: Option<u64>,
-    #[serde(default)]
     pub(super) changed_files: Option<i64>,
-    #[serde(default)]
     pub(super) commits: Option<i64>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) requested_reviewers: Option<Vec<User<'a>>>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Review<'a> {
     pub(super) id: u64,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) user: Option<User<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) body: Option<Text<'a>>,
     #[serde(borrow)]
     pub(super) state: Text<'a>,
-    #[serde(default)]
     pub(super) submitted_at: Option<Time>,
 }
 
 /// What decides whether a timeline event is read at all.
 #[derive(Debug, Deserialize)]
 pub(super) struct EventHead<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) event: Option<Text<'a>>,
-    #[serde(default)]
     pub(super) id: Option<u64>,
 }
 
 /// A timeline event.
 #[derive(Debug, Deserialize)]
 pub(super) struct Event<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) actor: Option<User<'a>>,
     pub(super) created_at: Time,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) state_reason: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) label: Option<Named<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) assignee: Option<User<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) milestone: Option<Titled<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) rename: Option<Rename<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) lock_reason: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) requested_reviewer: Option<User<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) requested_team: Option<Named<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) issue_type: Option<Named<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) prev_issue_type: Option<Named<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) source: Option<EventSource<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) sub_issue: Option<OtherIssue<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) parent_issue: Option<OtherIssue<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) blocked_by: Option<OtherIssue<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) blocking: Option<OtherIssue<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) canonical: Option<OtherIssue<'a>>,
 }
 
@@ -315,7 +296,7 @@ pub(super) struct Rename<'a> {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct EventSource<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) issue: Option<OtherIssue<'a>>,
 }
 
@@ -323,9 +304,9 @@ pub(super) struct EventSource<'a> {
 #[derive(Debug, Deserialize)]
 pub(super) struct OtherIssue<'a> {
     pub(super) number: u64,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) html_url: Option<Text<'a>>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) repository: Option<OtherRepository<'a>>,
 }
 
@@ -334,6 +315,6 @@ pub(super) struct OtherRepository<'a> {
     pub(super) id: u64,
     #[serde(borrow)]
     pub(super) full_name: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pub(super) html_url: Option<Text<'a>>,
 }

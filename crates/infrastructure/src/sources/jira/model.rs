@@ -14,14 +14,13 @@ use super::time::Time;
 pub(super) struct Issue<'a> {
     pub(super) id: String,
     pub(super) key: String,
-    #[serde(default, rename = "self")]
+    #[serde(rename = "self")]
     pub(super) self_url: Option<String>,
     #[serde(borrow, default)]
     pub(super) fields: BTreeMap<String, &'a RawValue>,
-    #[serde(default, borrow)]
+    #[serde(borrow)]
     pub(super) changelog: Option<&'a RawValue>,
     /// What was noted beside the object when it was received.
-    #[serde(default)]
     pub(super) patchbay: Option<Noted>,
 }
 
@@ -50,17 +49,12 @@ impl<'a> Issue<'a> {
 pub(super) struct Named {
     #[serde(default, deserialize_with = "text_or_number")]
     pub(super) id: Option<String>,
-    #[serde(default)]
     pub(super) name: Option<String>,
-    #[serde(default)]
     pub(super) key: Option<String>,
     /// Of a status.
-    #[serde(default)]
     pub(super) status_category: Option<Box<Named>>,
     /// Of an issue type.
-    #[serde(default)]
     pub(super) subtask: Option<bool>,
-    #[serde(default)]
     pub(super) hierarchy_level: Option<i32>,
 }
 
@@ -84,17 +78,11 @@ pub(super) fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Resu
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct User {
-    #[serde(default)]
     pub(super) account_id: Option<String>,
-    #[serde(default)]
     pub(super) key: Option<String>,
-    #[serde(default)]
     pub(super) name: Option<String>,
-    #[serde(default)]
     pub(super) display_name: Option<String>,
-    #[serde(default)]
     pub(super) account_type: Option<String>,
-    #[serde(default)]
     pub(super) email_address: Option<String>,
 }
 
@@ -103,7 +91,6 @@ pub(super) struct User {
 pub(super) struct LinkedIssue {
     #[serde(default, deserialize_with = "text_or_number")]
     pub(super) id: Option<String>,
-    #[serde(default)]
     pub(super) key: Option<String>,
 }
 
@@ -115,9 +102,7 @@ pub(super) struct IssueLink {
     pub(super) id: Option<String>,
     #[serde(rename = "type")]
     pub(super) link_type: LinkType,
-    #[serde(default)]
     pub(super) inward_issue: Option<LinkedIssue>,
-    #[serde(default)]
     pub(super) outward_issue: Option<LinkedIssue>,
 }
 
@@ -141,7 +126,6 @@ pub(super) struct Part<'a> {
     /// Or worklogs.
     #[serde(default, borrow)]
     pub(super) worklogs: Vec<&'a RawValue>,
-    #[serde(default)]
     pub(super) total: Option<i64>,
 }
 
@@ -150,12 +134,10 @@ pub(super) struct Part<'a> {
 pub(super) struct Comment<'a> {
     #[serde(deserialize_with = "id")]
     pub(super) id: String,
-    #[serde(default)]
     pub(super) author: Option<User>,
-    #[serde(default, borrow)]
+    #[serde(borrow)]
     pub(super) body: Option<&'a RawValue>,
     pub(super) created: Time,
-    #[serde(default)]
     pub(super) updated: Option<Time>,
 }
 
@@ -167,14 +149,11 @@ pub(super) struct Worklog<'a> {
     pub(super) id: String,
     #[serde(default, deserialize_with = "text_or_number")]
     pub(super) issue_id: Option<String>,
-    #[serde(default)]
     pub(super) author: Option<User>,
-    #[serde(default, borrow)]
+    #[serde(borrow)]
     pub(super) comment: Option<&'a RawValue>,
     pub(super) started: Time,
-    #[serde(default)]
     pub(super) created: Option<Time>,
-    #[serde(default)]
     pub(super) updated: Option<Time>,
     #[serde(default)]
     pub(super) time_spent_seconds: i64,
@@ -189,7 +168,6 @@ fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
 pub(super) struct History {
     #[serde(deserialize_with = "id")]
     pub(super) id: String,
-    #[serde(default)]
     pub(super) author: Option<User>,
     pub(super) created: Time,
     #[serde(default)]
@@ -202,15 +180,13 @@ pub(super) struct History {
 pub(super) struct HistoryItem {
     #[serde(default)]
     pub(super) field: String,
-    #[serde(default)]
     pub(super) field_id: Option<String>,
     #[serde(default, deserialize_with = "text_or_number")]
     pub(super) from: Option<String>,
-    #[serde(default)]
     pub(super) from_string: Option<String>,
     #[serde(default, deserialize_with = "text_or_number")]
     pub(super) to: Option<String>,
-    #[serde(default, rename = "toString")]
+    #[serde(rename = "toString")]
     pub(super) to_text: Option<String>,
 }
 
@@ -220,7 +196,6 @@ pub(super) struct Project {
     #[serde(deserialize_with = "id")]
     pub(super) id: String,
     pub(super) key: String,
-    #[serde(default)]
     pub(super) name: Option<String>,
     #[serde(default)]
     pub(super) archived: bool,
@@ -238,14 +213,11 @@ pub(super) struct Version {
     pub(super) id: String,
     #[serde(default)]
     pub(super) name: String,
-    #[serde(default)]
     pub(super) description: Option<String>,
     #[serde(default)]
     pub(super) archived: bool,
     #[serde(default)]
     pub(super) released: bool,
-    #[serde(default)]
     pub(super) start_date: Option<String>,
-    #[serde(default)]
     pub(super) release_date: Option<String>,
 }
