@@ -3,11 +3,14 @@
 //! Names are looked up before anything is sent, since GitHub makes a label of a name it does not know and drops silently
 //! what the token may not set. Writes to one instance go one at a time, a second apart, as GitHub asks for.
 
+mod asked;
 mod change;
 mod look;
 mod names;
 mod pace;
+mod parent;
 mod snapshot;
+mod wanted;
 
 use std::time::Duration;
 
@@ -40,7 +43,7 @@ impl SourceWriter for GitHub {
     ) -> Result<WrittenItem, SourceError> {
         let api = Api::new(self, connection)?;
         let repository = names::repository(&api, &new.project)?;
-        let wanted = change::of_new(&api, &repository, new).await?;
+        let wanted = asked::of_new(&api, &repository, new).await?;
         let mut turn = self.pace.turn(connection.instance).await?;
         let mut body = wanted.to_json(None);
         body["title"] = json!(new.title);
@@ -58,8 +61,8 @@ impl SourceWriter for GitHub {
         let mut warnings = wanted.dropped(&made);
         let mut changed = wanted.changes(None, &made);
         if let Some(Some(parent)) = &wanted.parent {
-            match change::set_parent(&api, &mut turn, made.id, parent).await {
-                Ok(()) => changed.push(change::parent_changed(None, Some(parent))),
+            match parent::set(&api, &mut turn, made.id, parent).await {
+                Ok(()) => changed.push(parent::changed(None, Some(parent))),
                 Err(error) => {
                     warnings.push(format!("the issue was made, but not a part of {parent}: {error}"));
                 }
@@ -80,7 +83,7 @@ impl SourceWriter for GitHub {
         let mut turn = self.pace.turn(connection.instance).await?;
         let before = Snapshot::fetch(&api, &target).await?;
         before.require_unchanged(&target, patch.if_unchanged_since)?;
-        let wanted = change::of_patch(&api, &target, &before, patch).await?;
+        let wanted = asked::of_patch(&api, &target, &before, patch).await?;
         change::apply(&api, &mut turn, &target, &before, &wanted).await
     }
 
@@ -95,7 +98,7 @@ impl SourceWriter for GitHub {
         let target = Target::parse(&api, key)?;
         let mut turn = self.pace.turn(connection.instance).await?;
         let before = Snapshot::fetch(&api, &target).await?;
-        let wanted = change::of_transition(&before, transition)?;
+        let wanted = asked::of_transition(&before, transition)?;
         let comment = match &transition.comment {
             Some(text) => match look::comment(&api, &target, marker).await? {
                 // An earlier attempt got as far as this.
@@ -160,13 +163,13 @@ impl SourceWriter for GitHub {
             ItemWrite::Update(key, patch) => {
                 let target = Target::parse(&api, key)?;
                 let now = Snapshot::fetch(&api, &target).await?;
-                let wanted = change::of_patch(&api, &target, &now, patch).await?;
+                let wanted = asked::of_patch(&api, &target, &now, patch).await?;
                 look::state(&target, &now, &wanted, None)
             }
             ItemWrite::Transition(key, transition) => {
                 let target = Target::parse(&api, key)?;
                 let now = Snapshot::fetch(&api, &target).await?;
-                let wanted = change::of_transition(&now, transition)?;
+                let wanted = asked::of_transition(&now, transition)?;
                 let comment = match transition.comment {
                     Some(_) => match look::comment(&api, &target, marker).await? {
                         None => return Ok(Look::Absent),

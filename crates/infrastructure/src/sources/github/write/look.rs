@@ -6,9 +6,9 @@ use domain::WrittenItem;
 
 use super::super::api::{Api, rows};
 use super::super::{malformed, marker};
-use super::change::Wanted;
 use super::names::Target;
 use super::snapshot::{Comment, Snapshot};
+use super::wanted::Wanted;
 
 /// Most pages of a hundred that are looked through.
 const MAX_PAGES: usize = 20;
