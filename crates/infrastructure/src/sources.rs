@@ -6,6 +6,7 @@ mod jira;
 mod nearest;
 mod oauth_refresh;
 mod sanitize;
+mod settings_form;
 
 use application::ports::Sources;
 

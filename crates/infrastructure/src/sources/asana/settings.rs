@@ -1,14 +1,26 @@
 //! What of Asana to read: `{"workspaces": ["12"], "projects": ["34"]}`, both optional.
 
-use std::collections::HashSet;
-
 use application::ports::{StreamScope, StreamSpec};
-use domain::{FieldError, Invalid, StreamName};
+use domain::{Invalid, StreamName};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
+use super::super::settings_form::{Form, List};
+
 const ALLOWED_KEYS: [&str; 2] = ["projects", "workspaces"];
-const MAX_ENTRIES: usize = 500;
+const GID: &str = "must be a gid in quotes: the figures in the address of its page at Asana";
+const WORKSPACES: List = List {
+    name: "workspaces",
+    length: 1..=500,
+    must: "must be a list of 1 to 500 gids; leave it out for all workspaces the token sees",
+    entry_must: GID,
+};
+const PROJECTS: List = List {
+    name: "projects",
+    length: 1..=500,
+    must: "must be a list of 1 to 500 gids; leave it out for all projects the token sees",
+    entry_must: GID,
+};
 /// Tasks whose stories are read for one page.
 const STORIES_PER_PAGE: usize = 12;
 
@@ -64,24 +76,11 @@ pub(super) struct Settings {
 impl Settings {
     /// Checks settings from outside and names every mistake.
     pub(super) fn check(settings: &Value) -> Result<Self, Invalid> {
-        let empty = Map::new();
-        let object = match settings {
-            Value::Null => &empty,
-            Value::Object(object) => object,
-            _ => return Err(Invalid::one("/settings", "must be an object")),
-        };
-        let mut errors = Vec::new();
-        for key in object.keys().filter(|key| !ALLOWED_KEYS.contains(&key.as_str())) {
-            let key = key.replace('~', "~0").replace('/', "~1");
-            errors.push(FieldError {
-                pointer: format!("/settings/{key}"),
-                message: "is not a setting of Asana".into(),
-                allowed: ALLOWED_KEYS.map(String::from).to_vec(),
-            });
-        }
-        let mut gids = |name: &str| object.get(name).and_then(|list| check_gids(name, list, &mut errors));
-        let (workspaces, projects) = (gids("workspaces"), gids("projects"));
-        Invalid::collect(errors)?;
+        let mut form = Form::read("Asana", settings, &ALLOWED_KEYS)?;
+        let gid = |text: &str| is_gid(text).then(|| text.to_owned());
+        let workspaces = form.list(&WORKSPACES, gid, String::clone);
+        let projects = form.list(&PROJECTS, gid, String::clone);
+        form.finish()?;
         Ok(Self { workspaces, projects })
     }
 
@@ -105,35 +104,6 @@ impl Settings {
     pub(super) fn selects(&self, project: &str) -> bool {
         self.projects.as_ref().is_none_or(|projects| projects.iter().any(|selected| selected == project))
     }
-}
-
-fn check_gids(name: &str, list: &Value, errors: &mut Vec<FieldError>) -> Option<Vec<String>> {
-    if list.is_null() {
-        return None;
-    }
-    let mut wrong = |pointer: String, message: String| {
-        errors.push(FieldError { pointer, message, allowed: Vec::new() });
-    };
-    let Some(list) = list.as_array().filter(|list| !list.is_empty() && list.len() <= MAX_ENTRIES) else {
-        wrong(
-            format!("/settings/{name}"),
-            format!("must be a list of 1 to {MAX_ENTRIES} gids; leave it out for all {name} the token sees"),
-        );
-        return None;
-    };
-    let mut seen = HashSet::new();
-    let mut gids = Vec::with_capacity(list.len());
-    for (i, entry) in list.iter().enumerate() {
-        match entry.as_str().map(str::trim).filter(|gid| is_gid(gid)) {
-            Some(gid) if seen.insert(gid.to_owned()) => gids.push(gid.to_owned()),
-            Some(_) => {}
-            None => wrong(
-                format!("/settings/{name}/{i}"),
-                "must be a gid in quotes: the figures in the address of its page at Asana".into(),
-            ),
-        }
-    }
-    Some(gids)
 }
 
 /// Whether the text is an id of Asana. Gids are figures and exceed what JSON numbers hold.

@@ -1,7 +1,6 @@
 //! What of GitHub to read: `{"repositories": ["owner/repo", …], "streams": ["issues", …], "projects": ["owner/5", …]}`,
 //! all optional. Without `projects`, no projects (v2) are read: that takes a permission of its own.
 
-use std::collections::HashSet;
 use std::fmt;
 
 use application::ports::{StreamScope, StreamSpec};
@@ -9,9 +8,21 @@ use domain::{FieldError, Invalid, StreamName};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
+use super::super::settings_form::{Form, List};
+
 const ALLOWED_KEYS: [&str; 3] = ["projects", "repositories", "streams"];
-const MAX_BOARDS: usize = 100;
-const MAX_REPOSITORIES: usize = 500;
+const REPOSITORIES: List = List {
+    name: "repositories",
+    length: 1..=500,
+    must: "must be a list of 1 to 500 names like \"owner/repo\"; leave it out for every repository the token sees",
+    entry_must: "must have the form owner/repo, without https://github.com/ before or .git behind it",
+};
+const BOARDS: List = List {
+    name: "projects",
+    length: 0..=100,
+    must: "must be a list of at most 100 projects like \"owner/5\"",
+    entry_must: "must have the form owner/5: the owner and the number in the project's address",
+};
 const DETAILS_PER_PAGE: usize = 20;
 
 /// The streams, in the order in which they are read.
@@ -109,25 +120,12 @@ impl BoardName {
 impl Settings {
     /// Checks settings from outside and names every mistake.
     pub(super) fn check(settings: &Value) -> Result<Self, Invalid> {
-        let empty = Map::new();
-        let object = match settings {
-            Value::Null => &empty,
-            Value::Object(object) => object,
-            _ => return Err(Invalid::one("/settings", "must be an object")),
-        };
-        let mut errors = Vec::new();
-        for key in object.keys().filter(|key| !ALLOWED_KEYS.contains(&key.as_str())) {
-            let key = key.replace('~', "~0").replace('/', "~1");
-            errors.push(FieldError {
-                pointer: format!("/settings/{key}"),
-                message: "is not a setting of GitHub".into(),
-                allowed: ALLOWED_KEYS.map(String::from).to_vec(),
-            });
-        }
-        let repositories = object.get("repositories").and_then(|list| check_repositories(list, &mut errors));
-        let selected = object.get("streams").and_then(|list| check_streams(list, &mut errors));
-        let boards = object.get("projects").map(|list| check_boards(list, &mut errors)).unwrap_or_default();
-        Invalid::collect(errors)?;
+        let mut form = Form::read("GitHub", settings, &ALLOWED_KEYS)?;
+        let full_name = |name: &str| is_full_name(name).then(|| name.to_owned());
+        let repositories = form.list(&REPOSITORIES, full_name, |name| name.to_lowercase());
+        let selected = form.streams(&Stream::ALL, Stream::name);
+        let boards = form.list(&BOARDS, BoardName::parse, ToString::to_string).unwrap_or_default();
+        form.finish()?;
         Ok(Self { repositories, selected, boards })
     }
 
@@ -164,83 +162,6 @@ impl Settings {
     pub(super) fn streams(&self) -> Vec<StreamSpec> {
         Stream::ALL.into_iter().filter(|stream| self.reads(*stream)).map(Stream::spec).collect()
     }
-}
-
-fn check_repositories(list: &Value, errors: &mut Vec<FieldError>) -> Option<Vec<String>> {
-    if list.is_null() {
-        return None;
-    }
-    let mut wrong = |pointer: String, message: &str| {
-        errors.push(FieldError { pointer, message: message.into(), allowed: Vec::new() });
-    };
-    let Some(list) = list.as_array().filter(|list| !list.is_empty() && list.len() <= MAX_REPOSITORIES) else {
-        wrong(
-            "/settings/repositories".into(),
-            "must be a list of 1 to 500 names like \"owner/repo\"; leave it out for every repository the token sees",
-        );
-        return None;
-    };
-    let mut seen = HashSet::new();
-    let mut names = Vec::with_capacity(list.len());
-    for (i, entry) in list.iter().enumerate() {
-        match entry.as_str().map(str::trim).filter(|name| is_full_name(name)) {
-            Some(name) if seen.insert(name.to_lowercase()) => names.push(name.to_owned()),
-            Some(_) => {}
-            None => wrong(
-                format!("/settings/repositories/{i}"),
-                "must have the form owner/repo, without https://github.com/ before or .git behind it",
-            ),
-        }
-    }
-    Some(names)
-}
-
-fn check_boards(list: &Value, errors: &mut Vec<FieldError>) -> Vec<BoardName> {
-    let mut wrong = |pointer: String, message: &str| {
-        errors.push(FieldError { pointer, message: message.into(), allowed: Vec::new() });
-    };
-    let list = match list {
-        Value::Null => return Vec::new(),
-        Value::Array(list) if list.len() <= MAX_BOARDS => list,
-        _ => {
-            wrong("/settings/projects".into(), "must be a list of at most 100 projects like \"owner/5\"");
-            return Vec::new();
-        }
-    };
-    let mut boards = Vec::new();
-    for (i, entry) in list.iter().enumerate() {
-        match entry.as_str().and_then(BoardName::parse) {
-            Some(board) if boards.contains(&board) => {}
-            Some(board) => boards.push(board),
-            None => wrong(
-                format!("/settings/projects/{i}"),
-                "must have the form owner/5: the owner and the number in the project's address",
-            ),
-        }
-    }
-    boards
-}
-
-fn check_streams(list: &Value, errors: &mut Vec<FieldError>) -> Option<Vec<Stream>> {
-    if list.is_null() {
-        return None;
-    }
-    let mut wrong = |pointer: String, message: &str| {
-        let allowed = Stream::ALL.map(|stream| stream.name().to_owned()).to_vec();
-        errors.push(FieldError { pointer, message: message.into(), allowed });
-    };
-    let Some(list) = list.as_array().filter(|list| !list.is_empty()) else {
-        wrong("/settings/streams".into(), "must be a list of streams; leave it out for all of them");
-        return None;
-    };
-    let mut chosen = Vec::new();
-    for (i, entry) in list.iter().enumerate() {
-        match entry.as_str().and_then(Stream::parse) {
-            Some(stream) => chosen.push(stream),
-            None => wrong(format!("/settings/streams/{i}"), "is not a stream of GitHub"),
-        }
-    }
-    Some(Stream::ALL.into_iter().filter(|stream| chosen.contains(stream)).collect())
 }
 
 /// Whether the text is `owner/repo` in the characters GitHub allows.

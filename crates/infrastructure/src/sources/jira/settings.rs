@@ -1,14 +1,19 @@
 //! What of Jira to read: `{"projects": ["KEY", …], "streams": ["issues", …]}`, both optional.
 
-use std::collections::HashSet;
-
 use application::ports::{StreamScope, StreamSpec};
-use domain::{Credential, FieldError, Invalid, StreamName};
+use domain::{Credential, Invalid, StreamName};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
+use super::super::settings_form::{Form, List};
+
 const ALLOWED_KEYS: [&str; 2] = ["projects", "streams"];
-const MAX_PROJECTS: usize = 500;
+const PROJECTS: List = List {
+    name: "projects",
+    length: 1..=500,
+    must: "must be a list of 1 to 500 project keys like \"ENG\"; leave it out for every project the account sees",
+    entry_must: "must be a project's key like \"ENG\": the part before the number of its issues",
+};
 /// Jira gives the changelog of so many issues at once as it gives issues (100).
 const DETAILS_PER_PAGE: usize = 100;
 
@@ -71,24 +76,11 @@ pub(super) struct Settings {
 impl Settings {
     /// Checks settings from outside and names every mistake.
     pub(super) fn check(settings: &Value) -> Result<Self, Invalid> {
-        let empty = Map::new();
-        let object = match settings {
-            Value::Null => &empty,
-            Value::Object(object) => object,
-            _ => return Err(Invalid::one("/settings", "must be an object")),
-        };
-        let mut errors = Vec::new();
-        for key in object.keys().filter(|key| !ALLOWED_KEYS.contains(&key.as_str())) {
-            let key = key.replace('~', "~0").replace('/', "~1");
-            errors.push(FieldError {
-                pointer: format!("/settings/{key}"),
-                message: "is not a setting of Jira".into(),
-                allowed: ALLOWED_KEYS.map(String::from).to_vec(),
-            });
-        }
-        let projects = object.get("projects").and_then(|list| check_projects(list, &mut errors));
-        let selected = object.get("streams").and_then(|list| check_streams(list, &mut errors));
-        Invalid::collect(errors)?;
+        let mut form = Form::read("Jira", settings, &ALLOWED_KEYS)?;
+        let upper = |key: &str| is_project_key(key).then(|| key.to_ascii_uppercase());
+        let projects = form.list(&PROJECTS, upper, String::clone);
+        let selected = form.streams(&Stream::ALL, Stream::name);
+        form.finish()?;
         Ok(Self { projects, selected })
     }
 
@@ -119,66 +111,11 @@ impl Settings {
     }
 }
 
-fn check_projects(list: &Value, errors: &mut Vec<FieldError>) -> Option<Vec<String>> {
-    if list.is_null() {
-        return None;
-    }
-    let mut wrong = |pointer: String, message: &str| {
-        errors.push(FieldError { pointer, message: message.into(), allowed: Vec::new() });
-    };
-    let Some(list) = list.as_array().filter(|list| !list.is_empty() && list.len() <= MAX_PROJECTS) else {
-        wrong(
-            "/settings/projects".into(),
-            "must be a list of 1 to 500 project keys like \"ENG\"; leave it out for every project the account sees",
-        );
-        return None;
-    };
-    let mut seen = HashSet::new();
-    let mut keys = Vec::with_capacity(list.len());
-    for (i, entry) in list.iter().enumerate() {
-        match entry.as_str().map(str::trim).filter(|key| is_project_key(key)) {
-            Some(key) => {
-                let key = key.to_ascii_uppercase();
-                if seen.insert(key.clone()) {
-                    keys.push(key);
-                }
-            }
-            None => wrong(
-                format!("/settings/projects/{i}"),
-                "must be a project's key like \"ENG\": the part before the number of its issues",
-            ),
-        }
-    }
-    Some(keys)
-}
-
 /// Whether the text can be a project key: a letter, then letters, digits and underscores. A Data Center's administrator
 /// can allow other forms, of which all are plain words.
 fn is_project_key(text: &str) -> bool {
     (2..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
         || (text.len() == 1 && text.bytes().all(|b| b.is_ascii_alphabetic()))
-}
-
-fn check_streams(list: &Value, errors: &mut Vec<FieldError>) -> Option<Vec<Stream>> {
-    if list.is_null() {
-        return None;
-    }
-    let mut wrong = |pointer: String, message: &str| {
-        let allowed = Stream::ALL.map(|stream| stream.name().to_owned()).to_vec();
-        errors.push(FieldError { pointer, message: message.into(), allowed });
-    };
-    let Some(list) = list.as_array().filter(|list| !list.is_empty()) else {
-        wrong("/settings/streams".into(), "must be a list of streams; leave it out for all of them");
-        return None;
-    };
-    let mut chosen = Vec::new();
-    for (i, entry) in list.iter().enumerate() {
-        match entry.as_str().and_then(Stream::parse) {
-            Some(stream) => chosen.push(stream),
-            None => wrong(format!("/settings/streams/{i}"), "is not a stream of Jira"),
-        }
-    }
-    Some(Stream::ALL.into_iter().filter(|stream| chosen.contains(stream)).collect())
 }
 
 /// Checks that Jira takes such a credential, and that it can be sent.
