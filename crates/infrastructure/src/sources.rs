@@ -1,10 +1,12 @@
 //! Adapters to the trackers, one module each.
 
 mod asana;
+mod exchange;
 mod github;
 mod jira;
 mod nearest;
 mod oauth_refresh;
+mod refusals;
 mod sanitize;
 mod settings_form;
 

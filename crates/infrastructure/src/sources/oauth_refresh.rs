@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chrono::TimeDelta;
 use domain::{Credential, OAuthGrant};
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use oauth2::basic::{BasicClient, BasicTokenResponse};
 use oauth2::{
     AsyncHttpClient, AuthType, ClientId, ClientSecret, HttpRequest, HttpResponse, RefreshToken,
@@ -18,6 +18,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::refusals;
 use crate::clock::SystemClock;
 use crate::egress::{EgressClient, EgressError};
 
@@ -153,7 +154,7 @@ impl<'c> AsyncHttpClient<'c> for Carrier<'_> {
             };
             let answer = self.client.send(head.method, &url, head.headers, Some(body)).await?;
             if answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS {
-                let retry_after = retry_after(&answer.headers);
+                let retry_after = refusals::retry_after(&answer.headers);
                 return Err(CarryError::Status { status: answer.status, retry_after });
             }
             if answer.body.len() > MOST_BYTES {
@@ -194,11 +195,6 @@ fn completed(body: &[u8]) -> Vec<u8> {
         }
     }
     Value::Object(answer).to_string().into_bytes()
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<std::time::Duration> {
-    let seconds: u32 = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(std::time::Duration::from_secs(seconds.into()))
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::super::sanitize::json_text;
+use super::super::{exchange, refusals};
 use super::names::Names;
 use super::settings::Settings;
 use super::{errors, malformed};
@@ -134,17 +135,9 @@ impl<'a> Api<'a> {
         if body.is_some() {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
-        self.connection.count_request();
-        let result =
-            self.client.send(method, &url, headers, body.map(|body| Bytes::from(body.to_string()))).await;
-        let outcome = match &result {
-            Ok(response) if response.status.is_success() => "ok",
-            Ok(response) if response.status.is_server_error() => "failed",
-            Ok(_) => "refused",
-            Err(_) => "unreachable",
-        };
-        metrics::counter!("source_requests_total", "source" => "asana", "outcome" => outcome).increment(1);
-        result.map_err(|error| errors::from_egress(&error))
+        let body = body.map(|body| Bytes::from(body.to_string()));
+        let answer = exchange::send("asana", self.client, self.connection, method, &url, headers, body).await;
+        answer.map_err(|error| refusals::unanswered("Asana", &error))
     }
 
     async fn answer(
@@ -205,7 +198,7 @@ impl<'a> Api<'a> {
                 "Asana's list of {what} does not move on: its next page is the same"
             )));
         }
-        Ok(Rows { rows: body.data, next, answered_at: errors::answered_at(&response.headers) })
+        Ok(Rows { rows: body.data, next, answered_at: refusals::answered_at(&response.headers) })
     }
 
     /// A whole list. What cannot be read as `T` is left out.

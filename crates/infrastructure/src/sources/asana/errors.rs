@@ -1,18 +1,11 @@
 //! What Asana's refusals mean. <https://developers.asana.com/docs/errors>
 
-use std::time::Duration;
-
 use application::ports::{SourceError, SourceErrorKind};
-use chrono::{DateTime, Utc};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
+use super::super::refusals::{self, quoted};
 use super::super::sanitize::json_text;
-use crate::egress::EgressError;
-
-/// How long to wait when Asana limits without saying for how long: its limits are by the minute.
-const DEFAULT_WAIT: Duration = Duration::from_secs(60);
-const MAX_MESSAGE_CHARS: usize = 200;
 
 #[derive(Deserialize, Default)]
 struct ErrorBody {
@@ -32,7 +25,7 @@ struct ErrorEntry {
 pub(super) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], what: &str) -> SourceError {
     let (said, phrase) = said(body);
     let said_or = |fallback: &str| said.clone().unwrap_or_else(|| fallback.to_owned());
-    let (kind, message) = match status.as_u16() {
+    let refusal = match status.as_u16() {
         429 => (SourceErrorKind::RateLimited, "Asana asks to wait: too many requests".to_owned()),
         401 => (
             SourceErrorKind::Unauthorized,
@@ -45,10 +38,6 @@ pub(super) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], 
         403 => {
             (SourceErrorKind::Forbidden, format!("the token may not use {what} ({})", said_or("Forbidden")))
         }
-        404 => (
-            SourceErrorKind::NotFound,
-            format!("Asana does not find {what}: it does not exist, is deleted, or the token may not see it"),
-        ),
         412 => (
             SourceErrorKind::Conflict,
             format!("{what} was changed meanwhile ({})", said_or("Precondition Failed")),
@@ -57,7 +46,7 @@ pub(super) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], 
             SourceErrorKind::Forbidden,
             format!("Asana does not serve this network for legal reasons (451): it refused {what}"),
         ),
-        408 | 424 | 425 | 500.. => (
+        424 | 500.. => (
             SourceErrorKind::Unavailable,
             match phrase {
                 Some(phrase) => format!(
@@ -67,75 +56,25 @@ pub(super) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], 
                 None => format!("Asana answered {} for {what}", status.as_u16()),
             },
         ),
-        300..=399 => (
-            SourceErrorKind::Rejected,
-            format!("Asana redirects {what} elsewhere; check that the base URL is that of the API"),
-        ),
-        code => (
-            SourceErrorKind::Rejected,
-            format!("Asana refused the request for {what} with {code}: {}", said_or("no reason given")),
-        ),
+        _ => refusals::classify("Asana", status, what, said.as_deref()),
     };
-    let retry_after = match kind {
-        SourceErrorKind::RateLimited => Some(retry_after(headers).unwrap_or(DEFAULT_WAIT)),
-        SourceErrorKind::Unavailable => retry_after(headers),
-        _ => None,
-    };
-    SourceError { retry_after, upstream_status: Some(status.as_u16()), ..SourceError::new(kind, message) }
-}
-
-/// `Retry-After` in seconds, or as a date by the source's own clock.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(wait) = text.parse::<u32>() {
-        return Some(Duration::from_secs(wait.into()));
-    }
-    let until = http_date(text)?;
-    let Some(now) = answered_at(headers) else { return Some(DEFAULT_WAIT) };
-    Some(Duration::from_secs(u64::try_from((until - now).num_seconds()).unwrap_or(0).max(1)))
-}
-
-/// When the source says it answered.
-pub(super) fn answered_at(headers: &HeaderMap) -> Option<DateTime<Utc>> {
-    http_date(headers.get(header::DATE)?.to_str().ok()?)
-}
-
-fn http_date(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
+    // Its limits are by the minute, as the wait is when it names none.
+    let limit = || refusals::retry_after(headers).unwrap_or(refusals::DEFAULT_WAIT);
+    refusals::error(status, headers, refusal, limit)
 }
 
 /// Asana's own words and the phrase its support asks for, when the body is an error of its API.
 fn said(body: &[u8]) -> (Option<String>, Option<String>) {
     let body: ErrorBody = serde_json::from_str(&json_text(body)).unwrap_or_default();
     let first = body.errors.into_iter().next().unwrap_or_default();
-    let clip = |text: Option<String>| text.map(|text| clip(&text)).filter(|text| !text.is_empty());
+    let clip = |text: Option<String>| text.map(|text| quoted(&text)).filter(|text| !text.is_empty());
     (clip(first.message), clip(first.phrase))
-}
-
-fn clip(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE_CHARS).collect::<String>().trim().to_owned()
-}
-
-/// Classifies a request without an answer.
-pub(super) fn from_egress(error: &EgressError) -> SourceError {
-    let kind = match error {
-        EgressError::Blocked(_) => SourceErrorKind::Blocked,
-        EgressError::Timeout | EgressError::Connect | EgressError::Truncated | EgressError::Tls(_) => {
-            SourceErrorKind::Unavailable
-        }
-        EgressError::TooLarge => SourceErrorKind::Malformed,
-        EgressError::Internal(_) => SourceErrorKind::Rejected,
-    };
-    let message = match error {
-        EgressError::Blocked(reason) => format!("the base URL cannot be used: {reason}"),
-        _ => format!("Asana {error}"),
-    };
-    let field = matches!(error, EgressError::Blocked(_)).then(|| "/base_url".to_owned());
-    SourceError { field, ..SourceError::new(kind, message) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use application::ports::SourceErrorKind as Kind;
     use http::{HeaderName, HeaderValue};
 

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use http::{Method, StatusCode};
 use serde::Deserialize;
 
+use super::super::refusals;
 use super::super::sanitize::json_text;
 use super::api::Api;
 use super::model::Event;
@@ -47,7 +48,7 @@ pub(super) async fn since(api: &Api<'_>, project: &str, token: Option<&str>) -> 
         query.extend(told.token.as_deref().map(|token| ("sync", token)));
         query.push(("opt_fields", "action,parent,resource"));
         let response = api.send(Method::GET, "/events", &query, None).await?;
-        told.answered_at = told.answered_at.or_else(|| errors::answered_at(&response.headers));
+        told.answered_at = told.answered_at.or_else(|| refusals::answered_at(&response.headers));
         let body = |body: &[u8]| {
             serde_json::from_str::<Body>(&json_text(body)).map_err(|error| {
                 malformed(format!("Asana's answer for {what} has an unknown form ({error})"))

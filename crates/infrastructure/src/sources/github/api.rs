@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use url::Url;
 
 use super::super::sanitize::json_text;
+use super::super::{exchange, refusals};
 use super::app::App;
 use super::link::Links;
 use super::settings::Settings;
@@ -94,17 +95,8 @@ pub(super) async fn transport(
     headers: HeaderMap,
     body: Option<Bytes>,
 ) -> Result<Response, SourceError> {
-    connection.count_request();
-    let result = client.send(method, url, headers, body).await;
-    let outcome = match &result {
-        Ok(response) if response.status.is_success() => "ok",
-        Ok(response) if response.status == StatusCode::NOT_MODIFIED => "not_modified",
-        Ok(response) if response.status.is_server_error() => "failed",
-        Ok(_) => "refused",
-        Err(_) => "unreachable",
-    };
-    metrics::counter!("source_requests_total", "source" => "github", "outcome" => outcome).increment(1);
-    result.map_err(|error| errors::from_egress(&error))
+    let answer = exchange::send("github", client, connection, method, url, headers, body).await;
+    answer.map_err(|error| refusals::unanswered("GitHub", &error))
 }
 
 /// The objects of a list, each as its own text.

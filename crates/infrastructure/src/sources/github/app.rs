@@ -19,6 +19,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use url::Url;
 
+use super::super::refusals;
 use super::api::{base_headers, bearer, endpoint, transport};
 use super::link::Links;
 use super::{errors, malformed};
@@ -233,7 +234,7 @@ impl App<'_> {
         let response = self.as_app(Method::POST, &endpoint(self.connection, &path)?, &what).await?;
         let answer: TokenAnswer = serde_json::from_slice(&response.body)
             .map_err(|_| malformed("GitHub's answer for the app's token holds no token"))?;
-        let now = errors::answered_at(&response.headers).unwrap_or_else(|| SystemClock.now());
+        let now = refusals::answered_at(&response.headers).unwrap_or_else(|| SystemClock.now());
         let usable_for = (answer.expires_at - now - SPARE).to_std().unwrap_or_default();
         Ok(InstallationToken { authorization: bearer(&answer.token)?, usable_for })
     }
@@ -246,7 +247,7 @@ impl App<'_> {
         what: &str,
     ) -> Result<crate::egress::Response, SourceError> {
         let response = self.as_app_at(method.clone(), url, SystemClock.now()).await?;
-        let response = match errors::answered_at(&response.headers) {
+        let response = match refusals::answered_at(&response.headers) {
             // Our clock is off: the statement looks expired, or made in the future.
             Some(theirs) if response.status == StatusCode::UNAUTHORIZED => {
                 if (theirs - SystemClock.now()).abs() < TimeDelta::seconds(30) {

@@ -3,16 +3,11 @@
 use std::time::Duration;
 
 use application::ports::{SourceError, SourceErrorKind};
-use chrono::{DateTime, Utc};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
+use super::super::refusals::{self, DEFAULT_WAIT, answered_at, quoted, retry_after, seconds};
 use super::super::sanitize::json_text;
-use crate::egress::EgressError;
-
-/// How long to wait when GitHub limits without saying for how long.
-const DEFAULT_WAIT: Duration = Duration::from_secs(60);
-const MAX_MESSAGE_CHARS: usize = 200;
 
 #[derive(Deserialize, Default)]
 struct ErrorBody {
@@ -29,7 +24,7 @@ pub(super) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], 
     let said_or = |fallback: &str| said.clone().unwrap_or_else(|| fallback.to_owned());
     let limit =
         if matches!(status.as_u16(), 403 | 429) { limited(status, headers, said.as_deref()) } else { None };
-    let (kind, message) = match (status.as_u16(), limit) {
+    let refusal = match (status.as_u16(), limit) {
         (_, Some(wait)) => (
             SourceErrorKind::RateLimited,
             format!("GitHub asks to wait {} seconds: too many requests", wait.as_secs()),
@@ -39,35 +34,12 @@ pub(super) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], 
             format!("GitHub refused the token ({}): give the instance a new one", said_or("Unauthorized")),
         ),
         (403, _) => (SourceErrorKind::Forbidden, forbidden(headers, &said_or("Forbidden"), what)),
-        (404, _) => (
-            SourceErrorKind::NotFound,
-            format!("GitHub does not find {what}: it does not exist, or the token may not see it"),
-        ),
         (410, _) => (SourceErrorKind::Gone, format!("{what} is gone from GitHub ({})", said_or("Gone"))),
-        (408 | 425 | 500.., _) => {
-            (SourceErrorKind::Unavailable, format!("GitHub answered {} for {what}", status.as_u16()))
-        }
-        (300..=399, _) => (
-            SourceErrorKind::Rejected,
-            format!("GitHub redirects {what} elsewhere; check that the base URL is that of the API"),
-        ),
-        _ => (
-            SourceErrorKind::Rejected,
-            format!(
-                "GitHub refused the request for {what} with {}: {}",
-                status.as_u16(),
-                said_or("no reason given")
-            ),
-        ),
+        _ => refusals::classify("GitHub", status, what, said.as_deref()),
     };
-    let retry_after = limit.or_else(|| if status.is_server_error() { retry_after(headers) } else { None });
     let field = if status == StatusCode::UNPROCESSABLE_ENTITY { refused_field(body) } else { None };
-    SourceError {
-        retry_after,
-        field,
-        upstream_status: Some(status.as_u16()),
-        ..SourceError::new(kind, message)
-    }
+    let wait = || limit.unwrap_or(DEFAULT_WAIT);
+    SourceError { field, ..refusals::error(status, headers, refusal, wait) }
 }
 
 /// How long to wait, when this refusal is a rate limit.
@@ -88,30 +60,6 @@ fn limited(status: StatusCode, headers: &HeaderMap, said: Option<&str>) -> Optio
     (secondary || status == StatusCode::TOO_MANY_REQUESTS).then_some(DEFAULT_WAIT)
 }
 
-/// `Retry-After` in seconds, or as a date by the source's own clock.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(wait) = text.parse::<u32>() {
-        return Some(Duration::from_secs(wait.into()));
-    }
-    let until = http_date(text)?;
-    let Some(now) = answered_at(headers) else { return Some(DEFAULT_WAIT) };
-    Some(seconds((until - now).num_seconds()))
-}
-
-/// When the source says it answered.
-pub(super) fn answered_at(headers: &HeaderMap) -> Option<DateTime<Utc>> {
-    http_date(headers.get(header::DATE)?.to_str().ok()?)
-}
-
-fn http_date(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
-}
-
-fn seconds(seconds: i64) -> Duration {
-    Duration::from_secs(u64::try_from(seconds).unwrap_or(0).max(1))
-}
-
 fn forbidden(headers: &HeaderMap, said: &str, what: &str) -> String {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     if text("x-github-sso").is_some() {
@@ -122,7 +70,7 @@ fn forbidden(headers: &HeaderMap, said: &str, what: &str) -> String {
     }
     match text("x-accepted-github-permissions").filter(|needed| !needed.is_empty()) {
         Some(needed) => {
-            format!("the token may not read {what} ({said}): it needs the permission {}", clip(needed))
+            format!("the token may not read {what} ({said}): it needs the permission {}", quoted(needed))
         }
         None => format!("the token may not read {what} ({said})"),
     }
@@ -142,35 +90,13 @@ pub(super) fn said(body: &[u8]) -> Option<String> {
         };
         message = format!("{message}; {about}");
     }
-    Some(clip(&message)).filter(|message| !message.is_empty())
+    Some(quoted(&message)).filter(|message| !message.is_empty())
 }
 
 /// The field of the request that GitHub refused.
 fn refused_field(body: &[u8]) -> Option<String> {
     let body: ErrorBody = serde_json::from_str(&json_text(body)).ok()?;
     Some(format!("/{}", body.errors.get(0)?.get("field")?.as_str()?))
-}
-
-fn clip(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE_CHARS).collect::<String>().trim().to_owned()
-}
-
-/// Classifies a request without an answer.
-pub(super) fn from_egress(error: &EgressError) -> SourceError {
-    let kind = match error {
-        EgressError::Blocked(_) => SourceErrorKind::Blocked,
-        EgressError::Timeout | EgressError::Connect | EgressError::Truncated | EgressError::Tls(_) => {
-            SourceErrorKind::Unavailable
-        }
-        EgressError::TooLarge => SourceErrorKind::Malformed,
-        EgressError::Internal(_) => SourceErrorKind::Rejected,
-    };
-    let message = match error {
-        EgressError::Blocked(reason) => format!("the base URL cannot be used: {reason}"),
-        _ => format!("GitHub {error}"),
-    };
-    let field = matches!(error, EgressError::Blocked(_)).then(|| "/base_url".to_owned());
-    SourceError { field, ..SourceError::new(kind, message) }
 }
 
 #[cfg(test)]

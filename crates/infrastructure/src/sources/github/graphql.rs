@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::super::refusals;
 use super::super::sanitize::json_text;
 use super::api::Api;
 use super::{errors, malformed};
@@ -65,7 +66,7 @@ pub(super) async fn query<T: DeserializeOwned>(
         return Err(refusal(error, &response.headers, what));
     }
     match envelope.data {
-        Some(data) => Ok((data, errors::answered_at(&response.headers))),
+        Some(data) => Ok((data, refusals::answered_at(&response.headers))),
         None => Err(malformed(format!("GitHub answered without data for {what}"))),
     }
 }
@@ -116,8 +117,8 @@ fn refusal(error: &GraphError, headers: &HeaderMap, what: &str) -> SourceError {
 
 fn until_reset(headers: &HeaderMap) -> Option<Duration> {
     let reset: i64 = headers.get("x-ratelimit-reset")?.to_str().ok()?.parse().ok()?;
-    let now = errors::answered_at(headers)?.timestamp();
-    u64::try_from((reset - now).max(0) + 1).ok().map(Duration::from_secs)
+    let now = refusals::answered_at(headers)?.timestamp();
+    Some(refusals::seconds(reset - now + 1))
 }
 
 #[cfg(test)]

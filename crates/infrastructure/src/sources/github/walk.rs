@@ -11,12 +11,13 @@ use domain::{Cursor, PageRecords};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::super::refusals;
 use super::api::{Answer, Api, rows};
 use super::model::{Comment, Issue, Time};
 use super::people::People;
 use super::settings::Stream;
 use super::unmapped::unmapped;
-use super::{errors, malformed, normalize};
+use super::{malformed, normalize};
 
 /// Rows of a full page.
 const PAGE_ROWS: usize = 100;
@@ -179,7 +180,7 @@ fn go_on(
         if advances {
             return Ok(Some(Position { since: Some(updated), ..Position::default() }));
         }
-        let now = errors::answered_at(&answer.headers).unwrap_or(DateTime::UNIX_EPOCH).max(updated);
+        let now = refusals::answered_at(&answer.headers).unwrap_or(DateTime::UNIX_EPOCH).max(updated);
         return Ok(Some(Position { since: position.since, by_creation: Some(now), ..Position::default() }));
     }
     let next = path_and_query(&api.follow(next)?);

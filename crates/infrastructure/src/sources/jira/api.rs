@@ -15,6 +15,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::super::sanitize::json_text;
+use super::super::{exchange, refusals};
 use super::dialect::{Dialect, ServerInfo, Site};
 use super::known::{Known, KnownSites};
 use super::settings::Settings;
@@ -142,17 +143,9 @@ async fn send(
     headers: HeaderMap,
     body: Option<Bytes>,
 ) -> Result<Response, SourceError> {
-    connection.count_request();
-    let result = client.send(method, url, headers, body).await;
-    let outcome = match &result {
-        Ok(response) if response.status.is_success() => "ok",
-        Ok(response) if response.status.is_server_error() => "failed",
-        Ok(_) => "refused",
-        Err(_) => "unreachable",
-    };
-    metrics::counter!("source_requests_total", "source" => "jira", "outcome" => outcome).increment(1);
-    result.map_err(|error| {
-        let mut mapped = errors::from_egress(&error);
+    let answer = exchange::send("jira", client, connection, method, url, headers, body).await;
+    answer.map_err(|error| {
+        let mut mapped = refusals::unanswered("Jira", &error);
         if error == EgressError::TooLarge {
             mapped.field = Some(TOO_LARGE.to_owned());
         }

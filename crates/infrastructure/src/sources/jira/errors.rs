@@ -5,16 +5,12 @@ use std::time::Duration;
 
 use application::ports::{SourceError, SourceErrorKind};
 use chrono::{DateTime, NaiveDateTime, Utc};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::super::refusals::{self, quoted};
 use super::super::sanitize::json_text;
-use crate::egress::EgressError;
-
-/// How long to wait when Jira limits without saying for how long.
-const DEFAULT_WAIT: Duration = Duration::from_secs(60);
-const MAX_MESSAGE_CHARS: usize = 300;
 
 /// Jira's own words: `{"errorMessages": […], "errors": {field: message}}`; the gateway's are `{"message": …}`.
 #[derive(Debug, Default)]
@@ -45,13 +41,13 @@ impl Said {
             .iter()
             .filter_map(Value::as_str)
             .chain(body.message.as_deref())
-            .map(clip)
+            .map(quoted)
             .collect();
         messages.retain(|message| !message.is_empty());
         let fields = match body.errors {
             Some(Value::Object(errors)) => errors
                 .into_iter()
-                .map(|(field, message)| (field, clip(message.as_str().unwrap_or("is not accepted"))))
+                .map(|(field, message)| (field, quoted(message.as_str().unwrap_or("is not accepted"))))
                 .collect(),
             _ => BTreeMap::new(),
         };
@@ -66,7 +62,7 @@ impl Said {
             .cloned()
             .chain(self.fields.iter().map(|(field, message)| format!("{field}: {message}")))
             .collect();
-        (!parts.is_empty()).then(|| clip(&parts.join("; ")))
+        (!parts.is_empty()).then(|| quoted(&parts.join("; ")))
     }
 }
 
@@ -76,7 +72,7 @@ pub(super) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], 
     let line = said.line();
     let said_or = |fallback: &str| line.clone().unwrap_or_else(|| fallback.to_owned());
     let code = status.as_u16();
-    let (kind, message) = match code {
+    let refusal = match code {
         429 => (SourceErrorKind::RateLimited, limit_message(headers)),
         // The gateway's word for a token that is good but was not given the scope.
         401 if line.as_ref().is_some_and(|said| said.contains("scope")) => (
@@ -91,31 +87,14 @@ pub(super) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], 
             SourceErrorKind::Forbidden,
             format!("the credential may not reach {what} ({})", said_or("Forbidden")),
         ),
-        404 => (
-            SourceErrorKind::NotFound,
-            format!("Jira does not find {what}: it does not exist, or the credential may not see it"),
-        ),
         410 => (SourceErrorKind::Gone, format!("{what} is gone from Jira ({})", said_or("Gone"))),
         409 => (
             SourceErrorKind::Conflict,
             format!("Jira reports a conflict on {what} ({})", said_or("Conflict")),
         ),
-        408 | 425 | 500.. => (SourceErrorKind::Unavailable, format!("Jira answered {code} for {what}")),
-        300..=399 => (
-            SourceErrorKind::Rejected,
-            format!("Jira redirects {what} elsewhere; check that the base URL is that of the site itself"),
-        ),
-        _ => (
-            SourceErrorKind::Rejected,
-            format!("Jira refused the request for {what} with {code}: {}", said_or("no reason given")),
-        ),
+        _ => refusals::classify("Jira", status, what, line.as_deref()),
     };
-    let retry_after = match kind {
-        SourceErrorKind::RateLimited => Some(limit_wait(headers)),
-        SourceErrorKind::Unavailable => retry_after(headers),
-        _ => None,
-    };
-    SourceError { retry_after, upstream_status: Some(code), ..SourceError::new(kind, message) }
+    refusals::error(status, headers, refusal, || limit_wait(headers))
 }
 
 /// After several wrong passwords Jira asks for a CAPTCHA, which only a person can solve.
@@ -148,13 +127,13 @@ fn limit_message(headers: &HeaderMap) -> String {
 
 /// How long a limit asks to wait: `Retry-After`, or `X-RateLimit-Reset`, which is a time without seconds.
 fn limit_wait(headers: &HeaderMap) -> Duration {
-    retry_after(headers).or_else(|| until_reset(headers)).unwrap_or(DEFAULT_WAIT)
+    refusals::retry_after(headers).or_else(|| until_reset(headers)).unwrap_or(refusals::DEFAULT_WAIT)
 }
 
 fn until_reset(headers: &HeaderMap) -> Option<Duration> {
     let reset = reset_time(headers.get("x-ratelimit-reset")?.to_str().ok()?)?;
-    let now = answered_at(headers)?;
-    Some(seconds((reset - now).num_seconds() + 1))
+    let now = refusals::answered_at(headers)?;
+    Some(refusals::seconds((reset - now).num_seconds() + 1))
 }
 
 /// `2026-11-21T10:00Z`, which RFC 3339 parsers refuse; with seconds too, should Jira come to write them.
@@ -164,52 +143,6 @@ fn reset_time(text: &str) -> Option<DateTime<Utc>> {
         .map(|time| time.to_utc())
         .ok()
         .or_else(|| NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%MZ").ok().map(|time| time.and_utc()))
-}
-
-/// `Retry-After` in seconds, or as a date by the source's own clock.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(wait) = text.parse::<u32>() {
-        return Some(Duration::from_secs(wait.into()));
-    }
-    let until = http_date(text)?;
-    let Some(now) = answered_at(headers) else { return Some(DEFAULT_WAIT) };
-    Some(seconds((until - now).num_seconds()))
-}
-
-/// When the source says it answered.
-pub(super) fn answered_at(headers: &HeaderMap) -> Option<DateTime<Utc>> {
-    http_date(headers.get(header::DATE)?.to_str().ok()?)
-}
-
-fn http_date(text: &str) -> Option<DateTime<Utc>> {
-    DateTime::parse_from_rfc2822(text).ok().map(|date| date.to_utc())
-}
-
-fn seconds(seconds: i64) -> Duration {
-    Duration::from_secs(u64::try_from(seconds).unwrap_or(0).max(1))
-}
-
-fn clip(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE_CHARS).collect::<String>().trim().to_owned()
-}
-
-/// Classifies a request without an answer.
-pub(super) fn from_egress(error: &EgressError) -> SourceError {
-    let kind = match error {
-        EgressError::Blocked(_) => SourceErrorKind::Blocked,
-        EgressError::Timeout | EgressError::Connect | EgressError::Truncated | EgressError::Tls(_) => {
-            SourceErrorKind::Unavailable
-        }
-        EgressError::TooLarge => SourceErrorKind::Malformed,
-        EgressError::Internal(_) => SourceErrorKind::Rejected,
-    };
-    let message = match error {
-        EgressError::Blocked(reason) => format!("the base URL cannot be used: {reason}"),
-        _ => format!("Jira {error}"),
-    };
-    let field = matches!(error, EgressError::Blocked(_)).then(|| "/base_url".to_owned());
-    SourceError { field, ..SourceError::new(kind, message) }
 }
 
 #[cfg(test)]
