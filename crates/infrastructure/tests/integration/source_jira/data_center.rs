@@ -57,7 +57,9 @@ async fn the_archived_projects_are_read_exactly() {
     let read: BTreeSet<_> = all
         .links
         .iter()
-        .map(|link| [&link.item_ref_key, &link.type_original, &link.to_key, &link.source_id].map(String::clone))
+        .map(|link| {
+            [&link.item_ref_key, &link.type_original, &link.to_key, &link.source_id].map(String::clone)
+        })
         .collect();
     assert_eq!((read.len(), &read), (1_267, &links));
 
