@@ -11,8 +11,8 @@ use super::names::each;
 use super::normalize::{COMPLETED, INCOMPLETE};
 use super::people::People;
 use super::settings::Stream;
+use super::singles::deleted;
 use super::tasks::unmapped;
-use super::walk::deleted;
 use super::{fields, malformed, marker};
 
 /// Fields of a story that are asked for: all of them stand in Asana's description of `GET /tasks/{gid}/stories`.

@@ -10,9 +10,10 @@ use super::api::Api;
 use super::model::TaskPlace;
 use super::names::each;
 use super::settings::is_gid;
+use super::subtasks::{Parent, parent};
 use super::tasks::{Homes, home, place};
-use super::walk::{Parent, parent, read, read_subtasks, restartable};
-use super::{malformed, stories};
+use super::walk::restartable;
+use super::{malformed, singles, stories, subtasks};
 
 const FIELDS: &str =
     "is_rendered_as_separator,memberships,memberships.project,modified_at,num_subtasks,resource_subtype";
@@ -65,7 +66,7 @@ pub(super) async fn list_ids(
     } else {
         let count = position.parents.len().min(PARENTS_PER_PAGE);
         let batch = position.parents.split_off(position.parents.len() - count);
-        let (found, mut rest, _) = read_subtasks(api, batch, FIELDS).await?;
+        let (found, mut rest, _) = subtasks::read(api, batch, FIELDS).await?;
         let own = found.iter().filter(|(_, row)| row.project == gid);
         page.ids.extend(own.filter_map(|(place, _)| place.as_ref()).map(listed));
         position.parents.append(&mut rest);
@@ -96,7 +97,7 @@ pub(super) async fn fetch_items(api: &Api<'_>, items: &[ItemAddress]) -> Result<
     }
     let mut records = PageRecords::default();
     let gids = wanted.iter().map(|(_, gid)| gid.clone()).collect();
-    let places = read(api, gids, &mut Homes::default(), &mut records).await?.places;
+    let places = singles::read(api, gids, &mut Homes::default(), &mut records).await?.places;
     let mut there = Vec::new();
     for ((address, gid), place) in wanted.into_iter().zip(places) {
         if place.is_some() {

@@ -7,18 +7,17 @@
 
 use std::collections::BTreeSet;
 
-use application::ports::{Page, PageRequest, ProjectRef, SourceError, SourceErrorKind};
+use application::ports::{Page, PageRequest, ProjectRef, SourceError};
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use domain::record::GoneRecord;
-use domain::{Cursor, PageRecords};
+use domain::Cursor;
 use serde::{Deserialize, Serialize};
 
 use super::api::{Api, Rows};
-use super::model::TaskPlace;
-use super::names::each;
 use super::normalize::TASK_FIELDS;
-use super::tasks::{Home, Homes, Row, home, map, place};
-use super::{events, malformed};
+use super::singles::Read;
+use super::subtasks::{Parent, parent};
+use super::tasks::{Homes, Row, home, map, place};
+use super::{events, malformed, singles, subtasks};
 
 /// What an incremental pass asks for again, because changes may show up late.
 const OVERLAP: TimeDelta = TimeDelta::minutes(5);
@@ -28,6 +27,8 @@ const PARENTS_PER_PAGE: usize = 12;
 const TOUCHED_PER_PAGE: usize = 24;
 /// A list that is longer than this goes round in circles.
 const MOST_PAGES: u32 = 20_000;
+/// Rounds of lists below a task that left; each goes a page or a level further.
+const MOST_ROUNDS: u32 = 1_000;
 /// How often a list is begun anew because its position expired.
 const MOST_RESTARTS: u32 = 3;
 
@@ -78,18 +79,6 @@ struct Position {
     stalls: u32,
 }
 
-/// A list of subtasks to be read.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Parent {
-    pub(super) gid: String,
-    /// The project of those subtasks that are in none themselves.
-    pub(super) project: String,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) offset: Option<String>,
-    #[serde(default)]
-    pub(super) level: u8,
-}
-
 /// One page of the stream of tasks.
 pub(super) async fn fetch(
     api: &Api<'_>,
@@ -109,7 +98,7 @@ pub(super) async fn fetch(
             Step::Touched => touched(api, &mut position, &mut page).await?,
         }
     } else {
-        subtasks(api, &mut position, &mut page).await?;
+        follow_parents(api, &mut position, &mut page).await?;
         false
     };
     // What changed while the pass went on may have been passed already.
@@ -211,10 +200,6 @@ async fn list(
     Ok(position.step == Step::Touched && position.parents.is_empty() && position.touched.is_empty())
 }
 
-pub(super) fn parent(place: &TaskPlace, project: &str, level: u8) -> Parent {
-    Parent { gid: place.gid.clone(), project: project.to_owned(), offset: None, level }
-}
-
 /// A page of a list; `None` when its position expired and the list is to be begun anew.
 pub(super) async fn restartable(
     api: &Api<'_>,
@@ -253,11 +238,11 @@ fn stall(position: &mut Position, rows: &Rows, what: &str) -> Result<(), SourceE
 }
 
 /// Reads a page of several lists of subtasks.
-async fn subtasks(api: &Api<'_>, position: &mut Position, page: &mut Page) -> Result<(), SourceError> {
+async fn follow_parents(api: &Api<'_>, position: &mut Position, page: &mut Page) -> Result<(), SourceError> {
     let count = position.parents.len().min(PARENTS_PER_PAGE);
     // From the end: what they bring is read before the rest, so that the queue stays short.
     let batch = position.parents.split_off(position.parents.len() - count);
-    let (found, mut rest, vanished) = read_subtasks(api, batch, TASK_FIELDS).await?;
+    let (found, mut rest, vanished) = subtasks::read(api, batch, TASK_FIELDS).await?;
     for place in found.iter().filter_map(|(place, _)| place.as_ref()) {
         position.touched.remove(&place.gid);
     }
@@ -269,59 +254,11 @@ async fn subtasks(api: &Api<'_>, position: &mut Position, page: &mut Page) -> Re
     Ok(())
 }
 
-/// One page each of several lists of subtasks: the rows with their project, lists that go on or were found below, and
-/// tasks that are not there any more.
-pub(super) async fn read_subtasks(
-    api: &Api<'_>,
-    batch: Vec<Parent>,
-    fields: &str,
-) -> Result<(Vec<(Option<TaskPlace>, Row)>, Vec<Parent>, Vec<String>), SourceError> {
-    let list = |parent: Parent| async move {
-        let what = format!("the subtasks of the task {}", parent.gid);
-        let path = format!("/tasks/{}/subtasks", parent.gid);
-        match api.list(&path, &[("opt_fields", fields)], parent.offset.as_deref(), &what).await {
-            Ok(rows) => Ok((parent, Some(rows))),
-            Err(error) if matches!(error.upstream_status, Some(403 | 404)) => Ok((parent, None)),
-            // The position expired: this list is short and is read from its beginning.
-            Err(error) if error.upstream_status == Some(400) && parent.offset.is_some() => {
-                let rows = api.list(&path, &[("opt_fields", fields)], None, &what).await?;
-                Ok((parent, Some(rows)))
-            }
-            Err(error) => Err(error),
-        }
-    };
-    let (lists, failed) = each(batch.into_iter().map(list).collect()).await;
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    let (mut found, mut rest, mut vanished) = (Vec::new(), Vec::new(), Vec::new());
-    for (parent_of, rows) in lists {
-        let Some(rows) = rows else {
-            vanished.push(parent_of.gid);
-            continue;
-        };
-        for raw in rows.rows {
-            let place = place(&raw);
-            let own = place.as_ref().and_then(|place| home(&place.memberships, &api.settings));
-            let project = own.unwrap_or(&parent_of.project).to_owned();
-            if let Some(place) = place.as_ref().filter(|place| place.num_subtasks > 0 && parent_of.level < 10)
-            {
-                rest.push(parent(place, &project, parent_of.level + 1));
-            }
-            found.push((place, Row { raw, project }));
-        }
-        if rows.next.is_some() {
-            rest.push(Parent { offset: rows.next, ..parent_of });
-        }
-    }
-    Ok((found, rest, vanished))
-}
-
 /// Reads tasks that events told of; true when the pass is done.
 async fn touched(api: &Api<'_>, position: &mut Position, page: &mut Page) -> Result<bool, SourceError> {
     let batch: Vec<String> = position.touched.iter().take(TOUCHED_PER_PAGE).cloned().collect();
     let mut homes = Homes::default();
-    let Read { places, strayed } = read(api, batch.clone(), &mut homes, &mut page.records).await?;
+    let Read { places, strayed } = singles::read(api, batch.clone(), &mut homes, &mut page.records).await?;
     for place in places {
         // A task that came back from the trash brings its subtasks with it.
         if let Some((place, project)) = place.filter(|(place, _)| place.num_subtasks > 0) {
@@ -333,95 +270,17 @@ async fn touched(api: &Api<'_>, position: &mut Position, page: &mut Page) -> Res
     }
     // A task that left takes its subtasks along; each is looked at by itself.
     let mut lists: Vec<Parent> = strayed.iter().map(|place| parent(place, "", 0)).collect();
+    let mut rounds = 0;
     while !lists.is_empty() {
-        let (found, rest, _) = read_subtasks(api, lists, TASK_FIELDS).await?;
+        rounds += 1;
+        if rounds > MOST_ROUNDS {
+            return Err(malformed(
+                "Asana's lists of subtasks do not end: it gave the same position again and again",
+            ));
+        }
+        let (found, rest, _) = subtasks::read(api, lists, TASK_FIELDS).await?;
         position.touched.extend(found.into_iter().filter_map(|(place, _)| Some(place?.gid)));
         lists = rest;
     }
     Ok(position.touched.is_empty() && position.parents.is_empty())
-}
-
-/// Tasks that were read by themselves.
-#[derive(Debug, Default)]
-pub(super) struct Read {
-    /// Where each belongs, in the order asked for; `None` for those that are not there.
-    pub(super) places: Vec<Option<(TaskPlace, String)>>,
-    /// Those with subtasks that are in no project that is read any more.
-    pub(super) strayed: Vec<TaskPlace>,
-}
-
-/// Reads tasks by themselves. Answers where those belong that are there; what is gone is noted with its proof.
-pub(super) async fn read(
-    api: &Api<'_>,
-    gids: Vec<String>,
-    homes: &mut Homes,
-    records: &mut PageRecords,
-) -> Result<Read, SourceError> {
-    let get = |gid: String| async move {
-        let what = format!("the task {gid}");
-        match api.object(&format!("/tasks/{gid}"), &[("opt_fields", TASK_FIELDS)], &what).await {
-            Ok(raw) => Ok((gid, Ok(raw))),
-            Err(error) if matches!(error.kind, SourceErrorKind::NotFound | SourceErrorKind::Gone) => {
-                Ok((gid, Err(true)))
-            }
-            Err(error) if error.upstream_status == Some(403) => Ok((gid, Err(false))),
-            Err(error) => Err(error),
-        }
-    };
-    let (answers, failed) = each(gids.into_iter().map(get).collect()).await;
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    let (mut rows, mut places, mut strayed) = (Vec::new(), Vec::new(), Vec::new());
-    for (gid, answer) in answers {
-        let raw = match answer {
-            Ok(raw) => raw,
-            Err(gone) => {
-                if gone {
-                    records.gone.push(deleted(&gid));
-                }
-                places.push(None);
-                continue;
-            }
-        };
-        let Some(place) = place(&raw) else {
-            rows.push(Row { raw, project: String::new() });
-            places.push(None);
-            continue;
-        };
-        let project = match homes.find(api, &place).await? {
-            Home::Project(project) => project,
-            nowhere => {
-                // What it is a part of may be hidden from this token, which proves nothing.
-                if nowhere == Home::Nowhere {
-                    records.gone.push(moved_away(&gid));
-                    if place.num_subtasks > 0 {
-                        strayed.push(place);
-                    }
-                }
-                places.push(None);
-                continue;
-            }
-        };
-        rows.push(Row { raw, project: project.clone() });
-        places.push(Some((place, project)));
-    }
-    map(api, &rows, records).await?;
-    Ok(Read { places, strayed })
-}
-
-pub(super) fn deleted(gid: &str) -> GoneRecord {
-    GoneRecord {
-        item_ref_key: gid.to_owned(),
-        reason: "deleted",
-        proof: format!("GET /tasks/{gid} answered 404"),
-    }
-}
-
-fn moved_away(gid: &str) -> GoneRecord {
-    GoneRecord {
-        item_ref_key: gid.to_owned(),
-        reason: "transferred",
-        proof: format!("GET /tasks/{gid} answered that it is in none of the projects that are read"),
-    }
 }
