@@ -1,6 +1,6 @@
 //! Requests judged by others: everything each adapter asks of its tracker, in a backfill, an incremental sync, a
-//! sweep, writes and the registration of webhooks, keeps to the tracker's official API description, except where that
-//! is known to be wrong.
+//! sweep, writes and (GitHub, Asana) the registration of webhooks, keeps to the tracker's official API description,
+//! except where that is known to be wrong.
 
 mod prism;
 
@@ -231,8 +231,8 @@ async fn githubs_requests_keep_to_its_description() {
     };
     writes(&*source, &connection, new, ["closed", "open"]).await;
     webhooks(&*source, &connection).await;
-    let known = [("POST /graphql: in no description", "it is not REST: GraphQL has its own schema")];
-    judged("github", &judge.findings(), &known);
+    // Projects (v2), which are not selected here, are read by GraphQL: that is not REST and has a schema of its own.
+    judged("github", &judge.findings(), &[]);
 }
 
 /// A Jira Cloud site behind the judge, used in every way with this credential.
@@ -264,7 +264,6 @@ async fn jira_judged(login: JiraLogin, credential: Credential, base: fn(&JiraSit
         ..NewItem::default()
     };
     writes(&*source, &connection, new, ["In Progress", "Done"]).await;
-    webhooks(&*source, &connection).await;
     judge.findings()
 }
 
@@ -299,8 +298,8 @@ async fn jiras_requests_with_an_api_token_keep_to_its_descriptions() {
     // (<https://developer.atlassian.com/cloud/jira/software/basic-auth-for-rest-apis/>).
     let reason = "its operations name OAuth alone";
     let known = [
-        ("GET /rest/agile/1.0/board: request: Invalid security scheme used", reason),
-        ("GET /rest/agile/1.0/board/{}/sprint: request: Invalid security scheme used", reason),
+        ("/rest/agile/1.0/board: request: Invalid security scheme used", reason),
+        ("/rest/agile/1.0/board/{}/sprint: request: Invalid security scheme used", reason),
     ];
     judged("jira with an API token", &findings, &known);
 }
