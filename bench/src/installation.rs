@@ -23,13 +23,17 @@ pub(crate) struct Binaries {
 }
 
 /// Counted all the same, but never reached: what is measured is how fast it goes.
-const WITHOUT_LIMITS: [&str; 5] = [
+const WITHOUT_LIMITS: [&str; 6] = [
     "PATCHBAY_LIMIT_ADDRESS",
     "PATCHBAY_LIMIT_KEY",
     "PATCHBAY_LIMIT_TENANT",
     "PATCHBAY_LIMIT_TOOL_READ",
     "PATCHBAY_LIMIT_UPSTREAM",
+    "PATCHBAY_LIMIT_WEBHOOK",
 ];
+
+/// Where trackers would be told to send deliveries; nothing is there.
+const PUBLIC_URL: &str = "https://patchbay.invalid/";
 
 /// Patchbay on one database.
 #[derive(Debug)]
@@ -51,6 +55,7 @@ impl<'a> Installation<'a> {
             .args(arguments)
             .env("PATCHBAY_DATABASE_URL", &self.database_url)
             .env("PATCHBAY_MASTER_KEY", MASTER_KEY)
+            .env("PATCHBAY_PUBLIC_URL", PUBLIC_URL)
             .envs(WITHOUT_LIMITS.map(|limit| (limit, "1000000000/60s:1000000000")))
             .stdin(Stdio::null());
         command
@@ -91,6 +96,7 @@ pub(crate) struct Process {
     child: Child,
     /// What it wrote once it answered.
     pub(crate) told: Value,
+    log: PathBuf,
     pub(crate) time_to_ready: Duration,
 }
 
@@ -109,7 +115,8 @@ impl Process {
         while begun.elapsed() < Duration::from_secs(120) {
             if let Ok(text) = fs::read_to_string(ready) {
                 let time_to_ready = begun.elapsed();
-                return Ok(Self { child, told: serde_json::from_str(&text)?, time_to_ready });
+                let told = serde_json::from_str(&text)?;
+                return Ok(Self { child, told, log, time_to_ready });
             }
             if let Some(status) = child.try_wait()? {
                 bail!("the program ended with {status}: {}", fs::read_to_string(&log).unwrap_or_default());
@@ -127,6 +134,11 @@ impl Process {
         self.child.id()
     }
 
+    /// What it has logged so far.
+    pub(crate) fn log(&self) -> Result<String> {
+        fs::read_to_string(&self.log).with_context(|| format!("cannot read {}", self.log.display()))
+    }
+
     /// One of the addresses it told.
     pub(crate) fn url(&self, name: &str) -> Result<&str> {
         self.told[name].as_str().with_context(|| format!("the program told no {name}"))
@@ -141,10 +153,10 @@ impl Drop for Process {
     }
 }
 
-/// A simulated GitHub with one generated repository.
-pub(crate) fn simulator(binaries: &Binaries, repository: &str, items: u32, folder: &Path) -> Result<Process> {
+/// Simulated trackers that serve these worlds.
+pub(crate) fn simulator(binaries: &Binaries, worlds: &[String], folder: &Path) -> Result<Process> {
     let mut command = Command::new(&binaries.simulator);
-    command.args(["--generate", &format!("{repository}:{items}:1")]).stdin(Stdio::null());
+    command.args(worlds).stdin(Stdio::null());
     let ready = folder.join("simulator.json");
     Process::start(command.arg("--ready-file").arg(&ready), &ready)
 }

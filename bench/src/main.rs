@@ -3,16 +3,21 @@
 //! `cargo xtask bench` builds everything, starts a private PostgreSQL and runs this; `docs/benchmarks.md`
 //! tells what is measured and what came out. Nothing here is asserted: a benchmark reports.
 
+mod admin;
 mod http;
 mod installation;
 mod load;
+mod memory;
 mod pgbench;
 mod processes;
 mod report;
 mod server;
+mod sources;
 mod sql_mcp;
 mod start;
 mod sync;
+mod tape;
+mod webhooks;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,8 +65,12 @@ struct Options {
 enum Benchmark {
     /// A SQL template over MCP, beside pgbench
     SqlMcp,
-    /// A backfill of 20,000 issues, beside curl, COPY and one INSERT
+    /// A backfill of each source, beside curl, COPY and INSERT of the same pages
     Sync,
+    /// The most memory over 10,000 and over 100,000 items
+    Memory,
+    /// 1,000 webhook deliveries a second, and as many as go, beside pgbench
+    Webhooks,
     /// Memory at rest, and the time until it answers
     Start,
 }
@@ -105,6 +114,8 @@ fn run() -> Result<()> {
         match benchmark {
             Benchmark::SqlMcp => sql_mcp::run(&bench)?,
             Benchmark::Sync => sync::run(&bench)?,
+            Benchmark::Memory => memory::run(&bench)?,
+            Benchmark::Webhooks => webhooks::run(&bench)?,
             Benchmark::Start => start::run(&bench)?,
         }
     }

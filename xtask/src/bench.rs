@@ -34,8 +34,12 @@ pub(crate) struct Args {
 enum Benchmark {
     /// A SQL template over MCP, beside pgbench
     SqlMcp,
-    /// A backfill of 20,000 issues, beside curl, COPY and one INSERT
+    /// A backfill of each source, beside curl, COPY and INSERT of the same pages
     Sync,
+    /// The most memory over 10,000 and over 100,000 items
+    Memory,
+    /// 1,000 webhook deliveries a second, and as many as go, beside pgbench
+    Webhooks,
     /// Memory at rest, and the time until it answers
     Start,
 }

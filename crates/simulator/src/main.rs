@@ -6,13 +6,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use clap::Parser;
 use patchbay_simulator::{
-    Deployment, JiraLogin, JiraSite, Repository, Simulator, SimulatorConfig, TokenGrant, devlake, generate,
-    load, titanium,
+    Deployment, JiraLogin, JiraSite, Repository, Simulator, SimulatorConfig, TokenGrant, asana_workspace,
+    devlake, generate, load, titanium,
 };
 
-/// Trackers' APIs (GitHub, Jira) with generated or real data, for demos, tests and benches.
+/// Trackers' APIs (GitHub, Jira, Asana) with generated or real data, for demos, tests and benches.
 ///
-/// GitHub's API is at / and, as on GitHub Enterprise, at /api/v3; Jira sites are at /jira/NAME. Faults, requests seen and changes are steered at
+/// GitHub's API is at / and, as on GitHub Enterprise, at /api/v3; Jira sites are at /jira/NAME, Asana at /api/1.0. Faults, requests seen and changes are steered at
 /// /__control (POST /__control/faults {"match":{"path_contains":"/issues?"},"kind":{"rate_limited":{"retry_after_s":2}}}).
 #[derive(Debug, Parser)]
 #[command(version)]
@@ -36,6 +36,9 @@ struct Options {
     /// Serve a generated Jira site with one project: site, `cloud` or `dc`, project key, number of issues, seed. Repeatable
     #[arg(long, value_name = "SITE:cloud|dc:KEY:COUNT:SEED", value_parser = parse_jira)]
     jira: Vec<GenerateJira>,
+    /// Serve a generated Asana workspace: name, number of tasks without their subtasks, seed. Repeatable
+    #[arg(long, value_name = "NAME:COUNT:SEED", value_parser = parse_asana)]
+    asana: Vec<Generate>,
     /// Accept this token at all Jira sites: USER:TOKEN for basic, TOKEN for bearer. Repeatable; without any, every one
     #[arg(long, value_name = "[USER:]TOKEN")]
     jira_token: Vec<String>,
@@ -87,6 +90,11 @@ async fn main() -> anyhow::Result<()> {
         println!("/jira/{}: {} issues (cloud id {})", site.name(), site.issue_count(), site.cloud_id());
         simulator.control().add_jira(site)?;
     }
+    for Generate { full_name, count, seed } in &options.asana {
+        let workspace = asana_workspace(full_name, *seed, *count);
+        println!("Asana {full_name}: {} tasks", workspace.tasks.len());
+        simulator.control().add_asana(workspace);
+    }
     println!("Listening on {}", simulator.url());
     if let Some(path) = &options.ready_file {
         write_ready(path, &simulator.url())?;
@@ -104,8 +112,9 @@ fn repositories(options: &Options) -> anyhow::Result<Vec<Repository>> {
     for Generate { full_name, count, seed } in &options.generate {
         repositories.push(generate::repository(full_name, *seed, *count));
     }
-    if repositories.is_empty() && options.jira.is_empty() && options.jira_data.is_none() {
-        bail!("nothing to serve: give --data, --generate, --jira or --jira-data");
+    let others = options.jira.len() + options.asana.len();
+    if repositories.is_empty() && others == 0 && options.jira_data.is_none() {
+        bail!("nothing to serve: give --data, --generate, --jira, --jira-data or --asana");
     }
     Ok(repositories)
 }
@@ -144,9 +153,14 @@ fn parse_jira(text: &str) -> anyhow::Result<GenerateJira> {
 }
 
 fn parse_generate(text: &str) -> anyhow::Result<Generate> {
+    let generate = parse_asana(text)?;
+    check_name(&generate.full_name)?;
+    Ok(generate)
+}
+
+fn parse_asana(text: &str) -> anyhow::Result<Generate> {
     let parts: Vec<&str> = text.split(':').collect();
-    let [full_name, count, seed] = *parts else { bail!("expected OWNER/NAME:COUNT:SEED") };
-    check_name(full_name)?;
+    let [full_name, count, seed] = *parts else { bail!("expected NAME:COUNT:SEED") };
     Ok(Generate {
         full_name: full_name.to_owned(),
         count: count.parse().context("COUNT is not a number")?,

@@ -9,7 +9,6 @@ mod fairness;
 mod registration;
 mod schedules;
 mod source;
-mod storm;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -252,7 +252,8 @@ impl Team<'_> {
         }
         if kind != "10001" && kind != "10005" {
             self.custom(&mut fields);
-            if let Some(epic) = self.rng.random_bool(0.4).then(|| self.some(&self.epics.clone())).flatten() {
+            let has_epic = self.rng.random_bool(0.4);
+            if let Some(epic) = has_epic.then(|| recent(&mut self.rng, &self.epics)).flatten() {
                 let key = self.site.issue(epic).map(|epic| epic.key.clone());
                 match self.cloud {
                     true => fields.insert("parent".into(), json!(epic.to_string())),
@@ -262,7 +263,7 @@ impl Team<'_> {
             self.parents.push(id);
         } else if kind == "10001" {
             self.epics.push(id);
-        } else if let Some(parent) = self.some(&self.parents.clone()) {
+        } else if let Some(parent) = recent(&mut self.rng, &self.parents) {
             fields.insert("parent".into(), json!(parent.to_string()));
             self.site.edit_silently(parent, |parent| {
                 if let Some(list) = parent.fields.get_mut("subtasks").and_then(Value::as_array_mut) {
@@ -275,11 +276,6 @@ impl Team<'_> {
             self.happen(&mut issue, at, moment);
         }
         issue
-    }
-
-    fn some(&mut self, of: &[u64]) -> Option<u64> {
-        let recent = &of[of.len().saturating_sub(40)..];
-        (!recent.is_empty()).then(|| recent[self.rng.random_range(0..recent.len())])
     }
 
     fn custom(&mut self, fields: &mut Map<String, Value>) {
@@ -419,6 +415,12 @@ impl Team<'_> {
             }
         }
     }
+}
+
+/// One of the last.
+fn recent(rng: &mut SmallRng, of: &[u64]) -> Option<u64> {
+    let recent = &of[of.len().saturating_sub(40)..];
+    (!recent.is_empty()).then(|| recent[rng.random_range(0..recent.len())])
 }
 
 #[cfg(test)]
