@@ -25,10 +25,10 @@ pub fn is_key(text: &str) -> bool {
 /// Whether an answer of this HTTP status is final: kept, and given to every repetition.
 ///
 /// All others say that another try may end otherwise. Everything written on the way to them is undone and the key is
-/// free again: 5xx (a fault of ours or of a tracker), 429 and 408, 401 (another key may do), 400, 413 and 415 (the
-/// request was not understood).
+/// free again: 5xx (a fault of ours or of a tracker), 429 and 408, 401 (another key may do), 400, 413, 415 and 422 (what
+/// was sent was refused before it had an effect, and is sent again under the same key once it is corrected).
 pub const fn is_final(status: u16) -> bool {
-    matches!(status, 200..=299 | 403 | 404 | 409 | 422)
+    matches!(status, 200..=299 | 403 | 404 | 409)
 }
 
 /// Sees to it that a request with an idempotency key has one effect.
@@ -175,10 +175,10 @@ mod tests {
 
     #[test]
     fn what_may_end_otherwise_is_not_final() {
-        for kept in [200, 201, 202, 204, 403, 404, 409, 422] {
+        for kept in [200, 201, 202, 204, 403, 404, 409] {
             assert!(is_final(kept), "{kept}");
         }
-        for freed in [301, 400, 401, 408, 413, 415, 429, 500, 502, 503, 504] {
+        for freed in [301, 400, 401, 408, 413, 415, 422, 429, 500, 502, 503, 504] {
             assert!(!is_final(freed), "{freed}");
         }
     }

@@ -11,7 +11,8 @@ use crate::problem::ProblemBody;
 
 const KEY: &str = "Makes the request safe to repeat: sent again by the same caller with the same content within 24 hours, \
     it has no second effect and gets the kept answer, with `Idempotency-Replayed: true`. Kept are answers that \
-    another try would not change: 2xx, 403, 404, 409 and 422.";
+    another try would not change: 2xx, 403, 404 and 409. A refused body (400, 413, 415, 422) leaves the key free for \
+    the corrected one.";
 
 const FAILURES: [(&str, &str); 3] = [
     ("400", "Idempotency-Key is not one text of 1 to 255 visible ASCII characters"),

@@ -132,6 +132,22 @@ async fn a_hundred_identical_posts_to_two_servers_have_one_effect() {
     assert_eq!((other.status, &other.body["code"]), (422, &json!("idempotency_mismatch")));
     let bad = apis[1].post_once("/api/v1/instances", "two words", &body).await.unwrap();
     assert_eq!((bad.status, &bad.body["code"]), (400, &json!("idempotency_key_malformed")));
+
+    // A refused body does not use the key up: the corrected one is served under it, by either server.
+    for (wrong, status) in [
+        (json!({"name": 5}), 422),
+        (
+            json!({"source": "no-such-source", "name": "corrected",
+        "base_url": "https://tracker.example.com", "credentials": {"kind": "token", "token": "t"}}),
+            422,
+        ),
+    ] {
+        let refused = apis[0].post_once("/api/v1/instances", "corrected", &wrong).await.unwrap();
+        assert_eq!((refused.status, &refused.body["code"]), (status, &json!("invalid_input")), "{refused:?}");
+    }
+    let corrected = apis[1].post_once("/api/v1/instances", "corrected", &new_instance("corrected")).await;
+    assert_eq!(corrected.as_ref().unwrap().status, 201, "{corrected:?}");
+    assert_eq!(db.count("select count(*) from idempotency_keys where key = 'corrected'").await.unwrap(), 1);
     for server in servers {
         server.terminate().await.unwrap();
     }

@@ -94,10 +94,10 @@ async fn a_key_that_cannot_be_one_is_refused_before_anything_is_done() {
 #[tokio::test]
 async fn a_final_refusal_is_kept_and_a_passing_failure_is_not() {
     let api = Api::new();
-    let wrong = r#"{"name": 5}"#;
-    let (first, told) = post(&api, "/api/v1/instances", "wrong", wrong).await;
-    let (again, replayed) = post(&api, "/api/v1/instances", "wrong", wrong).await;
-    assert_eq!((first.status().as_u16(), again.status().as_u16()), (422, 422), "{told}");
+    let unknown = "/api/v1/instances/018f0000-0000-7000-8000-000000000000/sync";
+    let (first, told) = post(&api, unknown, "final", "{}").await;
+    let (again, replayed) = post(&api, unknown, "final", "{}").await;
+    assert_eq!((first.status().as_u16(), again.status().as_u16()), (404, 404), "{told}");
     assert_eq!((again.headers()["idempotency-replayed"].as_bytes(), told), (&b"true"[..], replayed));
 
     api.world.break_down("instances.insert", Fault::Unavailable);
@@ -108,6 +108,33 @@ async fn a_final_refusal_is_kept_and_a_passing_failure_is_not() {
     let (served, body) = post(&api, "/api/v1/instances", "passing", BODY).await;
     assert_eq!(served.status(), StatusCode::CREATED, "{body}");
     assert!(!served.headers().contains_key("idempotency-replayed"));
+}
+
+#[tokio::test]
+async fn a_corrected_body_goes_under_the_key_of_the_refused_one() {
+    let api = Api::new();
+    let before = instances(&api).await;
+    for (wrong, status) in [
+        ("{", 400),
+        (r#"{"name": 5}"#, 422),
+        // Of the right shape, and refused by the use case.
+        (&BODY.replace("stub", "no-such-source"), 422),
+    ] {
+        let key = format!("corrected after {wrong}").replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let (refused, problem) = post(&api, "/api/v1/instances", &key, wrong).await;
+        assert_eq!(refused.status().as_u16(), status, "{wrong}: {problem}");
+        let name = BODY.replace("Once", &format!("Once after {}", wrong.len()));
+        let (served, body) = post(&api, "/api/v1/instances", &key, &name).await;
+        assert_eq!(served.status(), StatusCode::CREATED, "{wrong}: {body}");
+        let (again, replayed) = post(&api, "/api/v1/instances", &key, &name).await;
+        assert_eq!((again.headers()["idempotency-replayed"].as_bytes(), replayed), (&b"true"[..], body));
+    }
+    let unread = api.request("POST", "/api/v1/instances").header("idempotency-key", "media-type");
+    let (refused, problem) = api.send(unread, BODY).await;
+    assert_eq!(refused.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{problem}");
+    let (served, body) = post(&api, "/api/v1/instances", "media-type", BODY).await;
+    assert_eq!(served.status(), StatusCode::CREATED, "{body}");
+    assert_eq!(instances(&api).await, before + 4);
 }
 
 #[tokio::test]
