@@ -12,7 +12,15 @@ pub struct Api {
     http: reqwest::Client,
     base: String,
     key: String,
+    session: Option<Session>,
     tenant: Option<String>,
+}
+
+/// What a page of the admin server sends along.
+#[derive(Debug, Clone)]
+struct Session {
+    cookie: String,
+    csrf_token: String,
 }
 
 /// A status and a JSON body (`null` when it is none).
@@ -33,15 +41,23 @@ impl Api {
     #[expect(clippy::disallowed_methods, reason = "the tests are the client, not the product")]
     pub fn new(base: &str, key: &str) -> anyhow::Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http =
-            reqwest::Client::builder().user_agent("patchbay-e2e").timeout(Duration::from_secs(30)).build()?;
-        Ok(Self { http, base: base.to_owned(), key: key.to_owned(), tenant: None })
+        let http = reqwest::Client::builder()
+            .user_agent("patchbay-e2e")
+            .timeout(Duration::from_secs(30))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
+        Ok(Self { http, base: base.to_owned(), key: key.to_owned(), session: None, tenant: None })
     }
 
     /// The same server with another key.
     #[must_use]
     pub fn with_key(&self, key: &str) -> Self {
-        Self { key: key.to_owned(), ..self.clone() }
+        Self { key: key.to_owned(), session: None, ..self.clone() }
+    }
+
+    /// The server at `base` by a session instead of a key, as its pages ask.
+    pub(crate) fn by_session(base: &str, cookie: String, csrf_token: String) -> anyhow::Result<Self> {
+        Ok(Self { session: Some(Session { cookie, csrf_token }), ..Self::new(base, "")? })
     }
 
     /// The same caller, who names the tenant beside an access token.
@@ -53,8 +69,10 @@ impl Api {
     /// One request. `path` begins with a slash. Without a key, none is sent.
     pub async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Answer> {
         let mut request = self.http.request(method, format!("{}{path}", self.base));
-        if !self.key.is_empty() {
-            request = request.bearer_auth(&self.key);
+        request = self.signed(request);
+        if let Some(Session { csrf_token, .. }) = &self.session {
+            request = request.header("sec-fetch-site", "same-origin").header("origin", &self.base);
+            request = request.header("x-csrf-token", csrf_token);
         }
         if let Some(body) = body {
             request = request.json(body);
@@ -150,7 +168,7 @@ impl Api {
     pub async fn invoke(&self, mcp_url: &str, tool: &str, arguments: &Value) -> anyhow::Result<Answer> {
         let base = mcp_url.trim_end_matches("/mcp");
         let body = json!({"name": tool, "arguments": arguments});
-        let request = self.http.post(format!("{base}/tools/invoke")).bearer_auth(&self.key).json(&body);
+        let request = self.signed(self.http.post(format!("{base}/tools/invoke"))).json(&body);
         read(match &self.tenant {
             Some(slug) => request.header("patchbay-tenant", slug),
             None => request,
@@ -161,12 +179,18 @@ impl Api {
     /// One request of the MCP protocol, of the era of 2025-11-25, to the server at `mcp_url`.
     pub async fn rpc(&self, mcp_url: &str, method: &str, params: &Value) -> anyhow::Result<Answer> {
         let body = json!({"jsonrpc": "2.0", "id": 1, "method": method, "params": params});
-        let mut request = self.http.post(mcp_url).json(&body);
-        if !self.key.is_empty() {
-            request = request.bearer_auth(&self.key);
-        }
+        let request = self.signed(self.http.post(mcp_url)).json(&body);
         let request = request.header("mcp-protocol-version", "2025-11-25");
         read(request.header("accept", "application/json, text/event-stream")).await
+    }
+
+    /// With what the caller has to show.
+    fn signed(&self, request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+        match &self.session {
+            Some(Session { cookie, .. }) => request.header("cookie", cookie),
+            None if self.key.is_empty() => request,
+            None => request.bearer_auth(&self.key),
+        }
     }
 }
 

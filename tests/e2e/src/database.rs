@@ -6,7 +6,11 @@ use std::str::FromStr;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, Executor, PgConnection, QueryBuilder, Row};
 
-/// A fresh, empty database; dropped with [`Database::drop`].
+fn new_name() -> String {
+    format!("e2e_{}", uuid::Uuid::new_v4().simple())
+}
+
+/// A database of a test's own; dropped with [`Database::drop`].
 #[derive(Debug)]
 pub struct Database {
     name: String,
@@ -18,21 +22,50 @@ pub struct Database {
 }
 
 impl Database {
-    /// Creates it on the server of the test run.
-    pub async fn create() -> anyhow::Result<Self> {
-        Self::create_on(crate::setting("PATCHBAY_TEST_DATABASE_URL")?).await
+    /// Creates it on this server, empty.
+    pub async fn create_on(server: String) -> anyhow::Result<Self> {
+        Self::make(server, &new_name(), None).await
     }
 
-    /// Creates it on this server.
-    pub async fn create_on(server: String) -> anyhow::Result<Self> {
+    /// Creates it on this server as a copy of another one, to which nobody may be connected.
+    pub(crate) async fn from_template(server: String, template: &str) -> anyhow::Result<Self> {
+        Self::make(server, &new_name(), Some(template)).await
+    }
+
+    /// Creates an empty one of this name.
+    pub(crate) async fn named(server: String, name: &str) -> anyhow::Result<Self> {
+        Self::make(server, name, None).await
+    }
+
+    async fn make(server: String, name: &str, template: Option<&str>) -> anyhow::Result<Self> {
         let admin = PgConnectOptions::from_str(&server)?;
-        let name = format!("e2e_{}", uuid::Uuid::new_v4().simple());
         let mut connection = PgConnection::connect_with(&admin).await?;
         let mut create = QueryBuilder::new("create database ");
-        create.push(&name);
+        create.push(name);
+        if let Some(template) = template {
+            create.push(" template ").push(template);
+        }
         connection.execute(create.build()).await?;
-        let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(admin.clone().database(&name));
-        Ok(Self { name, server, admin, pool })
+        let pool = PgPoolOptions::new().max_connections(2).connect_lazy_with(admin.clone().database(name));
+        Ok(Self { name: name.to_owned(), server, admin, pool })
+    }
+
+    /// Moves it to a table space in this folder, which is empty and belongs to the server. Nobody may be connected.
+    pub async fn move_to(&self, folder: &std::path::Path) -> anyhow::Result<()> {
+        let mut connection = PgConnection::connect_with(&self.admin).await?;
+        let mut create = QueryBuilder::new("create tablespace ");
+        create.push(&self.name).push("_space location '").push(folder.display()).push("'");
+        connection.execute(create.build()).await?;
+        let mut alter = QueryBuilder::new("alter database ");
+        alter.push(&self.name).push(" set tablespace ").push(&self.name).push("_space");
+        connection.execute(alter.build()).await?;
+        Ok(())
+    }
+
+    /// Runs a script as the administrator.
+    pub(crate) async fn run(&self, script: &'static str) -> anyhow::Result<()> {
+        sqlx::raw_sql(script).execute(&self.pool).await?;
+        Ok(())
     }
 
     /// The address, as `PATCHBAY_DATABASE_URL` takes it.

@@ -10,6 +10,11 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use crate::{Api, Started};
+
+/// The cookie of a session.
+const SESSION: &str = "__Host-patchbay";
+
 /// npm `oidc-provider`. Ends when dropped.
 #[derive(Debug)]
 pub struct IdentityServer {
@@ -147,6 +152,31 @@ impl Browser {
             };
         }
     }
+}
+
+/// Signs a person in at the admin server with a browser and an invitation; what they can do there.
+pub async fn signed_in(
+    running: &Started,
+    identity: &IdentityServer,
+    name: &str,
+    invitation: &str,
+) -> anyhow::Result<Api> {
+    let mut admin: Url = running.admin_url.as_deref().context("the admin part does not run")?.parse()?;
+    // The name that the provider sends browsers back to.
+    admin.set_host(Some("localhost"))?;
+    let mut browser = Browser::new()?;
+    let login = admin.join(&format!("/auth/login?invitation={invitation}"))?;
+    let back = browser.sign_in(&login, name, "/auth/callback").await?;
+    let (status, problem) = browser.send(Method::GET, &back, None, None).await?;
+    ensure!(status == 303, "{name} was not signed in by {}: {status} {problem}", identity.issuer);
+    let (_, me) = browser.send(Method::GET, &admin.join("/api/v1/me")?, None, None).await?;
+    let csrf_token = me["session"]["csrf_token"].as_str().with_context(|| format!("no session: {me}"))?;
+    let cookie = browser.cookie(SESSION).context("no cookie")?;
+    Api::by_session(
+        &admin.origin().ascii_serialization(),
+        format!("{SESSION}={cookie}"),
+        csrf_token.to_owned(),
+    )
 }
 
 /// The value of an attribute of the tag that has `mark` in it.

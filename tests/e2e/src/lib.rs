@@ -4,10 +4,13 @@
 
 mod api;
 mod database;
+mod disk;
 mod identity;
 mod process;
+mod proxy;
 mod redis;
 mod server;
+mod template;
 
 use std::path::PathBuf;
 
@@ -15,8 +18,10 @@ use anyhow::Context;
 
 pub use api::{Answer, Api};
 pub use database::Database;
-pub use identity::{Browser, IdentityServer};
-pub use process::{NO_LIMITS, Patchbay, Started};
+pub use disk::SmallDisk;
+pub use identity::{Browser, IdentityServer, signed_in};
+pub use process::{Patchbay, Started};
+pub use proxy::Proxy;
 pub use redis::Redis;
 pub use server::Postgres;
 

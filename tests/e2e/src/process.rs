@@ -9,9 +9,9 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
-use crate::{Api, Database};
+use crate::{Api, Database, template};
 
-/// Limits that only their own tests are to meet.
+/// Limits that only their own tests are to meet; these set them again.
 const WITHOUT_LIMITS: [&str; 8] = [
     "PATCHBAY_LIMIT_ADDRESS",
     "PATCHBAY_LIMIT_SIGN_IN",
@@ -21,17 +21,6 @@ const WITHOUT_LIMITS: [&str; 8] = [
     "PATCHBAY_LIMIT_TOOL_LIVE",
     "PATCHBAY_LIMIT_TOOL_WRITE",
     "PATCHBAY_LIMIT_UPSTREAM",
-];
-
-/// Settings under which no test meets a rate limit that it does not ask for.
-pub const NO_LIMITS: [(&str, &str); 7] = [
-    ("PATCHBAY_LIMIT_ADDRESS", "1000000/1s"),
-    ("PATCHBAY_LIMIT_SIGN_IN", "1000000/1s"),
-    ("PATCHBAY_LIMIT_KEY", "1000000/1s"),
-    ("PATCHBAY_LIMIT_TENANT", "1000000/1s"),
-    ("PATCHBAY_LIMIT_TOOL_READ", "1000000/1s"),
-    ("PATCHBAY_LIMIT_TOOL_LIVE", "1000000/1s"),
-    ("PATCHBAY_LIMIT_TOOL_WRITE", "1000000/1s"),
 ];
 
 /// An installation: a migrated database and what its processes share.
@@ -54,15 +43,20 @@ pub struct Started {
 }
 
 impl Patchbay {
-    /// Makes a database and migrates it with the binary.
+    /// A database as the binary has migrated it.
     pub async fn install() -> anyhow::Result<Self> {
-        Self::install_in(Database::create().await?).await
+        let database = template::clone().await?;
+        Ok(Self { database, master_key: template::MASTER_KEY.to_owned(), folder: TempDir::new()? })
     }
 
     /// Migrates this database with the binary.
     pub async fn install_in(database: Database) -> anyhow::Result<Self> {
         // 32 bytes in hex, different for each installation.
         let master_key = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+        Self::migrated(database, master_key).await
+    }
+
+    pub(crate) async fn migrated(database: Database, master_key: String) -> anyhow::Result<Self> {
         let installed = Self { database, master_key, folder: TempDir::new()? };
         installed.run(&["migrate"]).await?;
         Ok(installed)

@@ -53,6 +53,11 @@ impl Redis {
         format!("redis://{password}127.0.0.1:{}", self.port)
     }
 
+    /// Where it listens, on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Ends it as a crash does.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
         Ok(self.child.kill().await?)

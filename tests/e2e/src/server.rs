@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use private_postgres::{Cluster, Durability, Options, default_data_dir, find_binaries, is_root};
 
+use crate::SmallDisk;
+
 /// A running server with a data directory of its own. Stopped and removed when dropped.
 #[derive(Debug)]
 pub struct Postgres {
@@ -45,6 +47,11 @@ impl Postgres {
     /// The address of its administrator; the same after a restart.
     pub fn url(&self) -> anyhow::Result<String> {
         Ok(self.cluster.as_ref().context("the server is down")?.url("postgres", "postgres"))
+    }
+
+    /// A small disk beside its data directory, for its user.
+    pub fn small_disk(&self, mebibytes: u32) -> anyhow::Result<SmallDisk> {
+        SmallDisk::mount(&self.folder.with_extension("disk"), mebibytes, &self.folder.join("cluster"))
     }
 
     fn postmaster(&self) -> anyhow::Result<u32> {

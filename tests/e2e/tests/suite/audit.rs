@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use patchbay_e2e::{Api, NO_LIMITS, Patchbay};
+use patchbay_e2e::{Api, Patchbay};
 use reqwest::Method;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -50,7 +50,7 @@ async fn killed_under_load(strict: bool) -> (usize, usize, Duration) {
             .unwrap();
     }
     let key = patchbay.key("acme", "mcp:sql").await.unwrap();
-    let server = patchbay.serve_with("mcp-sql", &NO_LIMITS).await.unwrap();
+    let server = patchbay.serve("mcp-sql").await.unwrap();
     let mcp = server.mcp_sql_url.clone().unwrap();
     let api = Api::new(mcp.trim_end_matches("/mcp"), &key).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
@@ -105,7 +105,7 @@ async fn a_process_that_is_asked_to_end_stores_every_record() {
     let patchbay = Patchbay::install().await.unwrap();
     patchbay.tenant("acme").await.unwrap();
     let key = patchbay.key("acme", "mcp:sql").await.unwrap();
-    let server = patchbay.serve_with("mcp-sql", &NO_LIMITS).await.unwrap();
+    let server = patchbay.serve("mcp-sql").await.unwrap();
     let mcp = server.mcp_sql_url.clone().unwrap();
     let api = Api::new(mcp.trim_end_matches("/mcp"), &key).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
@@ -184,7 +184,7 @@ async fn every_route_that_changes_something_leaves_exactly_one_record() {
     patchbay.tenant("acme").await.unwrap();
     let key = patchbay.key("acme", "admin").await.unwrap();
     // No worker: what a run does later is not the route's.
-    let server = patchbay.serve_with("admin", &NO_LIMITS).await.unwrap();
+    let server = patchbay.serve("admin").await.unwrap();
     let api = server.api(&key).unwrap();
     let described = api.get("/openapi.json").await.unwrap().body;
     let mut table = Table { api, patchbay, described, tried: Vec::new() };

@@ -165,7 +165,8 @@ async fn try_tool(world: &World, caller: &Caller, tool: &Tool, wrong: &mut Vec<S
     let params = json!({"name": tool.name, "arguments": tool.arguments});
     let over_mcp = caller.api.rpc(&world.mcp, "tools/call", &params).await.unwrap();
     let plain = caller.api.invoke(&world.mcp, &tool.name, &tool.arguments).await.unwrap();
-    let expected = match (caller.scopes.is_empty(), tool.needs.allow(&caller.scopes)) {
+    let unknown = caller.by_session || caller.scopes.is_empty();
+    let expected = match (unknown, tool.needs.allow(&caller.scopes)) {
         (true, _) => 401,
         (false, false) => 403,
         (false, true) => 200,
@@ -185,30 +186,39 @@ async fn try_tool(world: &World, caller: &Caller, tool: &Tool, wrong: &mut Vec<S
     }
 }
 
+/// The middle one.
+fn median(mut took: Vec<Duration>) -> f64 {
+    took.sort_unstable();
+    took[took.len() / 2].as_secs_f64()
+}
+
 // Security requirement 9.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_id_takes_as_long_as_an_unknown_one() {
-    const SAMPLES: usize = 300;
+    const ROUNDS: usize = 300;
     let world = World::make().await;
     let routes = cases::routes(&world.own.api).await;
-    let owner = Caller { name: "the owner".into(), api: world.own.api.clone(), scopes: vec![Scope::Admin] };
+    let owner = Caller::with_key("the owner".into(), world.own.api.clone(), vec![Scope::Admin]);
+    let mut order = [(0, Whose::Foreign), (1, Whose::Nobodys), (2, Whose::Nobodys)];
     for route in routes.iter().filter(|route| route.method == reqwest::Method::GET && route.case.id.is_some())
     {
-        let mut took = [Vec::new(), Vec::new()];
-        for sample in 0..SAMPLES * 2 {
-            let whose = [Whose::Foreign, Whose::Nobodys][sample % 2];
-            let begun = Instant::now();
-            call(&world, &owner, route, whose).await;
-            took[sample % 2].push(begun.elapsed());
+        // Unknown ids twice: how far those are apart says how far apart equals are on this machine.
+        let mut took = [Vec::new(), Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            // By lot, so that neither kind always comes after the other.
+            rand::seq::SliceRandom::shuffle(&mut order[..], &mut rand::rng());
+            for (kind, whose) in order {
+                let begun = Instant::now();
+                call(&world, &owner, route, whose).await;
+                took[kind].push(begun.elapsed());
+            }
         }
-        let [foreign, nobodys] = took.map(|mut all| {
-            all.sort();
-            all[all.len() / 2]
-        });
-        let ratio = foreign.as_secs_f64() / nobodys.as_secs_f64();
+        let [foreign, unknown, again] = took.map(median);
+        let (ratio, noise) = (foreign / unknown.midpoint(again), unknown / again);
         println!(
-            "{}: p50 {foreign:?} for a foreign id, {nobodys:?} for an unknown one: {ratio:.3}",
-            route.path
+            "{}: p50 {:.2} ms for a foreign id, {ratio:.3} of an unknown one's; of unknown ones {noise:.3}",
+            route.path,
+            foreign * 1e3
         );
         // 10 % is required and reported above; a machine with other work to do is given more.
         assert!((0.5..2.0).contains(&ratio), "{} takes {ratio:.2} times as long", route.path);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use patchbay_e2e::{Answer, Browser, IdentityServer, NO_LIMITS, Patchbay, Redis};
+use patchbay_e2e::{Answer, Browser, IdentityServer, Patchbay, Redis};
 use reqwest::{Method, Url};
 use serde_json::json;
 use simulator::{Simulator, SimulatorConfig, TokenGrant, generate};
@@ -193,7 +193,6 @@ async fn secrets_in_use_are_written_down_nowhere() {
         ("PATCHBAY_DATABASE_URL", &database),
     ];
     settings.extend(identity.settings());
-    settings.extend(NO_LIMITS);
     let client_secret = settings.iter().find(|(name, _)| *name == "PATCHBAY_OIDC_CLIENT_SECRET").unwrap().1;
     canaries.add("the secret of the OpenID client", client_secret);
     patchbay.tenant("acme").await.unwrap();

@@ -7,7 +7,7 @@ mod load;
 use std::time::{Duration, Instant};
 
 use load::{Load, SEED, Sample, percentile, resident, statuses, tenants};
-use patchbay_e2e::{Database, Patchbay, Postgres, Redis, Started};
+use patchbay_e2e::{Database, Patchbay, Postgres, Proxy, Redis, SmallDisk, Started};
 use reqwest::Method;
 
 /// The recovery that is promised, after the server takes connections again.
@@ -22,9 +22,16 @@ struct Bench {
 }
 
 async fn bench(settings: &[(&str, &str)]) -> Bench {
-    let server = Postgres::start().await.unwrap();
+    bench_on(Postgres::start().await.unwrap(), None, settings).await
+}
+
+/// With its database on this disk, when it is given.
+async fn bench_on(server: Postgres, disk: Option<&SmallDisk>, settings: &[(&str, &str)]) -> Bench {
     let database = Database::create_on(server.url().unwrap()).await.unwrap();
     let patchbay = Patchbay::install_in(database).await.unwrap();
+    if let Some(disk) = disk {
+        patchbay.database.move_to(&disk.space()).await.unwrap();
+    }
     let keys = tenants(&patchbay).await;
     let mut replicas = Vec::new();
     for _ in 0..2 {
@@ -156,20 +163,73 @@ async fn a_database_that_stands_still_is_answered_for_with_503_in_time() {
     bench.is_sound().await;
 }
 
+// Row 6 of the fault table.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_refuses_writes_serves_reads_and_loses_no_record() {
+    const MEBIBYTES: u32 = 64;
+    let server = Postgres::start().await.unwrap();
+    let disk = match server.small_disk(MEBIBYTES) {
+        Ok(disk) => disk,
+        Err(error) => {
+            println!("skipped: a small disk can be mounted by root only: {error:#}");
+            return;
+        }
+    };
+    let mut bench = bench_on(server, Some(&disk), &[]).await;
+    let load = Load::start(&bench.replicas, &bench.keys);
+    calm(3).await;
+    let before = bench.memory();
+    let full = Instant::now();
+    disk.fill().unwrap();
+    calm(6).await;
+    let memory = (before, bench.memory());
+    // Just before, so that nothing fails before it is over.
+    let freed = Instant::now();
+    disk.free().unwrap();
+    calm(9).await;
+    let samples = load.end(&bench.patchbay).await;
+    tell("PostgreSQL, disk full", &samples, full, freed, memory);
+    fails_only_meanwhile(&samples, full, freed);
+    let during = || samples.iter().filter(|sample| sample.begun > full && sample.ended() < freed);
+    println!("meanwhile: {:?}", statuses(during()));
+    let refused = during().filter(|sample| sample.what == "write" && sample.status == 503).count();
+    assert!(refused > 0, "no write met the full disk");
+    for read in during().filter(|sample| sample.what != "write") {
+        assert_eq!(read.status, 200, "a read was refused: {read:?}");
+    }
+    bench.is_sound().await;
+
+    // What could not be recorded meanwhile waited.
+    for replica in std::mem::take(&mut bench.replicas) {
+        assert_eq!(replica.terminate().await.unwrap(), Some(0));
+    }
+    let is_call = |sample: &&Sample| matches!(sample.what, "template" | "tool") && sample.status == 200;
+    let answered = i64::try_from(samples.iter().filter(is_call).count()).unwrap();
+    let recorded = bench
+        .patchbay
+        .database
+        .count("select count(*) from audit_log where action in ('tool.call', 'template.run')")
+        .await
+        .unwrap();
+    assert!(recorded >= answered, "{answered} calls were answered, {recorded} are on the record");
+}
+
 // Security requirements 34 and 35; row 8 of the fault table.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_redis_everything_is_served_within_limits_but_sign_in() {
     let mut redis = Redis::start().await.unwrap();
-    let url = redis.url();
+    let network = Proxy::start(redis.port()).await.unwrap();
+    let url = format!("redis://127.0.0.1:{}", network.port());
     let bench = bench(&[("PATCHBAY_REDIS_URL", &url), ("PATCHBAY_REPLICAS", "2")]).await;
     let load = Load::start(&bench.replicas, &bench.keys);
     calm(4).await;
-    for fault in ["killed", "stopped (SIGSTOP)", "flushed"] {
+    for fault in ["killed", "stopped (SIGSTOP)", "flushed", "500 ms away"] {
         let before = bench.memory();
         let from = Instant::now();
         match fault {
             "killed" => redis.kill().await.unwrap(),
             "flushed" => redis.flush().await.unwrap(),
+            "500 ms away" => network.delay(Duration::from_millis(500)),
             _ => redis.pause().unwrap(),
         }
         calm(6).await;
@@ -177,6 +237,7 @@ async fn without_redis_everything_is_served_within_limits_but_sign_in() {
         match fault {
             "killed" => redis.restart().await.unwrap(),
             "flushed" => {}
+            "500 ms away" => network.delay(Duration::ZERO),
             _ => redis.resume().unwrap(),
         }
         calm(3).await;

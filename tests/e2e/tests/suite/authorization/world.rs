@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::{Role, Scope};
-use patchbay_e2e::{Api, NO_LIMITS, Patchbay, Started};
+use patchbay_e2e::{Api, IdentityServer, Patchbay, Started, signed_in};
 use serde_json::{Value, json};
 use simulator::{Simulator, SimulatorConfig, TokenGrant, generate};
 
@@ -18,6 +18,8 @@ pub(crate) struct World {
     pub(crate) mcp: String,
     pub(crate) own: Tenant,
     pub(crate) foreign: Tenant,
+    /// Where people sign in; it lives as long as they may.
+    identity: IdentityServer,
     made: AtomicU64,
 }
 
@@ -39,10 +41,13 @@ pub(crate) struct Caller {
     pub(crate) api: Api,
     /// What they hold; nothing when their credential is not good.
     pub(crate) scopes: Vec<Scope>,
+    /// Signed in with a browser. MCP servers take no cookies.
+    pub(crate) by_session: bool,
 }
 
 impl World {
     pub(crate) async fn make() -> Self {
+        let identity = IdentityServer::start().await.unwrap();
         let token = |tenant: &str| TokenGrant {
             token: format!("token-{tenant}"),
             login: tenant.into(),
@@ -59,14 +64,14 @@ impl World {
         };
         let tracker = Simulator::start(config).await.unwrap();
         let patchbay = Patchbay::install().await.unwrap();
-        let server = patchbay.serve_with("admin,mcp-sql", &NO_LIMITS).await.unwrap();
+        let server = patchbay.serve_with("admin,mcp-sql", &identity.settings()).await.unwrap();
         let worker = patchbay.serve("worker").await.unwrap();
         let own = Tenant::make(&patchbay, &server, &tracker, OWN).await;
         let foreign = Tenant::make(&patchbay, &server, &tracker, FOREIGN).await;
         // From here on nothing is done but what callers do: runs stay queued.
         assert_eq!(worker.terminate().await.unwrap(), Some(0));
         let mcp = server.mcp_sql_url.clone().unwrap();
-        Self { patchbay, server, mcp, own, foreign, made: AtomicU64::new(0) }
+        Self { patchbay, server, mcp, own, foreign, identity, made: AtomicU64::new(0) }
     }
 
     /// A name that nothing has.
@@ -74,19 +79,20 @@ impl World {
         format!("made-{}", self.made.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Each scope alone, each role, and all credentials that are no good (any more).
+    /// Each scope alone, each role by a key and by a session, and all credentials that are no good (any more).
     pub(crate) async fn callers(&self) -> Vec<Caller> {
         let mut callers = Vec::new();
         for scope in Scope::ALL {
             let api = self.own.key(&[scope]).await;
-            callers.push(Caller { name: format!("the scope {scope}"), api, scopes: vec![scope] });
+            callers.push(Caller::with_key(format!("the scope {scope}"), api, vec![scope]));
         }
         for role in Role::ALL {
             let scopes: Vec<Scope> = role.scopes().iter().collect();
             let api = self.own.key(&scopes).await;
-            callers.push(Caller { name: format!("the role {role}"), api, scopes });
+            callers.push(Caller::with_key(format!("the role {role}"), api, scopes));
+            callers.push(self.person(role).await);
         }
-        let bad = |name: &str, api: Api| Caller { name: name.to_owned(), api, scopes: Vec::new() };
+        let bad = |name: &str, api: Api| Caller::with_key(name.to_owned(), api, Vec::new());
         callers.push(bad("nobody", self.own.api.with_key("")));
         callers.push(bad("a malformed key", self.own.api.with_key("pb_test_nonsense")));
 
@@ -104,7 +110,30 @@ impl World {
         let theirs = self.patchbay.key("initech", "admin").await.unwrap();
         self.patchbay.run(&["tenant", "suspend", "initech"]).await.unwrap();
         callers.push(bad("a key of a suspended tenant", self.own.api.with_key(&theirs)));
+        let ended = self.person(Role::Owner).await;
+        let logout = ended.api.send(reqwest::Method::POST, "/auth/logout", None).await.unwrap();
+        assert_eq!(logout.status, 204, "{logout:?}");
+        callers.push(Caller { name: "an ended session".into(), scopes: Vec::new(), ..ended });
         callers
+    }
+
+    /// Somebody invited to this role, who has signed in with a browser at the authorization server.
+    async fn person(&self, role: Role) -> Caller {
+        let email = format!("{}@example.com", self.new_name());
+        let invite =
+            ["invitation", "create", "--tenant", OWN, "--email", &email, "--role", role.as_str(), "--json"];
+        let invitation: Value = serde_json::from_str(&self.patchbay.run(&invite).await.unwrap()).unwrap();
+        let name = email.trim_end_matches("@example.com");
+        let api = signed_in(&self.server, &self.identity, name, invitation["token"].as_str().unwrap());
+        let api = api.await.unwrap();
+        let scopes = role.scopes().iter().collect();
+        Caller { name: format!("a signed-in {role}"), api, scopes, by_session: true }
+    }
+}
+
+impl Caller {
+    pub(crate) fn with_key(name: String, api: Api, scopes: Vec<Scope>) -> Self {
+        Self { name, api, scopes, by_session: false }
     }
 }
 

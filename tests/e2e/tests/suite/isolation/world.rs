@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use domain::Scope;
-use patchbay_e2e::{Api, NO_LIMITS, Patchbay, Started};
+use patchbay_e2e::{Api, Patchbay, Started};
 use serde_json::{Value, json};
 use simulator::{Simulator, SimulatorConfig, TokenGrant, generate};
 
@@ -77,7 +77,7 @@ impl World {
         };
         let tracker = Simulator::start(config).await.unwrap();
         let patchbay = Patchbay::install().await.unwrap();
-        let server = patchbay.serve_with("admin,mcp-sql", &NO_LIMITS).await.unwrap();
+        let server = patchbay.serve("admin,mcp-sql").await.unwrap();
         let worker = patchbay.serve("worker").await.unwrap();
         let mut tenants = Vec::new();
         for (slug, canary) in SLUGS.iter().zip(&canaries) {

@@ -20,6 +20,8 @@ const TENANTS: [&str; 2] = ["alpha", "beta"];
 /// One request.
 #[derive(Debug, Clone)]
 pub struct Sample {
+    /// What was asked for.
+    pub what: &'static str,
     pub begun: Instant,
     pub took: Duration,
     /// 0 when no answer came.
@@ -150,6 +152,7 @@ async fn client(
             _ => ("write", api.post("/api/v1/instances", &instance(&seen)).await),
         };
         let sample = |status, code: &Value| Sample {
+            what,
             begun,
             took: begun.elapsed(),
             status,
