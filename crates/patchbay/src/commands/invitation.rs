@@ -28,12 +28,23 @@ pub(crate) async fn run(args: InvitationArgs) -> anyhow::Result<ExitCode> {
         );
     } else {
         println!("{}", link.unwrap_or(token));
+        let (email, until) = (&created.invitation.email, when(created.invitation.expires_at));
         eprintln!(
-            "This is the only time the invitation is shown. It is for {} as {}, until {}.",
-            created.invitation.email,
-            created.invitation.role,
-            when(created.invitation.expires_at)
+            "This is the only time the invitation is shown. It is for {email} as {}, until {until}.",
+            created.invitation.role
         );
+        // Standard output may be piped to where the invitation is sent, so what to do with it is told beside.
+        match link {
+            Some(_) => eprintln!(
+                "Send {email} the link: opening it leads to the sign-in, which accepts the invitation."
+            ),
+            None => eprintln!(
+                "Send {email} the token as a link to your installation, to be opened with a browser:\n  \
+                 <public URL>/auth/login?invitation=<the token>\n\
+                 With PATCHBAY_PUBLIC_URL (or --public-url) set, this command prints the whole link. Signing in must be \
+                 configured: docs/signing-in.md."
+            ),
+        }
     }
     operator.close().await
 }

@@ -123,6 +123,33 @@ async fn an_invited_person_signs_in_with_a_browser_works_by_cookie_and_signs_out
     site.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invitation_of_the_command_line_says_how_it_is_used_and_its_link_signs_in() {
+    let site = Site::start().await;
+    site.patchbay.tenant("acme").await.unwrap();
+    let create = async |email: &str, settings: &[(&str, &str)]| {
+        let args = ["invitation", "create", "--tenant", "acme", "--email", email, "--role", "owner"];
+        let output = site.patchbay.spawn(&args, settings).unwrap().wait_with_output().await.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = |bytes| String::from_utf8(bytes).unwrap().trim().to_owned();
+        (text(output.stdout), text(output.stderr))
+    };
+    let (token, told) = create("ada@example.com", &[]).await;
+    assert!(token.starts_with("pbi_"), "{token}");
+    for part in ["ada@example.com", "/auth/login?invitation=", "PATCHBAY_PUBLIC_URL", "docs/signing-in.md"] {
+        assert!(told.contains(part), "{part} is not told: {told}");
+    }
+    let (ada, status, problem) = site.sign_in("ada", &format!("?invitation={token}")).await;
+    assert_eq!((status, ada.cookie("__Host-patchbay").is_some()), (303, true), "{problem}");
+
+    let (link, told) = create("grace@example.com", &[("PATCHBAY_PUBLIC_URL", site.admin.as_str())]).await;
+    assert!(told.contains("grace@example.com") && !told.contains(&link), "{told}");
+    let query = link.strip_prefix(&format!("{}auth/login", site.admin)).unwrap_or_else(|| panic!("{link}"));
+    let (grace, status, problem) = site.sign_in("grace", query).await;
+    assert_eq!((status, grace.cookie("__Host-patchbay").is_some()), (303, true), "{problem}");
+    site.stop().await;
+}
+
 /// The official SDK's way through OAuth, with a person at the browser; the lines it says.
 async fn by_oauth(mcp: &str, name: &str, resource: Option<&str>) -> Vec<Value> {
     let script = std::path::Path::new(&setting("PATCHBAY_TEST_MCP_CLIENT_DIR").unwrap()).join("oauth.mjs");
