@@ -4,6 +4,7 @@
 //! A request that Redis does not answer in time is counted here, at the limit divided by the number of replicas, and so
 //! are all that follow until Redis is found well again in the background. Nothing is ever let through uncounted.
 
+mod address;
 mod cell;
 mod local;
 mod replicas;
@@ -18,11 +19,11 @@ use async_trait::async_trait;
 use domain::{InstanceId, Quota};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 
+pub use address::{RedisAddress, RedisProblem};
 use cell::{Cell, Outcome, decision};
 use local::Local;
 use replicas::Replicas;
 use shared::Shared;
-pub use shared::{RedisAddress, RedisProblem};
 
 /// What every call runs in Redis.
 pub const GCRA: &str = include_str!("limiter/gcra.lua");

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use application::limits::Quotas;
 use clap::Args;
 use domain::Quota;
@@ -25,6 +26,10 @@ pub(crate) struct RedisArgs {
     /// A file that holds the address of Redis.
     #[arg(long, env = "PATCHBAY_REDIS_URL_FILE", value_name = "PATH", conflicts_with = "redis_url")]
     pub(crate) redis_url_file: Option<PathBuf>,
+    /// A file with the certificates (PEM) of the authorities that Redis's certificate may be signed by, for rediss://.
+    /// Without it those count that this machine trusts.
+    #[arg(long, env = "PATCHBAY_REDIS_CA_FILE", value_name = "PATH")]
+    pub(crate) redis_ca_file: Option<PathBuf>,
     /// What the names of all keys in Redis begin with, when installations share one.
     #[arg(long, env = "PATCHBAY_REDIS_PREFIX", value_name = "WORD", default_value = "patchbay",
           value_parser = parse_prefix)]
@@ -98,7 +103,16 @@ impl LimitArgs {
 /// `None` when no Redis is configured.
 pub(crate) fn redis_address(args: &RedisArgs) -> anyhow::Result<Option<RedisAddress>> {
     let url = config::given(args.redis_url.as_ref(), args.redis_url_file.as_deref())?;
-    Ok(url.map(|url| RedisAddress::parse(&url)).transpose()?)
+    let Some(url) = url else { return Ok(None) };
+    let address = RedisAddress::parse(&url)?;
+    Ok(Some(match &args.redis_ca_file {
+        Some(path) => {
+            let authorities = std::fs::read(path)
+                .with_context(|| format!("cannot read {} (PATCHBAY_REDIS_CA_FILE)", path.display()))?;
+            address.trusting(&authorities)?
+        }
+        None => address,
+    }))
 }
 
 /// The Redis that keeps answers at hand; `None` when none is configured.

@@ -5,15 +5,15 @@ use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError, Script};
-use secrecy::{ExposeSecret, SecretString};
+use redis::{AsyncConnectionConfig, Script};
 use uuid::Uuid;
 
 use super::GCRA;
+use super::address::{RedisAddress, RedisProblem};
 use super::cell::{Cell, Outcome};
 
 /// How long it may take to connect, sign in and be answered for the first time.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Notes that a process is there, forgets the silent ones, and counts those that are left.
 const BEAT: &str = r"
@@ -24,89 +24,6 @@ redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return redis.call('ZCARD', KEYS[1])
 ";
-
-/// Where Redis is. Shows and tells no password.
-#[derive(Clone)]
-pub struct RedisAddress {
-    client: Client,
-}
-
-/// What is wrong with Redis, in words that hold no password.
-#[derive(Debug, thiserror::Error)]
-pub enum RedisProblem {
-    /// The address cannot be one.
-    #[error(
-        "the address of Redis is not of the form redis://user:password@host:port/number, or rediss:// for TLS"
-    )]
-    Address,
-    /// It answers, and refuses: the password is wrong, or the user may not do what is needed.
-    #[error(
-        "Redis at {at} refuses: {why}; check the user and password in the address, and that the user may run scripts"
-    )]
-    Refused {
-        /// Host and port.
-        at: String,
-        /// In its words.
-        why: String,
-    },
-    /// It does not answer, or not in time.
-    #[error("Redis at {at} does not answer: {why}; check that it runs and can be reached")]
-    Unreachable {
-        /// Host and port.
-        at: String,
-        /// What happened.
-        why: String,
-    },
-}
-
-impl RedisAddress {
-    /// Reads an address, such as `rediss://user:password@redis.example.org:6380/0`.
-    pub fn parse(url: &SecretString) -> Result<Self, RedisProblem> {
-        // The error may quote what it was given.
-        Client::open(url.expose_secret()).map(|client| Self { client }).map_err(|_| RedisProblem::Address)
-    }
-
-    /// Connects and counts once.
-    pub async fn check(&self) -> Result<(), RedisProblem> {
-        let shared = Shared::new(self.clone(), CONNECT_TIMEOUT);
-        shared.connect().await
-    }
-
-    /// For other uses of the same server.
-    pub(crate) fn client(&self) -> Client {
-        self.client.clone()
-    }
-
-    fn problem(&self, error: &RedisError) -> RedisProblem {
-        let at = self.to_string();
-        let refused = error.code().is_some() || error.kind() == redis::ErrorKind::AuthenticationFailed;
-        let passing =
-            matches!(error.code(), Some("LOADING" | "MASTERDOWN" | "CLUSTERDOWN" | "TRYAGAIN" | "BUSY"));
-        let why = match (error.code(), error.is_timeout(), error.is_connection_refusal()) {
-            (Some(code), ..) => code.to_owned(),
-            (None, true, _) => "it took too long".to_owned(),
-            (None, _, true) => "the connection was refused".to_owned(),
-            (None, ..) => error.category().to_owned(),
-        };
-        if refused && !passing {
-            RedisProblem::Refused { at, why }
-        } else {
-            RedisProblem::Unreachable { at, why }
-        }
-    }
-}
-
-impl fmt::Display for RedisAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.client.get_connection_info().addr())
-    }
-}
-
-impl fmt::Debug for RedisAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RedisAddress({self})")
-    }
-}
 
 /// A connection that is there or not.
 pub(super) struct Shared {
@@ -146,7 +63,8 @@ impl Shared {
         let settings = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(CONNECT_TIMEOUT))
             .set_response_timeout(Some(self.timeout));
-        let connecting = self.address.client.get_multiplexed_async_connection_with_config(&settings);
+        let client = self.address.client();
+        let connecting = client.get_multiplexed_async_connection_with_config(&settings);
         let mut connection = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(connected) => connected.map_err(|error| self.address.problem(&error))?,
             Err(_) => return Err(self.too_slow()),

@@ -23,6 +23,7 @@ mod postgres_members;
 mod postgres_sessions;
 mod postgres_sync;
 mod redis_server;
+mod redis_tls;
 mod source_contract;
 mod source_jira;
 mod stored_records;

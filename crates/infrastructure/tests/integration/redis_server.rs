@@ -7,26 +7,33 @@ use std::time::{Duration, Instant};
 /// A running server. Killed when dropped.
 pub(crate) struct RedisServer {
     port: u16,
-    password: Option<String>,
+    flags: Vec<String>,
     child: Child,
 }
 
 impl RedisServer {
     pub(crate) async fn start() -> Self {
-        Self::with(None).await
+        Self::with(Vec::new()).await
     }
 
     pub(crate) async fn with_password(password: &str) -> Self {
-        Self::with(Some(password.to_owned())).await
+        Self::with(vec!["--requirepass".into(), password.into()]).await
     }
 
-    async fn with(password: Option<String>) -> Self {
+    /// One that takes flags beside the usual ones.
+    pub(crate) async fn with(flags: Vec<String>) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let server = Self { port, child: spawn(port, password.as_deref()), password };
+        let flags: Vec<String> =
+            flags.into_iter().map(|flag| flag.replace("$port", &port.to_string())).collect();
+        let server = Self { port, child: spawn(port, &flags), flags };
         server.answers().await;
         server
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     pub(crate) fn url(&self) -> String {
@@ -41,7 +48,7 @@ impl RedisServer {
 
     /// On the same port, empty.
     pub(crate) async fn restart(&mut self) {
-        self.child = spawn(self.port, self.password.as_deref());
+        self.child = spawn(self.port, &self.flags);
         self.answers().await;
     }
 
@@ -75,12 +82,11 @@ impl Drop for RedisServer {
     }
 }
 
-fn spawn(port: u16, password: Option<&str>) -> Child {
+fn spawn(port: u16, flags: &[String]) -> Child {
     let program = std::env::var("PATCHBAY_TEST_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into());
     let mut command = Command::new(program);
     command.args(["--bind", "127.0.0.1", "--port", &port.to_string(), "--save", "", "--appendonly", "no"]);
-    if let Some(password) = password {
-        command.args(["--requirepass", password]);
-    }
+    // Of a flag that is given twice the last one counts.
+    command.args(flags);
     command.current_dir(std::env::temp_dir()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }

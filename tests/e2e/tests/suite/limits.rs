@@ -289,6 +289,9 @@ async fn doctor_and_start_say_what_is_wrong_with_redis_and_no_password() {
     let said = patchbay.says(&["doctor", "--redis-url", &secret]).await.unwrap();
     assert!(said.contains("FAIL  Redis") && said.contains("does not answer"), "{said}");
     assert!(!said.contains("not-to-be-told"), "{said}");
+    let tls = ["doctor", "--redis-url", "rediss://127.0.0.1:1", "--redis-ca-file", "/no/such/file"];
+    let said = patchbay.says(&tls).await.unwrap();
+    assert!(said.contains("FAIL  Redis") && said.contains("PATCHBAY_REDIS_CA_FILE"), "{said}");
     let wrong = ["serve", "--admin-addr", "127.0.0.1:0", "--redis-url", "http://user:not-to-be-told@host"];
     let (code, said) = patchbay.fails(&wrong, &[]).await.unwrap();
     assert_eq!(code, 1, "{said}");
