@@ -225,21 +225,19 @@ async fn what_ends_a_key_ends_it_within_five_seconds_on_every_replica() {
     };
     let unknown = "the API key is unknown, expired or revoked";
 
-    let (id, text) = make(None).await;
+    let disabled = member(&test, &alpha, Role::Admin).await;
+    let ((id, revoked), (_, of_none), (_, of_disabled)) =
+        (make(None).await, make(Some(user)).await, make(Some(disabled)).await);
     here.keys.revoke(&alpha, id).await.unwrap();
     here.keys.revoke(&alpha, id).await.expect("safe to repeat");
-    let refused = here.access.authenticate(&text, request()).await;
+    let refused = here.access.authenticate(&revoked, request()).await;
     assert!(matches!(refused, Err(Error::Unauthenticated(_))), "at once where it was revoked: {refused:?}");
-    assert_eq!(until_refused(&there, &text).await, unknown);
-
-    let (_, text) = make(Some(user)).await;
-    set(&test, "delete from memberships").await;
-    assert_eq!(until_refused(&there, &text).await, unknown);
-
-    let disabled = member(&test, &alpha, Role::Admin).await;
-    let (_, text) = make(Some(disabled)).await;
-    set(&test, "update users set disabled_at = now()").await;
-    assert_eq!(until_refused(&there, &text).await, unknown);
+    // The user made first, whose id sorts first; then the one who is left.
+    set(&test, "delete from memberships where user_id in (select id from users order by id limit 1)").await;
+    set(&test, "update users set disabled_at = now() where id in (select user_id from memberships)").await;
+    // All three at once, as each is known for seconds.
+    let waiting = [&revoked, &of_none, &of_disabled].map(|text| until_refused(&there, text));
+    assert_eq!(futures::future::join_all(waiting).await, [unknown; 3]);
 
     let (_, text) = make(None).await;
     set(&test, "update tenants set status = 'suspended'").await;
