@@ -22,7 +22,7 @@ use axum::http::{HeaderMap, Method, StatusCode, header, request};
 use axum::response::Response;
 
 use crate::connection::ResetSwitch;
-use crate::faults::{Damage, Effects, FaultKind};
+use crate::faults::{Damage, Effects, FaultKind, Lost};
 use crate::timestamp::now_ms;
 use crate::transport::{pause, record, truncated};
 use crate::{Shared, TokenGrant};
@@ -111,6 +111,11 @@ async fn answer(
         _ => writes::dispatch(&mut shared.asana_mut(), &call),
     };
     hooks::deliver(shared);
+    match effects.lost {
+        Some(Lost::Reset) => return Err(Reset),
+        Some(Lost::Status(status)) => return Ok((Reply::server_error(status), false)),
+        None => {}
+    }
     Ok((damaged(shared, &effects, reply.unwrap_or_else(|refusal| refusal)), effects.truncated))
 }
 

@@ -133,6 +133,16 @@ impl Control {
         apps.push(app);
     }
 
+    /// Sets the address and secret of an app's own webhook, as its settings page does; `None` takes it away.
+    pub fn set_app_webhook(&self, app: &str, target: Option<(&str, &str)>) {
+        crate::github::hooks::set_of_app(&mut self.0.world_mut(), app, target);
+    }
+
+    /// How many webhooks there are at repositories and apps.
+    pub fn webhook_count(&self) -> usize {
+        self.0.world().extras.hooks.len()
+    }
+
     /// How many tokens of installations were given out.
     pub fn app_tokens_issued(&self) -> u64 {
         self.0.world().extras.issued

@@ -68,8 +68,15 @@ pub enum FaultKind {
     },
     /// `Content-Length` of the whole body, half of it, then the connection closes.
     TruncatedBody,
-    /// The connection is reset without an answer.
+    /// The connection is reset without an answer, and nothing was done.
     Reset,
+    /// What was asked is done, and then the connection is reset instead of the answer.
+    AnswerLost,
+    /// What was asked is done, and answered with a status such as 502, as a proxy does that gave up waiting.
+    ErrorAfter {
+        /// 500 to 599.
+        status: u16,
+    },
     /// The answer waits.
     Slow {
         /// Milliseconds.
@@ -150,6 +157,13 @@ pub(crate) struct DamagedItem {
     pub(crate) damage: Damage,
 }
 
+/// What a client gets in place of the answer to what was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    Reset,
+    Status(u16),
+}
+
 /// What the rules make of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Effects {
@@ -163,6 +177,8 @@ pub(crate) struct Effects {
     pub(crate) repeated_token: bool,
     pub(crate) expired_token: bool,
     pub(crate) hidden: Vec<String>,
+    /// What becomes of the answer once everything is done.
+    pub(crate) lost: Option<Lost>,
     pub(crate) items: Vec<DamagedItem>,
 }
 
@@ -217,6 +233,8 @@ impl Faults {
                 FaultKind::RepeatedPageToken => effects.repeated_token = true,
                 FaultKind::ExpiredPageToken => effects.expired_token = true,
                 FaultKind::ProjectHidden { project } => effects.hidden.push(project),
+                FaultKind::AnswerLost => effects.lost = Some(Lost::Reset),
+                FaultKind::ErrorAfter { status } => effects.lost = Some(Lost::Status(status)),
                 kind => effects.instead = Some(kind),
             }
         }

@@ -9,7 +9,7 @@ mod comments;
 mod events;
 pub(crate) mod extras;
 mod graphql;
-mod hooks;
+pub(crate) mod hooks;
 mod issues;
 mod pulls;
 mod relations;
@@ -26,7 +26,7 @@ use axum::http::{HeaderMap, StatusCode, header, request};
 use axum::response::Response;
 
 use crate::connection::ResetSwitch;
-use crate::faults::{Effects, FaultKind};
+use crate::faults::{Effects, FaultKind, Lost};
 use crate::timestamp::{now_ms, parse_http_date};
 use crate::transport::{pause, record, truncated};
 use crate::{Shared, TokenGrant};
@@ -102,6 +102,13 @@ async fn answer(
         return Ok((with_budget(shared, &grant, Reply::refused(&refusal)), false));
     }
     let reply = route(shared, parts, path, (&grant, app.as_ref()), &body, &effects).with_etag(&grant.token);
+    match effects.lost {
+        Some(Lost::Reset) => return Err(Reset),
+        Some(Lost::Status(status)) => {
+            return Ok((with_budget(shared, &grant, Reply::proxy_error(status)), false));
+        }
+        None => {}
+    }
     if is_known(&reply, &parts.headers) {
         if !free {
             shared.limits().give_back(&grant.token);

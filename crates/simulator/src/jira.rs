@@ -36,7 +36,7 @@ use axum::response::Response;
 
 use crate::Shared;
 use crate::connection::ResetSwitch;
-use crate::faults::{Effects, FaultKind};
+use crate::faults::{Effects, FaultKind, Lost};
 use crate::timestamp::now_ms;
 use crate::transport::{pause, truncated};
 use call::{Api, Call};
@@ -144,6 +144,11 @@ async fn answer(
     moves(shared, target.site, &effects);
     let budget = shared.limits().budget(&token, now_ms());
     let mut reply = route(shared, parts, target, &effects, &body);
+    match effects.lost {
+        Some(Lost::Reset) => return Err(Reset),
+        Some(Lost::Status(status)) => return Ok((Reply::proxy_error(status), false)),
+        None => {}
+    }
     if budget.used * 5 > budget.limit * 4 {
         reply = reply.header("x-ratelimit-nearlimit", "true".to_owned());
     }

@@ -131,6 +131,11 @@ impl Control {
         }
     }
 
+    /// How many webhooks there are.
+    pub fn asana_webhook_count(&self) -> usize {
+        self.0.asana_mut().webhooks.len()
+    }
+
     /// Drops a webhook, as Asana does with a target that does not answer for a day.
     pub fn drop_asana_webhooks(&self) {
         self.0.asana_mut().webhooks.clear();

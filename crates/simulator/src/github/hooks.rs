@@ -18,7 +18,10 @@ const KEPT: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct Hook {
     id: u64,
+    /// 0 for an app's own.
     repository: u64,
+    /// The app, when it is told of everything wherever it is installed.
+    app: Option<String>,
     active: bool,
     events: Vec<String>,
     config: Value,
@@ -79,7 +82,7 @@ fn answer(
             }
             let events = events(&input["events"]).unwrap_or_else(|| vec!["push".to_owned()]);
             let hook =
-                Hook { id: extras.next_id(), repository, active: input["active"] != false, events, config };
+                Hook { id: extras.next_id(), repository, app: None, active: input["active"] != false, events, config };
             let reply = Reply::new(StatusCode::CREATED, render(&hook, api).to_string());
             let id = hook.id;
             extras.hooks.push(hook);
@@ -165,12 +168,39 @@ pub(super) fn announce(world: &mut World, index: usize, event: &str, payload: &V
     let (id, object) = (repository.id, repository.value(&repository.object.to_string()));
     let mut payload = payload.clone();
     payload["repository"] = object;
-    let wanted = |hook: &&Hook| {
-        hook.repository == id && hook.active && hook.events.iter().any(|known| known == event || known == "*")
+    let owner = world.repository(index).full_name.split('/').next().unwrap_or_default().to_owned();
+    let wanted =
+        |hook: &&Hook| hook.active && hook.events.iter().any(|known| known == event || known == "*");
+    let meant = |hook: &Hook| match &hook.app {
+        None => (hook.repository == id).then_some((hook.id, None)),
+        Some(app) => installation(world, app, &owner).map(|installation| (hook.id, Some(installation))),
     };
-    let hooks: Vec<u64> = world.extras.hooks.iter().filter(wanted).map(|hook| hook.id).collect();
-    for hook in hooks {
+    let hooks: Vec<(u64, Option<u64>)> =
+        world.extras.hooks.iter().filter(wanted).filter_map(meant).collect();
+    for (hook, installation) in hooks {
+        let mut payload = payload.clone();
+        if let Some(id) = installation {
+            payload["installation"] = json!({"id": id});
+        }
         enqueue(world, hook, event, &payload);
+    }
+}
+
+/// Where an app is installed for the repositories of this account.
+fn installation(world: &World, app: &str, owner: &str) -> Option<u64> {
+    let app = world.extras.apps.iter().find(|known| known.app_id == app)?;
+    let installed = app.installations.iter().find(|(_, login)| login.eq_ignore_ascii_case(owner));
+    installed.map(|(id, _)| *id)
+}
+
+/// Sets an app's own webhook, as its settings page does, for all events; without an address, takes it away.
+pub(crate) fn set_of_app(world: &mut World, app: &str, target: Option<(&str, &str)>) {
+    world.extras.hooks.retain(|hook| hook.app.as_deref() != Some(app));
+    if let Some((url, secret)) = target {
+        let config = json!({"url": url, "content_type": "json", "secret": secret});
+        let (id, events) = (world.extras.next_id(), vec!["*".to_owned()]);
+        let hook = Hook { id, repository: 0, app: Some(app.to_owned()), active: true, events, config };
+        world.extras.hooks.push(hook);
     }
 }
 

@@ -89,6 +89,24 @@ impl JiraSite {
         }
     }
 
+    /// Makes a project one of Jira Service Management, whose comments may be internal.
+    pub fn make_service_desk(&mut self, key: &str) {
+        for project in self.projects.values_mut().filter(|project| project["key"] == key) {
+            project["projectTypeKey"] = json!("service_desk");
+        }
+    }
+
+    /// Ids and names of the sprints in a state.
+    pub fn sprints_in(&self, state: &str) -> Vec<(u64, String)> {
+        let named = self.sprints.iter().filter(|(_, sprint)| sprint["state"] == state);
+        named.map(|(id, sprint)| (*id, sprint["name"].as_str().unwrap_or_default().to_owned())).collect()
+    }
+
+    /// How many webhooks of administrators and of apps there are.
+    pub fn webhook_count(&self) -> usize {
+        self.hooks.count()
+    }
+
     /// How the site behaves.
     pub const fn switches_mut(&mut self) -> &mut JiraSwitches {
         &mut self.switches

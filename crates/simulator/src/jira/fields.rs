@@ -64,6 +64,10 @@ pub(super) fn create_fields(
     };
     let mut rows = Vec::new();
     for (id, mut meta) in screen(site, project) {
+        // On Data Center only subtasks have a parent; epics are linked by a field of their own.
+        if id == "parent" && !site.is_cloud() && kind["subtask"] != true {
+            continue;
+        }
         meta["required"] =
             json!(matches!(id.as_str(), "summary") || id == "parent" && kind["subtask"] == true);
         rows.push(meta);
@@ -124,7 +128,11 @@ pub(super) fn edit_meta(call: &Call<'_>, site: &JiraSite, key: &str) -> Result<R
     call.allow(&[("overrideScreenSecurity", Kind::Flag), ("overrideEditableFlag", Kind::Flag)])?;
     let issue = visible(call, site, key)?;
     let project = issue.reference("project").unwrap_or_default();
-    Ok(Reply::json(&json!({"fields": screen(site, &project)})))
+    let mut fields = screen(site, &project);
+    if !site.is_cloud() {
+        fields.remove("parent");
+    }
+    Ok(Reply::json(&json!({"fields": fields})))
 }
 
 /// A way out of a status.

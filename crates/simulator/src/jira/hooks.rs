@@ -75,21 +75,29 @@ pub(crate) struct Sent {
     status: u16,
 }
 
-/// Something that happened to an issue.
+/// Something that happened, mostly to an issue.
 #[derive(Debug)]
 pub(crate) struct Event {
     name: &'static str,
     kind: &'static str,
-    issue: u64,
+    /// Filters of webhooks are about issues; what is about none passes them.
+    issue: Option<u64>,
     items: Vec<Value>,
     comment: Option<Value>,
+    /// What it is about in place of an issue, and its name in the payload.
+    about: Option<(&'static str, Value)>,
     /// As it was, for what is deleted.
     gone: Option<Value>,
 }
 
 impl Event {
     pub(super) fn of(name: &'static str, kind: &'static str, issue: u64) -> Self {
-        Self { name, kind, issue, items: Vec::new(), comment: None, gone: None }
+        Self { name, kind, issue: Some(issue), items: Vec::new(), comment: None, about: None, gone: None }
+    }
+
+    /// Of a worklog, a link or a sprint, which only webhooks of administrators tell.
+    pub(super) fn about(name: &'static str, issue: Option<u64>, what: &'static str, value: Value) -> Self {
+        Self { issue, about: Some((what, value)), ..Self::of(name, name, 0) }
     }
 
     pub(super) fn updated(issue: u64, kind: &'static str, items: Vec<Value>) -> Self {
@@ -144,6 +152,10 @@ impl Hooks {
         self.last_id
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.living(now_ms()).count()
+    }
+
     /// Ends dynamic webhooks, as 30 days do.
     pub(crate) fn expire(&mut self) {
         self.hooks.retain(|hook| hook.expires.is_none());
@@ -164,7 +176,7 @@ pub(crate) fn told(site: &mut JiraSite, base: &str, event: &Event) -> Vec<Delive
         .hooks
         .living(now)
         .filter(|hook| hook.events.iter().any(|name| name == event.name))
-        .filter(|hook| event.gone.is_some() || matches(site, hook, event.issue))
+        .filter(|hook| event.gone.is_some() || event.issue.is_none_or(|issue| matches(site, hook, issue)))
         .cloned()
         .collect();
     let mut deliveries = Vec::new();
@@ -214,11 +226,14 @@ fn matches(site: &JiraSite, hook: &Hook, issue: u64) -> bool {
 }
 
 fn payload(site: &JiraSite, base: &str, event: &Event, hook: &Hook, now: i64) -> Value {
+    if let Some((what, value)) = &event.about {
+        return json!({"timestamp": now, "webhookEvent": event.name, *what: value});
+    }
+    let issue = event.issue.and_then(|id| site.issue(id));
     let view = View { site, base, adf: false, agile: false };
     let selection = Selection::new(&[], &["*all"]);
-    let issue =
-        event.gone.clone().or_else(|| site.issue(event.issue).map(|issue| view.issue(issue, &selection)));
-    let author = site.issue(event.issue).and_then(|issue| issue.histories.last());
+    let author = issue.and_then(|issue| issue.histories.last());
+    let issue = event.gone.clone().or_else(|| issue.map(|issue| view.issue(issue, &selection)));
     let user = author.and_then(|one| one["author"].as_str()).map(|id| view.user(id));
     let mut body = json!({
         "timestamp": now, "webhookEvent": event.name, "issue": issue, "user": user

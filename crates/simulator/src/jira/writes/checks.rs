@@ -161,7 +161,8 @@ fn person(site: &JiraSite, field: &str, value: &Value) -> Result<Value, String> 
 }
 
 fn parent(site: &JiraSite, value: &Value) -> Result<Value, String> {
-    if value.is_null() {
+    // A parent is taken away by the operation `set` with `none`.
+    if value.is_null() || value["none"] == true {
         return Ok(Value::Null);
     }
     let wanted = id_of(&value["id"]).or_else(|| id_of(&value["key"]));

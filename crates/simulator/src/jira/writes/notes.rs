@@ -18,10 +18,13 @@ pub(super) fn append_comment(
 ) -> Value {
     let visibility = given.and_then(|given| given.get("visibility"));
     let properties = given.and_then(|given| given.get("properties"));
+    let internal = properties.and_then(Value::as_array).into_iter().flatten().any(|property| {
+        property["key"] == "sd.public.comment" && property["value"]["internal"] == true
+    });
     let (comment, at) = (write.site.new_id(), write.site.tick());
     let mut value = json!({
         "id": comment.to_string(), "author": write.account, "updateAuthor": write.account, "body": body,
-        "created": time::iso(at), "updated": time::iso(at), "jsdPublic": true,
+        "created": time::iso(at), "updated": time::iso(at), "jsdPublic": !internal,
         "self": write.call.view(write.site).url(&format!("issue/{id}/comment/{comment}"))
     });
     if let Some(visibility) = visibility {
@@ -126,6 +129,7 @@ pub(super) fn add_worklog(write: &mut Write<'_>) -> Result<Reply, Reply> {
     write.site.worklog_changes.insert(worklog, at);
     write.site.edit_at(id, at, |issue, _| issue.worklogs.push(entry));
     write.events.push(Event::updated(id, "issue_work_logged", Vec::new()));
+    write.events.push(Event::about("worklog_created", Some(id), "worklog", shown.clone()));
     Ok(Reply::created(&shown))
 }
 
@@ -145,10 +149,12 @@ pub(super) fn delete_worklog(write: &mut Write<'_>) -> Result<Reply, Reply> {
         Reply::error(StatusCode::NOT_FOUND, &format!("Cannot find worklog with id: '{wanted}'."))
     })?;
     let at = write.site.tick();
-    let number = write.issue(id)?.worklogs[index].id;
+    let entry = &write.issue(id)?.worklogs[index];
+    let (number, shown) = (entry.id, write.call.view(write.site).entry(entry));
     write.site.worklog_changes.remove(&number);
     write.site.deleted_worklogs.insert(number, at);
     write.site.edit_at(id, at, |issue, _| drop(issue.worklogs.remove(index)));
     write.events.push(Event::updated(id, "issue_worklog_deleted", Vec::new()));
+    write.events.push(Event::about("worklog_deleted", Some(id), "worklog", shown));
     Ok(Reply::no_content())
 }

@@ -54,13 +54,19 @@ pub(super) fn link(write: &mut Write<'_>) -> Result<Reply, Reply> {
     let kind = kind.and_then(id_of).ok_or_else(|| {
         Reply::error(StatusCode::NOT_FOUND, "No issue link type with the given name found.")
     })?;
-    join(write.site, &kind, inward, outward);
+    let id = join(write.site, &kind, inward, outward);
+    let told = json!({
+        "id": id, "sourceIssueId": inward, "destinationIssueId": outward, "systemLink": false,
+        "issueLinkType": write.site.catalog.link_types.get(&kind)
+    });
+    write.events.push(Event::about("issuelink_created", Some(inward), "issueLink", told));
     Ok(Reply::created(&json!({})))
 }
 
-/// Links two issues; both are updated by it.
-fn join(site: &mut JiraSite, kind: &str, inward: u64, outward: u64) {
-    let id = site.new_id().to_string();
+/// Links two issues; both are updated by it. Answers the link's id.
+fn join(site: &mut JiraSite, kind: &str, inward: u64, outward: u64) -> u64 {
+    let number = site.new_id();
+    let id = number.to_string();
     for (own, name, other) in [(inward, "outwardIssue", outward), (outward, "inwardIssue", inward)] {
         let row = json!({"id": id, "type": kind, name: other.to_string()});
         site.edit(own, |issue, _| {
@@ -68,4 +74,5 @@ fn join(site: &mut JiraSite, kind: &str, inward: u64, outward: u64) {
             list.as_array_mut().into_iter().for_each(|list| list.push(row.clone()));
         });
     }
+    number
 }
