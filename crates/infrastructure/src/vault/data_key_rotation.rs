@@ -210,6 +210,8 @@ impl PgVault {
                                where i.tenant_id = $1 and substring(i.body from 10 for 16) = uuid_send(k.id))
                and not exists (select from write_intents w
                                where w.tenant_id = $1 and substring(w.outcome from 10 for 16) = uuid_send(k.id))
+               and not exists (select from webhook_subscriptions s
+                               where s.tenant_id = $1 and substring(s.sealed from 10 for 16) = uuid_send(k.id))
              returning k.id",
         )
         .bind(ctx.tenant.as_uuid())

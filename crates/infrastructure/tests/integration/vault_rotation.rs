@@ -10,7 +10,7 @@ use application::ports::{Claimed, IdempotencyKey, IdempotencyStore, Sealed, Secr
 use domain::InstanceId;
 use patchbay_infrastructure::postgres::PgIdempotency;
 use patchbay_infrastructure::vault::{MasterKey, MasterKeys, PgVault, TenantKeys, VaultError};
-use sqlx::PgConnection;
+use sqlx::{AssertSqlSafe, PgConnection};
 use support::{TestDb, cancel_after, master_key, run};
 use uuid::Uuid;
 
@@ -144,6 +144,78 @@ async fn a_process_that_still_wraps_with_the_old_key_shows() {
     assert_eq!(rotating.rotate(&test.urls.admin, |_, _| ()).await.unwrap().left, 0);
 }
 
+/// The columns that hold sealed values, each with the table it is of.
+const SEALED: [(&str, &str); 4] = [
+    ("credentials", "sealed"),
+    ("idempotency_keys", "body"),
+    ("webhook_subscriptions", "sealed"),
+    ("write_intents", "outcome"),
+];
+
+/// Binary columns of tenants that hold no secret under a data key, with what they hold.
+const NOT_SEALED: [(&str, &str, &str); 14] = [
+    ("api_keys", "mac", "a digest under a key of the installation"),
+    ("audit_heads", "hash", "a digest"),
+    ("audit_heads", "seal", "a digest under a key of the installation"),
+    ("audit_log", "arguments_digest", "a digest"),
+    ("audit_log", "hash", "a digest"),
+    ("comments", "content_hash", "a digest"),
+    ("idempotency_keys", "fingerprint", "a digest"),
+    ("invitations", "mac", "a digest under a key of the installation"),
+    ("projects", "content_hash", "a digest"),
+    ("sessions", "mac", "a digest under a key of the installation"),
+    ("tenant_data_keys", "wrapped", "the data key itself, under the master key"),
+    ("webhook_subscriptions", "token_digest", "a digest"),
+    ("work_items", "content_hash", "a digest"),
+    ("write_intents", "fingerprint", "a digest"),
+];
+
+#[expect(clippy::disallowed_types, reason = "statements of the test's own making")]
+/// How many data keys the sealed values of a tenant are under; none of the columns is empty.
+async fn data_keys_in_use(admin: &mut PgConnection, slug: &str) -> i64 {
+    let mut keys = std::collections::BTreeSet::new();
+    for (table, column) in SEALED {
+        let statement = format!(
+            "select distinct encode(substring({column} from 10 for 16), 'hex') from {table}
+             where tenant_id = (select id from tenants where slug = '{slug}') and {column} is not null"
+        );
+        let found: Vec<String> =
+            sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(&mut *admin).await.unwrap();
+        assert!(!found.is_empty(), "nothing is sealed in {table}.{column}: the test fills every such column");
+        keys.extend(found);
+    }
+    i64::try_from(keys.len()).unwrap()
+}
+
+// Security requirement 55: a column that is new is either reached by rotations, or said here to need none.
+#[tokio::test]
+async fn every_binary_column_of_a_tenant_is_known_to_be_sealed_or_not() {
+    let test = TestDb::new().await;
+    let columns: Vec<(String, String)> = sqlx::query_as(
+        "select c.relname::text, a.attname::text from pg_attribute a join pg_class c on c.oid = a.attrelid
+         join pg_namespace n on n.oid = c.relnamespace
+         where n.nspname = 'public' and c.relkind in ('r', 'p') and not c.relispartition and a.attnum > 0
+           and not a.attisdropped and a.atttypid = 'bytea'::regtype
+           and exists (select from pg_attribute t where t.attrelid = c.oid and t.attname = 'tenant_id')
+         order by 1, 2",
+    )
+    .fetch_all(&mut test.admin().await)
+    .await
+    .unwrap();
+    let known = |(table, column): &(String, String)| {
+        let (table, column) = (table.as_str(), column.as_str());
+        SEALED.contains(&(table, column)) || NOT_SEALED.iter().any(|(t, c, _)| (*t, *c) == (table, column))
+    };
+    let unknown: Vec<_> = columns.iter().filter(|column| !known(column)).collect();
+    assert!(
+        unknown.is_empty(),
+        "{unknown:?}: a sealed column needs its line in vault/sealed_columns.rs, in the rotation and in `SEALED`"
+    );
+    for (table, column) in SEALED {
+        assert!(columns.contains(&(table.to_owned(), column.to_owned())), "{table}.{column} is not there");
+    }
+}
+
 /// A tenant with a sealed value in every column that has them.
 struct Filled {
     keys: TenantKeys,
@@ -179,6 +251,7 @@ impl Filled {
             ),
         };
         filled.store_credential(&mut admin, vault).await;
+        filled.store_webhook(&mut admin, vault).await;
         for _ in 0..intents {
             let id = Uuid::now_v7();
             let outcome = vault.seal(&filled.ctx, SecretRef::WriteOutcome(id), TOKEN).await.unwrap();
@@ -220,6 +293,23 @@ impl Filled {
         .unwrap();
     }
 
+    async fn store_webhook(&self, admin: &mut PgConnection, vault: &PgVault) {
+        let sealed = vault.seal(&self.ctx, SecretRef::Webhook(self.instance), TOKEN).await.unwrap();
+        sqlx::query(
+            "insert into webhook_subscriptions (tenant_id, instance_id, token_digest, sealed, managed, state, created_at,
+                 updated_at)
+             values ($1, $2, $3, $4, false, 'pending', now(), now())
+             on conflict (tenant_id, instance_id) do update set sealed = excluded.sealed",
+        )
+        .bind(self.ctx.tenant.as_uuid())
+        .bind(self.instance.as_uuid())
+        .bind([7u8; 32].as_slice())
+        .bind(sealed.0)
+        .execute(admin)
+        .await
+        .unwrap();
+    }
+
     /// Opens everything that is stored, with this vault.
     async fn check(&self, test: &TestDb, vault: &Arc<PgVault>, when: &str) {
         let mut admin = test.admin().await;
@@ -231,6 +321,14 @@ impl Filled {
             .unwrap();
         let place = SecretRef::InstanceCredential(self.instance);
         let opened = vault.open(&self.ctx, place, &Sealed(sealed)).await;
+        assert_eq!(opened.unwrap_or_else(|error| panic!("{when}: {error:?}")).as_slice(), TOKEN);
+        let sealed: Vec<u8> =
+            sqlx::query_scalar("select sealed from webhook_subscriptions where tenant_id = $1")
+                .bind(tenant)
+                .fetch_one(&mut admin)
+                .await
+                .unwrap();
+        let opened = vault.open(&self.ctx, SecretRef::Webhook(self.instance), &Sealed(sealed)).await;
         assert_eq!(opened.unwrap_or_else(|error| panic!("{when}: {error:?}")).as_slice(), TOKEN);
         let outcomes: Vec<(Uuid, Vec<u8>)> =
             sqlx::query_as("select id, outcome from write_intents where tenant_id = $1")
@@ -266,20 +364,11 @@ async fn a_new_data_key_reaches_every_sealed_value_and_the_old_one_goes_when_not
     let tenants = std::slice::from_ref(&filled.keys);
 
     let first = one.rotate_data_keys(tenants, false, |_, _| ()).await.unwrap();
-    assert_eq!((first.new_keys, first.resealed, first.removed, first.waiting), (1, 5, 0, 1), "{first:?}");
+    assert_eq!((first.new_keys, first.resealed, first.removed, first.waiting), (1, 6, 0, 1), "{first:?}");
     for vault in [&one, &other, &Arc::new(test.vault().await)] {
         filled.check(&test, vault, "after").await;
     }
-    let keys: i64 = count(
-        &mut admin,
-        "select count(distinct substring(sealed from 10 for 16)) from (
-             select sealed from credentials where tenant_id = (select id from tenants where slug = 'alpha')
-             union all select outcome from write_intents where tenant_id = (select id from tenants where slug = 'alpha')
-             union all select body from idempotency_keys where tenant_id = (select id from tenants where slug = 'alpha')
-         ) s",
-    )
-    .await;
-    assert_eq!(keys, 1, "all are under the new key");
+    assert_eq!(data_keys_in_use(&mut admin, "alpha").await, 1, "all are under the new key");
 
     // Too young to be removed; and no third key while the second rotation is not finished.
     let second = one.rotate_data_keys(tenants, false, |_, _| ()).await.unwrap();
@@ -291,9 +380,10 @@ async fn a_new_data_key_reaches_every_sealed_value_and_the_old_one_goes_when_not
 
     // Another process remembers the old key and seals with it.
     filled.store_credential(&mut admin, &other).await;
+    filled.store_webhook(&mut admin, &other).await;
     sqlx::query(AGED).execute(&mut admin).await.unwrap();
     let third = one.rotate_data_keys(tenants, false, |_, _| ()).await.unwrap();
-    assert_eq!((third.resealed, third.removed, third.waiting), (1, 0, 1), "{third:?}");
+    assert_eq!((third.resealed, third.removed, third.waiting), (2, 0, 1), "{third:?}");
     filled.check(&test, &Arc::new(test.vault().await), "after a late one").await;
     let fourth = one.rotate_data_keys(tenants, false, |_, _| ()).await.unwrap();
     assert_eq!(
@@ -325,7 +415,7 @@ async fn rotations_of_data_keys_at_once_make_one_new_key() {
     .await;
     let new_keys: u64 = outcomes.iter().map(|outcome| outcome.as_ref().unwrap().new_keys).sum();
     let resealed: u64 = outcomes.iter().map(|outcome| outcome.as_ref().unwrap().resealed).sum();
-    assert_eq!((new_keys, resealed), (1, 32), "each value is sealed anew once: {outcomes:?}");
+    assert_eq!((new_keys, resealed), (1, 33), "each value is sealed anew once: {outcomes:?}");
     filled.check(&test, &Arc::new(test.vault().await), "after").await;
 }
 
