@@ -87,6 +87,10 @@ pub trait JobQueue: Send + Sync {
     /// The number of the most urgent job that could run now, if a slot were free; less is more urgent.
     async fn most_urgent(&self) -> Result<Option<i32>, StoreError>;
 
+    /// Puts the job that has been ready for longest before all others when that is longer than this. One at a time, so
+    /// that the urgent ones keep their order.
+    async fn raise_overdue(&self, longer_than: Duration) -> Result<(), StoreError>;
+
     /// What waits.
     async fn stats(&self) -> Result<QueueStats, StoreError>;
 }

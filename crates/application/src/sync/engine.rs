@@ -146,6 +146,7 @@ impl SyncEngine {
         let Some(slice) = self.store.begin_slice(ctx, run).await? else {
             return Ok(());
         };
+        let _reading = self.slots.read(slice.run.kind);
         if slice.run.cancel_requested {
             return self.finish(ctx, &slice, RunState::Cancelled, None, None).await;
         }

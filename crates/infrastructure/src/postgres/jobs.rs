@@ -271,6 +271,25 @@ impl JobQueue for GraphileQueue {
         Ok(urgency.map(i32::from))
     }
 
+    async fn raise_overdue(&self, longer_than: Duration) -> Result<(), StoreError> {
+        sqlx::query(
+            "update graphile_worker._private_jobs set priority = $1
+             where id = (
+                 select j.id from graphile_worker._private_jobs j
+                 left join graphile_worker._private_job_queues q on q.id = j.job_queue_id
+                 where j.is_available and j.run_at <= now() - $2 and (q.id is null or q.is_available)
+                   and not exists (select from graphile_worker._private_jobs r
+                                   where r.is_available and r.run_at <= now() and r.priority <= $1)
+                 order by j.run_at limit 1 for update of j skip locked)",
+        )
+        .bind(i16::try_from(slots::OVERDUE).unwrap_or(i16::MIN))
+        .bind(longer_than)
+        .execute(self.db.queue_pool())
+        .await
+        .map(drop)
+        .map_err(store_error)
+    }
+
     async fn stats(&self) -> Result<QueueStats, StoreError> {
         let row = sqlx::query(
             "select count(*) filter (where locked_at is null and run_at <= now() and attempts < max_attempts) as ready,

@@ -62,6 +62,10 @@ impl World {
     }
 
     async fn with(limits: SliceLimits, slots: usize) -> Self {
+        Self::with_slots(limits, Slots::new(slots)).await
+    }
+
+    async fn with_slots(limits: SliceLimits, slots: Slots) -> Self {
         let test = TestDb::with_pools(PoolSizes { app: 24, reader: 2, queue: 6 }).await;
         let tracker = Scripted::default();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -75,7 +79,7 @@ impl World {
             Connections::new(instances.clone(), vault.clone(), sources.clone(), mappings, clock.clone());
         let budgets = Arc::new(LimitService::new(Limiter::in_process(None), Quotas::default()));
         let queue = Arc::new(GraphileQueue::new(test.db.clone(), QueueSettings::default()));
-        let slots = Arc::new(Slots::new(slots));
+        let slots = Arc::new(slots);
         let engine = SyncEngine::new(
             sync.clone(),
             connections.clone(),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use application::slots::Slots;
 use application::sync::SliceLimits;
 use sqlx::Row;
 
@@ -75,5 +76,24 @@ async fn three_backfills_share_two_slots() {
     }
     let worker = world.work();
     world.wait_for("select count(*) from sync_runs where started_at is not null", 3).await;
+    world.end(worker).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backfill_gets_its_turns_though_syncs_would_fill_every_slot_for_ever() {
+    let slots = Slots::new(2).with_patience(Duration::from_secs(2));
+    let world = World::with_slots(ENDLESS, slots).await;
+    let ctx = world.test.ctx("acme").await;
+    for n in 0..4 {
+        let instance = world.instance(&ctx, &format!("endless-{n}")).await;
+        world.runs.start_sync(&ctx, instance).await.unwrap();
+    }
+    let worker = world.work();
+    world.wait_for("select count(*) from sync_runs where kind = 'incremental' and state = 'running'", 2).await;
+    let instance = world.instance(&ctx, "endless-whole").await;
+    world.runs.start_backfill(&ctx, instance).await.unwrap();
+    world.wait_for("select count(*) from sync_runs where kind = 'backfill' and fence >= 3", 1).await;
+    // And each of the syncs has had its own.
+    world.wait_for("select count(*) from sync_runs where kind = 'incremental' and fence >= 2", 4).await;
     world.end(worker).await;
 }
