@@ -9,8 +9,10 @@ mod keys;
 mod limits;
 mod mappings;
 mod openapi;
+mod schedules;
 mod sessions;
 mod slow_clients;
+mod webhooks;
 
 use std::sync::Arc;
 use std::time::Duration;
