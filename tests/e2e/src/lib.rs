@@ -9,6 +9,7 @@ mod identity;
 mod process;
 mod proxy;
 mod redis;
+mod relay;
 mod server;
 mod template;
 
@@ -23,6 +24,7 @@ pub use identity::{Browser, IdentityServer, signed_in};
 pub use process::{Patchbay, Started};
 pub use proxy::Proxy;
 pub use redis::Redis;
+pub use relay::Relay;
 pub use server::Postgres;
 
 /// A setting that `cargo xtask test` gives.

@@ -124,9 +124,9 @@ async fn a_process_that_is_asked_to_end_stores_every_record() {
 
 /// Routes that change something and are not in the table, with the reason.
 const ELSEWHERE: [(&str, &str); 8] = [
-    ("register_webhook", "calls a tracker that calls back: live_sync of the infrastructure"),
-    ("unregister_webhook", "calls a tracker: live_sync of the infrastructure"),
-    ("replay_webhook_delivery", "wants a delivery: live_sync of the infrastructure"),
+    ("register_webhook", "calls a tracker that calls back: the tests of webhooks"),
+    ("unregister_webhook", "calls a tracker: the tests of webhooks"),
+    ("replay_webhook_delivery", "wants a delivery: the tests of webhooks"),
     ("receive_webhook", "of a tracker, which is nobody's principal; webhook_deliveries keeps what came"),
     ("delete_tenant", "its record goes with the tenant; tenant_deletions keeps the proof"),
     ("switch_tenant", "of a session: the tests of signing in"),

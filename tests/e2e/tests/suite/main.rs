@@ -23,3 +23,4 @@ mod rotation;
 mod schemathesis;
 mod sign_in;
 mod tenants;
+mod webhooks;
