@@ -150,7 +150,8 @@ impl ItemWriteService {
         let mut fetched =
             call.call(async |c| adapter.fetch_items(&c, std::slice::from_ref(&address)).await).await?;
         call.connection.current().mappings.apply(&mut fetched.records);
-        let ctx = call.ctx.detached();
+        // An item brings along what is of no one project, such as people, which a key of few projects does not reach.
+        let ctx = Ctx::system(call.ctx.tenant, "writes", call.ctx.request_id);
         self.sync.commit_items(&ctx, call.instance.id, fetched.records, self.clock.now(), &[]).await?;
         Ok(())
     }

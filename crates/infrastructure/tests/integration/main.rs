@@ -8,6 +8,7 @@ mod credential_renewal;
 mod egress_guard;
 mod github_depth;
 mod idempotency;
+mod item_writes;
 mod jira_writes;
 mod job_queue;
 mod limiter;

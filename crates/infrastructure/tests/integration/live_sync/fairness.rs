@@ -89,7 +89,9 @@ async fn a_backfill_gets_its_turns_though_syncs_would_fill_every_slot_for_ever()
         world.runs.start_sync(&ctx, instance).await.unwrap();
     }
     let worker = world.work();
-    world.wait_for("select count(*) from sync_runs where kind = 'incremental' and state = 'running'", 2).await;
+    world
+        .wait_for("select count(*) from sync_runs where kind = 'incremental' and state = 'running'", 2)
+        .await;
     let instance = world.instance(&ctx, "endless-whole").await;
     world.runs.start_backfill(&ctx, instance).await.unwrap();
     world.wait_for("select count(*) from sync_runs where kind = 'backfill' and fence >= 3", 1).await;

@@ -34,6 +34,7 @@ pub(super) async fn add(
         return Err(rejected("/body", "a comment needs a text"));
     }
     let issue = Issue::read(api, key, &["project"]).await?;
+    issue.require_selected(api)?;
     let desk = issue.field("project").get("projectTypeKey").and_then(Value::as_str) == Some("service_desk");
     if comment.internal && !desk {
         // Elsewhere the property means nothing, and everybody would read what was meant for few.

@@ -11,7 +11,7 @@ use super::super::api::Api;
 use super::super::malformed;
 use super::fields::Draft;
 use super::form::{Form, IssueType, issue_types};
-use super::issue::finish;
+use super::issue::{finish, is_selected};
 use super::people::Assignable;
 use super::values::Place;
 use super::{property, rejected, send};
@@ -28,6 +28,13 @@ struct Created {
 /// Makes an issue with the marker on it, in one request.
 pub(super) async fn create(api: &Api<'_>, new: &NewItem, marker: &str) -> Result<WrittenItem, SourceError> {
     let project = new.project.trim();
+    if let Some(keys) = api.settings.projects.as_ref().filter(|_| !is_selected(api, project)) {
+        return Err(SourceError::unknown_value(
+            "/project",
+            format!("{project} is none of the instance's projects: an admin can add it to its settings"),
+            nearest(project, keys.iter().map(String::as_str)),
+        ));
+    }
     let types = match issue_types(api, project).await {
         Ok(types) => types,
         Err(error) => return Err(unknown_project(api, project, error).await),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::super::api::{Api, segment};
+use super::super::sprints;
 use super::super::text::{is_document, value_markdown};
 use super::super::time::Time;
 
@@ -53,6 +54,21 @@ impl Issue {
         }
     }
 
+    /// Refuses an issue of a project that the instance's settings leave out: they bound writes too.
+    pub(super) fn require_selected(&self, api: &Api<'_>) -> Result<(), SourceError> {
+        let project = self.key.rsplit_once('-').map_or(self.key.as_str(), |(project, _)| project);
+        match is_selected(api, project) {
+            true => Ok(()),
+            false => Err(SourceError {
+                field: Some("/key".into()),
+                ..SourceError::new(
+                    SourceErrorKind::NotFound,
+                    format!("{} is in none of the instance's projects", self.key),
+                )
+            }),
+        }
+    }
+
     /// What is told of it after a write.
     pub(super) fn written(&self, api: &Api<'_>) -> WrittenItem {
         WrittenItem {
@@ -65,6 +81,11 @@ impl Issue {
             warnings: Vec::new(),
         }
     }
+}
+
+/// Whether the instance's settings have this project among those they are about.
+pub(super) fn is_selected(api: &Api<'_>, project: &str) -> bool {
+    api.settings.projects.as_ref().is_none_or(|keys| keys.iter().any(|key| key.eq_ignore_ascii_case(project)))
 }
 
 /// A name of ours and the field of Jira it stands for.
@@ -136,9 +157,16 @@ pub(super) fn readable(value: &Value) -> Value {
                 (None, _) => value.clone(),
             }
         }
+        // Data Center's printed form of a sprint.
+        Value::String(text) if text.contains(PRINTED_SPRINT) => match sprints::names(value) {
+            Value::Array(mut names) if names.len() == 1 => names.remove(0),
+            _ => value.clone(),
+        },
         other => other.clone(),
     }
 }
+
+const PRINTED_SPRINT: &str = "greenhopper.service.sprint.Sprint@";
 
 #[cfg(test)]
 mod tests {
@@ -166,6 +194,9 @@ mod tests {
             [("priority", json!("Medium"), json!("High")), ("assignee", Value::Null, json!("Ann"))]
         );
         assert_eq!(readable(&json!({"value": "EU", "child": {"value": "DE"}})), json!("EU > DE"));
+        let sprint =
+            "com.atlassian.greenhopper.service.sprint.Sprint@3f[id=7,rapidViewId=2,state=ACTIVE,name=S 7]";
+        assert_eq!(readable(&json!([sprint])), json!(["S 7"]));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use domain::{ItemPatch, WrittenItem};
 use serde_json::Value;
 
 use super::super::api::Api;
-use super::super::malformed;
+use super::super::{malformed, sprints};
 use super::fields::Draft;
 use super::form::Form;
 use super::issue::Issue;
@@ -55,9 +55,7 @@ fn holds(current: &Value, wanted: &Value) -> bool {
         (Value::Null, Value::Array(wanted)) => wanted.is_empty(),
         (Value::Array(current), Value::Null) => current.is_empty(),
         // Sprints: the field lists those it has been in too, and is set by a number.
-        (Value::Array(current), Value::Number(_)) => {
-            current.iter().any(|sprint| sprint.get("id") == Some(wanted))
-        }
+        (Value::Array(_), Value::Number(id)) => sprints::ids(current).contains(&id.to_string()),
         (Value::Array(current), Value::Array(wanted)) => {
             current.len() == wanted.len()
                 && wanted.iter().all(|wanted| current.iter().any(|current| holds(current, wanted)))
@@ -94,6 +92,8 @@ mod tests {
             (json!({"id": "3", "name": "High"}), json!({"id": "2"}), false),
             (json!([{"id": "1"}, {"id": "2"}]), json!([{"id": "2"}, {"id": "1"}]), true),
             (json!([{"id": 7, "state": "active"}]), json!(7), true),
+            (json!(["x.Sprint@3f[id=7,state=ACTIVE,name=S]"]), json!(7), true),
+            (json!(["x.Sprint@3f[id=7,state=ACTIVE,name=S]"]), json!(8), false),
             (json!(3.0), json!(3), true),
             (Value::Null, json!([]), true),
             (json!({"type": "doc", "content": []}), json!({"type": "doc", "content": [{}]}), false),

@@ -50,6 +50,7 @@ pub(super) async fn transition(
     asked: &Transition,
 ) -> Result<WrittenItem, SourceError> {
     let issue = Issue::read(api, key, &["status", "resolution", "project"]).await?;
+    issue.require_selected(api)?;
     issue.require_unchanged(asked.if_unchanged_since)?;
     if is_at(&issue, &asked.to)
         && asked.comment.is_none()

@@ -21,6 +21,7 @@ use super::{rejected, send};
 pub(super) async fn update(api: &Api<'_>, key: &str, patch: &ItemPatch) -> Result<WrittenItem, SourceError> {
     let form = Form::of_edit(api, key).await?;
     let issue = read(api, key, &form, patch).await?;
+    issue.require_selected(api)?;
     issue.require_unchanged(patch.if_unchanged_since)?;
     let project = project_of(&issue);
     let place = Place { project: &project, people: Assignable::Issue(&issue.key) };
