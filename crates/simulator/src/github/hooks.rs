@@ -81,8 +81,14 @@ fn answer(
                 return Err(Reply::invalid("Hook", "url", "already_exists"));
             }
             let events = events(&input["events"]).unwrap_or_else(|| vec!["push".to_owned()]);
-            let hook =
-                Hook { id: extras.next_id(), repository, app: None, active: input["active"] != false, events, config };
+            let hook = Hook {
+                id: extras.next_id(),
+                repository,
+                app: None,
+                active: input["active"] != false,
+                events,
+                config,
+            };
             let reply = Reply::new(StatusCode::CREATED, render(&hook, api).to_string());
             let id = hook.id;
             extras.hooks.push(hook);
@@ -169,14 +175,12 @@ pub(super) fn announce(world: &mut World, index: usize, event: &str, payload: &V
     let mut payload = payload.clone();
     payload["repository"] = object;
     let owner = world.repository(index).full_name.split('/').next().unwrap_or_default().to_owned();
-    let wanted =
-        |hook: &&Hook| hook.active && hook.events.iter().any(|known| known == event || known == "*");
+    let wanted = |hook: &&Hook| hook.active && hook.events.iter().any(|known| known == event || known == "*");
     let meant = |hook: &Hook| match &hook.app {
         None => (hook.repository == id).then_some((hook.id, None)),
         Some(app) => installation(world, app, &owner).map(|installation| (hook.id, Some(installation))),
     };
-    let hooks: Vec<(u64, Option<u64>)> =
-        world.extras.hooks.iter().filter(wanted).filter_map(meant).collect();
+    let hooks: Vec<(u64, Option<u64>)> = world.extras.hooks.iter().filter(wanted).filter_map(meant).collect();
     for (hook, installation) in hooks {
         let mut payload = payload.clone();
         if let Some(id) = installation {

@@ -143,7 +143,8 @@ impl JiraSite {
             hooks: Hooks::default(),
             switches: JiraSwitches::default(),
             recent_writes: HashMap::new(),
-            next_id: 1_000_000,
+            // Above the ids that data sets bring along, of comments and histories as well.
+            next_id: 900_000_000,
             last_ms: 0,
         }
     }

@@ -18,9 +18,11 @@ pub(super) fn append_comment(
 ) -> Value {
     let visibility = given.and_then(|given| given.get("visibility"));
     let properties = given.and_then(|given| given.get("properties"));
-    let internal = properties.and_then(Value::as_array).into_iter().flatten().any(|property| {
-        property["key"] == "sd.public.comment" && property["value"]["internal"] == true
-    });
+    let internal = properties
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .any(|property| property["key"] == "sd.public.comment" && property["value"]["internal"] == true);
     let (comment, at) = (write.site.new_id(), write.site.tick());
     let mut value = json!({
         "id": comment.to_string(), "author": write.account, "updateAuthor": write.account, "body": body,

@@ -46,7 +46,8 @@ pub(in crate::jira) fn change_sprint(
     let number: Option<u64> = id.parse().ok();
     run(shared, site, call, |write| {
         write.call.allow(&[])?;
-        let body = write.call.object(Some(&["completeDate", "endDate", "goal", "name", "startDate", "state"]))?;
+        let body =
+            write.call.object(Some(&["completeDate", "endDate", "goal", "name", "startDate", "state"]))?;
         let id = number.filter(|id| write.site.sprints.contains_key(id)).ok_or_else(missing)?;
         let before = write.site.sprints[&id]["state"].clone();
         let after = body.get("state").cloned().unwrap_or_else(|| before.clone());
