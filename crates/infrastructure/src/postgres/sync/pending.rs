@@ -47,9 +47,11 @@ pub(super) async fn done(tx: &mut Tx, to: &Target<'_>, ref_keys: &[String]) -> R
         return Ok(());
     }
     sqlx::query(
-        "delete from work_item_details_pending p using work_items w
-         where p.tenant_id = $1 and p.instance_id = $2
-             and w.tenant_id = $1 and w.instance_id = $2 and w.id = p.work_item_id and w.ref_key = any($3)",
+        // The ids first: without statistics, as in a first backfill, a join is planned that looks at every item for every
+        // one that waits.
+        "delete from work_item_details_pending
+         where tenant_id = $1 and instance_id = $2 and work_item_id = any (array(
+             select id from work_items where tenant_id = $1 and instance_id = $2 and ref_key = any ($3)))",
     )
     .bind(to.ctx.tenant.as_uuid())
     .bind(to.key.instance.as_uuid())
