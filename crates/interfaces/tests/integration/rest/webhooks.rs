@@ -80,7 +80,7 @@ async fn what_is_set_up_by_hand_tells_steps_and_address_and_the_secret_once() {
     assert_eq!(again["url"], told["url"], "the address stays");
     assert_ne!(again["secret"], told["secret"]);
 
-    let admin = std::mem::replace(&mut api.key, String::new());
+    let admin = std::mem::take(&mut api.key);
     api.key = api.world.key(&[Scope::InstancesRead]);
     let (status, seen) = api.get(&webhook()).await;
     assert_eq!((status.as_u16(), &seen["url"], &seen["steps"]), (200, &Value::Null, &json!([])), "{seen}");
