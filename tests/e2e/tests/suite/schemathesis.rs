@@ -134,10 +134,10 @@ async fn generate(
         let text = response["content"]["text"].as_str().unwrap_or_default();
         let failed = response["status"].as_u64() >= Some(400);
         let inside: &[&str] = if failed { &INSIDE } else { &[] };
-        for leak in inside.iter().chain(secrets).filter(|leak| text.contains(**leak)) {
-            // The secret itself is not repeated.
-            panic!("{} {} is answered with what holds {leak:.12}", request["method"], request["url"]);
-        }
+        let leak = inside.iter().chain(secrets).find(|leak| text.contains(**leak));
+        // The secret itself is not repeated.
+        let leak = leak.map(|leak| leak.get(..12).unwrap_or(leak));
+        assert_eq!(leak, None, "{} {} is answered with it", request["method"], request["url"]);
         errors += usize::from(failed);
     }
     errors
