@@ -9,7 +9,8 @@ use serde_json::json;
 use simulator::{Simulator, SimulatorConfig, TokenGrant, load};
 
 const TOKEN: &str = "e2e-token";
-const KILLS: usize = 20;
+/// Backfills, each with two kills.
+const ROUNDS: usize = 10;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_at_twenty_random_points_loses_nothing_and_repeats_no_page_twice() {
@@ -35,23 +36,25 @@ async fn a_worker_killed_at_twenty_random_points_loses_nothing_and_repeats_no_pa
     let settings = json!({"repositories": ["bitcoin-core/gui"]});
     let mut worker = patchbay.serve("worker").await.unwrap();
 
-    for round in 0..KILLS {
+    for round in 0..ROUNDS {
         let instance = api.connect_github(&tracker.url(), TOKEN, &settings).await.unwrap();
         tracker.control().reset_requests();
-        // The whole backfill is about 2,050 requests: the point of death is counted in them.
-        let deadly = random.random_range(1..2000);
+        // The whole backfill is about 2,050 requests: the points of death are counted in them. Between the two is more
+        // than what a death makes the next worker repeat, so that no page is under way at both.
+        let first = random.random_range(1..1_600);
+        let second = random.random_range(first + 300..2_000);
         let run = api.start(&instance, "backfill").await.unwrap();
-        let died = loop {
-            let sent = tracker.control().stats().requests;
-            if sent >= deadly {
-                break sent;
+        let mut died = Vec::new();
+        for deadly in [first, second] {
+            while tracker.control().stats().requests < deadly {
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        };
-        worker.kill_9().await.unwrap();
-        worker = patchbay.serve("worker").await.unwrap();
+            died.push(tracker.control().stats().requests);
+            worker.kill_9().await.unwrap();
+            worker = patchbay.serve("worker").await.unwrap();
+        }
         let ended = api.ended(&run).await.unwrap();
-        let at = format!("round {round}, seed {seed}, killed after {died} requests: {ended}");
+        let at = format!("round {round}, seed {seed}, killed after {died:?} requests: {ended}");
         assert_eq!(ended["state"], "succeeded", "{at}");
 
         let db = &patchbay.database;
