@@ -13,6 +13,7 @@
 //! | `POST /__control/asana/…` | see `asana/control.rs` |
 //! | `POST /__control/rate_limit {"limit","window_s"}` | hourly budget per token; `"limit": null` for none |
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,24 @@ impl Control {
     /// When the repository or an item is not there; items before it have changed.
     pub fn touch(&self, repository: &str, numbers: &[u64]) -> anyhow::Result<()> {
         self.0.world_mut().touch(repository, numbers)
+    }
+
+    /// The numbers of a repository's items, each with its last change in seconds since 1970.
+    ///
+    /// # Errors
+    /// When the repository is not there.
+    pub fn item_times(&self, repository: &str) -> anyhow::Result<BTreeMap<u64, i64>> {
+        let mut world = self.0.world_mut();
+        Ok(world.get_mut(repository)?.items.values().map(|item| (item.number, item.updated_at)).collect())
+    }
+
+    /// How many comments a repository's conversations have.
+    ///
+    /// # Errors
+    /// When the repository is not there.
+    pub fn comment_count(&self, repository: &str) -> anyhow::Result<usize> {
+        let mut world = self.0.world_mut();
+        Ok(world.get_mut(repository)?.items.values().map(|item| item.comments.len()).sum())
     }
 
     /// Deletes an item: 410 from now on, gone from every list.

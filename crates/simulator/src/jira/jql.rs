@@ -10,14 +10,14 @@ pub(crate) use matching::Scope;
 pub(crate) use order::SortKey;
 
 /// A search: a restriction, perhaps none, and an order.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Query {
     pub(crate) restriction: Option<Expr>,
     /// The field and whether it is descending.
     pub(crate) order: Vec<(String, bool)>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Expr {
     And(Vec<Expr>),
     Or(Vec<Expr>),
@@ -25,7 +25,7 @@ pub(crate) enum Expr {
     Clause(Clause),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Clause {
     /// In small letters.
     pub(crate) field: String,
@@ -113,3 +113,6 @@ impl Query {
         fields
     }
 }
+
+#[cfg(test)]
+mod tests;

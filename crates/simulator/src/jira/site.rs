@@ -215,6 +215,11 @@ impl JiraSite {
         self.issues.values().map(|issue| issue.key.clone()).collect()
     }
 
+    /// Keys of all issues, each with its last change in milliseconds since 1970.
+    pub fn issue_times(&self) -> BTreeMap<String, i64> {
+        self.issues.values().map(|issue| (issue.key.clone(), issue.updated)).collect()
+    }
+
     pub(crate) fn is_cloud(&self) -> bool {
         self.deployment == Deployment::Cloud
     }

@@ -43,7 +43,7 @@ pub(crate) fn jql_literal(text: &str, now: i64, ahead_minutes: i64) -> Option<i6
             return Some(local(day.and_hms_opt(0, 0, 0)?));
         }
     }
-    Some(now + period(text)?.num_milliseconds())
+    now.checked_add(period(text)?.num_milliseconds())
 }
 
 fn period(text: &str) -> Option<TimeDelta> {
