@@ -9,8 +9,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use reqwest::{Client, ClientBuilder};
 use url::{Host, Url};
@@ -190,6 +192,7 @@ impl EgressClient {
         self.policy.check_url(url)?;
         let encrypted = url.scheme() == "https";
         let client = if encrypted { self.encrypted.as_ref().map_err(Clone::clone)? } else { &self.plain };
+        let sent = headers.get(http::header::AUTHORIZATION).cloned();
         let mut request = client.request(method, url.clone()).headers(headers);
         if let Some(body) = body {
             request = request.body(body);
@@ -205,8 +208,29 @@ impl EgressClient {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Response { status, headers, body: body.freeze() })
+        let body = body.freeze();
+        let refused = status.is_client_error() || status.is_server_error();
+        let body = if refused { without_credential(body, sent.as_ref()) } else { body };
+        Ok(Response { status, headers, body })
     }
+}
+
+/// A refusal without the credential it was sent: servers, and proxies before them, repeat the request in their words at
+/// times, and those are shown to people.
+fn without_credential(body: Bytes, sent: Option<&HeaderValue>) -> Bytes {
+    let Some((_, secret)) = sent.and_then(|value| value.to_str().ok()?.split_once(' ')) else { return body };
+    let password = STANDARD.decode(secret).ok().and_then(|pair| String::from_utf8(pair).ok());
+    let password = password.as_deref().and_then(|pair| pair.split_once(':')).map(|(_, password)| password);
+    let Ok(text) = std::str::from_utf8(&body) else { return body };
+    let told: Vec<&str> = [Some(secret), password]
+        .into_iter()
+        .flatten()
+        .filter(|secret| !secret.is_empty() && text.contains(secret))
+        .collect();
+    if told.is_empty() {
+        return body;
+    }
+    told.iter().fold(text.to_owned(), |text, secret| text.replace(secret, "***")).into()
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the client with the egress guard")]

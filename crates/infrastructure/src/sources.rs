@@ -1,12 +1,14 @@
 //! Adapters to the trackers, one module each.
 
 mod asana;
+mod circle;
 mod exchange;
 mod github;
 mod jira;
 mod nearest;
 mod oauth_refresh;
 mod refusals;
+mod repair;
 mod sanitize;
 mod settings_form;
 

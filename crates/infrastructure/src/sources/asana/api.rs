@@ -4,7 +4,7 @@ use application::ports::{Connection, SourceError, SourceErrorKind};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use domain::{Credential, InstanceId, Mappings};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, header};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -150,7 +150,8 @@ impl<'a> Api<'a> {
     ) -> Result<Response, SourceError> {
         let response = self.send(method, path, query, body).await?;
         match response.status {
-            StatusCode::OK | StatusCode::CREATED => Ok(response),
+            // One without a body is told by what reads it.
+            status if status.is_success() => Ok(response),
             status => Err(errors::from_answer(status, &response.headers, &response.body, what)),
         }
     }

@@ -38,6 +38,7 @@ pub(super) fn from_answer(status: StatusCode, headers: &HeaderMap, body: &[u8], 
         403 => {
             (SourceErrorKind::Forbidden, format!("the token may not use {what} ({})", said_or("Forbidden")))
         }
+        410 => (SourceErrorKind::Gone, format!("{what} is gone from Asana ({})", said_or("Gone"))),
         412 => (
             SourceErrorKind::Conflict,
             format!("{what} was changed meanwhile ({})", said_or("Precondition Failed")),

@@ -14,6 +14,11 @@ fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
+/// A number of parts; null, which is none of the numbers Asana promises, as one, so that the list itself is asked.
+fn some_parts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    Option::deserialize(deserializer).map(|parts| parts.unwrap_or(1))
+}
+
 /// An object as others mention it.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub(super) struct Named {
@@ -82,7 +87,7 @@ pub(super) struct Noted {
 pub(super) struct TaskPlace {
     pub(super) gid: String,
     pub(super) parent: Option<Named>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(default, deserialize_with = "some_parts")]
     pub(super) num_subtasks: u64,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) memberships: Vec<Membership>,

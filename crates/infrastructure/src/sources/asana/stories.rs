@@ -5,6 +5,7 @@ use domain::record::{ChangeRecord, CommentRecord, TransitionRecord};
 use domain::{FieldRole, Mappings, PageRecords, StatusNorm};
 use serde_json::Value;
 
+use super::super::circle::Circle;
 use super::api::Api;
 use super::model::{Dates, Named, Story};
 use super::names::each;
@@ -13,6 +14,7 @@ use super::people::People;
 use super::settings::Stream;
 use super::singles::deleted;
 use super::tasks::unmapped;
+use super::walk::going_on;
 use super::{fields, malformed, marker};
 
 /// Fields of a story that are asked for: all of them stand in Asana's description of `GET /tasks/{gid}/stories`.
@@ -50,7 +52,7 @@ pub(super) async fn read(api: &Api<'_>, gid: String) -> Result<PageRecords, Sour
     let mut records = PageRecords::default();
     let what = format!("the stories of the task {gid}");
     let path = format!("/tasks/{gid}/stories");
-    let (mut stories, mut offset) = (Vec::new(), None::<String>);
+    let (mut stories, mut offset, mut circle) = (Vec::new(), None::<String>, Circle::default());
     for count in 0.. {
         let page = match api.list(&path, &[("opt_fields", STORY_FIELDS)], offset.as_deref(), &what).await {
             Ok(page) => page,
@@ -74,6 +76,7 @@ pub(super) async fn read(api: &Api<'_>, gid: String) -> Result<PageRecords, Sour
                 }
             }
         }
+        going_on(&mut circle, page.next.as_deref(), &what)?;
         offset = page.next;
         if offset.is_none() {
             break;
@@ -271,9 +274,46 @@ fn change(story: &Story) -> Option<(String, Option<String>, Option<String>)> {
         "date_custom_field_changed" => {
             (field(), day(story.old_date_value.as_ref()), day(story.new_date_value.as_ref()))
         }
-        _ => return None,
+        // Kinds that tell nothing of the task's fields, or what the task itself tells anyway.
+        known if KNOWN_ASIDE.contains(&known) || story.kind != "system" || known.is_empty() => return None,
+        // One that came with a later Asana is kept under its own name, with what it says.
+        other => (other.to_owned(), None, story.text.as_deref().map(clip)),
     })
 }
+
+fn clip(text: &str) -> String {
+    text.chars().take(MAX_VALUE_CHARS).collect()
+}
+
+/// Kinds of stories that are no change of a field.
+const KNOWN_ASIDE: &[&str] = &[
+    "added_to_goal",
+    "attachment_added",
+    "comment_added",
+    "comment_liked",
+    "completion_liked",
+    "dependency_due_date_changed",
+    "dependency_marked_complete",
+    "dependency_marked_incomplete",
+    "due_date_changed",
+    "due_today",
+    "duplicate_merged",
+    "duplicate_unmerged",
+    "duplicated",
+    "external",
+    "follower_added",
+    "follower_removed",
+    "liked",
+    "likes_attachment",
+    "marked_complete",
+    "marked_duplicate",
+    "marked_incomplete",
+    "mentioned",
+    "mentioned_in_comment",
+    "unmarked_duplicate",
+];
+/// Texts longer than this are cut.
+const MAX_VALUE_CHARS: usize = 1_000;
 
 fn due(dates: Option<&Dates>) -> Option<String> {
     let dates = dates?;

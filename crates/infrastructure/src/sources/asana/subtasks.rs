@@ -3,10 +3,12 @@
 use application::ports::SourceError;
 use serde::{Deserialize, Serialize};
 
+use super::super::circle::Circle;
 use super::api::Api;
 use super::model::TaskPlace;
 use super::names::each;
 use super::tasks::{Row, home, place};
+use super::walk::going_on;
 
 /// A list of subtasks to be read.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -18,10 +20,18 @@ pub(super) struct Parent {
     pub(super) offset: Option<String>,
     #[serde(default)]
     pub(super) level: u8,
+    #[serde(default)]
+    pub(super) circle: Circle,
 }
 
 pub(super) fn parent(place: &TaskPlace, project: &str, level: u8) -> Parent {
-    Parent { gid: place.gid.clone(), project: project.to_owned(), offset: None, level }
+    Parent {
+        gid: place.gid.clone(),
+        project: project.to_owned(),
+        offset: None,
+        level,
+        circle: Circle::default(),
+    }
 }
 
 /// One page each of several lists of subtasks: the rows with their project, lists that go on or were found below, and
@@ -66,7 +76,9 @@ pub(super) async fn read(
             found.push((place, Row { raw, project }));
         }
         if rows.next.is_some() {
-            rest.push(Parent { offset: rows.next, ..parent_of });
+            let mut circle = parent_of.circle.clone();
+            going_on(&mut circle, rows.next.as_deref(), &format!("the subtasks of {}", parent_of.gid))?;
+            rest.push(Parent { offset: rows.next, circle, ..parent_of });
         }
     }
     Ok((found, rest, vanished))

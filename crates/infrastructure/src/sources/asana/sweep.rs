@@ -6,13 +6,14 @@ use application::ports::{
 use domain::{Cursor, PageRecords};
 use serde::{Deserialize, Serialize};
 
+use super::super::circle::Circle;
 use super::api::Api;
 use super::model::TaskPlace;
 use super::names::each;
 use super::settings::is_gid;
 use super::subtasks::{Parent, parent};
 use super::tasks::{Homes, home, place};
-use super::walk::restartable;
+use super::walk::{going_on, restartable};
 use super::{malformed, singles, stories, subtasks};
 
 const FIELDS: &str =
@@ -31,6 +32,8 @@ struct Position {
     restarts: u32,
     #[serde(default)]
     parents: Vec<Parent>,
+    #[serde(default)]
+    circle: Circle,
 }
 
 /// One page of ids.
@@ -52,6 +55,7 @@ pub(super) async fn list_ids(
         let rows =
             restartable(api, "/tasks", &query, &mut position.offset, &mut position.restarts, &what).await?;
         if let Some(rows) = rows {
+            going_on(&mut position.circle, rows.next.as_deref(), &what)?;
             let places = rows.rows.iter().filter_map(|raw| place(raw));
             for place in places.filter(|place| home(&place.memberships, &api.settings).unwrap_or(gid) == gid)
             {
@@ -62,6 +66,8 @@ pub(super) async fn list_ids(
             }
             position.offset = rows.next;
             position.listed = position.offset.is_none();
+        } else {
+            position.circle = Circle::default();
         }
     } else {
         let count = position.parents.len().min(PARENTS_PER_PAGE);

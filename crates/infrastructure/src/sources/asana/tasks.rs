@@ -6,10 +6,12 @@ use std::collections::{BTreeSet, HashMap};
 use application::ports::SourceError;
 use domain::PageRecords;
 use domain::record::Unmapped;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
+use super::super::repair::repaired;
 use super::api::Api;
 use super::model::{Membership, Task, TaskPlace};
 use super::names::learn_names;
@@ -38,8 +40,16 @@ pub(super) fn home<'m>(memberships: &'m [Membership], settings: &Settings) -> Op
 
 /// The part of a row that says where it belongs; `None` when it has no readable id, or is a heading.
 pub(super) fn place(raw: &RawValue) -> Option<TaskPlace> {
-    let place: TaskPlace = serde_json::from_str(raw.get()).ok()?;
+    let place: TaskPlace = parsed(raw).ok()?;
     (!is_heading(&place.resource_subtype, place.is_rendered_as_separator)).then_some(place)
+}
+
+/// A task as it is received; without those of its parts that lack what Asana promises of them.
+fn parsed<T: DeserializeOwned>(raw: &RawValue) -> Result<T, serde_json::Error> {
+    serde_json::from_str(raw.get()).or_else(|error| match repaired(raw.get(), &["gid", "name"]) {
+        Some(repaired) => serde_json::from_str(&repaired),
+        None => Err(error),
+    })
 }
 
 /// Where a task belongs.
@@ -95,7 +105,7 @@ pub(super) async fn map(api: &Api<'_>, rows: &[Row], records: &mut PageRecords) 
     let mut tasks = Vec::with_capacity(rows.len());
     let mut makers = BTreeSet::new();
     for row in rows {
-        match serde_json::from_str::<Task>(row.raw.get()) {
+        match parsed::<Task>(&row.raw) {
             Ok(task) if is_heading(&task.resource_subtype, task.is_rendered_as_separator) => {}
             Ok(task) => {
                 // Nearly always somebody whose name another field tells, or the list of users did.
@@ -128,7 +138,7 @@ pub(super) fn map_kept<'r>(
 ) -> PageRecords {
     let (mut records, mut people) = (PageRecords::default(), People::default());
     for raw in kept {
-        match serde_json::from_str::<Task>(raw.get()) {
+        match parsed::<Task>(raw) {
             Ok(task) => {
                 let noted = task.noted.clone().unwrap_or_default();
                 let project = noted.project.or_else(|| home(&task.memberships, settings).map(str::to_owned));

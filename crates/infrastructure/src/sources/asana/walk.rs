@@ -12,6 +12,7 @@ use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use domain::Cursor;
 use serde::{Deserialize, Serialize};
 
+use super::super::circle::Circle;
 use super::api::{Api, Rows};
 use super::normalize::TASK_FIELDS;
 use super::singles::Read;
@@ -77,6 +78,9 @@ struct Position {
     last_first: Option<String>,
     #[serde(default)]
     stalls: u32,
+    /// The positions and first rows of a list's pages.
+    #[serde(default)]
+    circle: Circle,
 }
 
 /// One page of the stream of tasks.
@@ -165,6 +169,10 @@ async fn list(
         return Ok(false);
     };
     position.began = position.began.or(rows.answered_at);
+    if position.offset.is_none() {
+        position.circle = Circle::default();
+    }
+    going_on(&mut position.circle, rows.next.as_deref(), &what)?;
     stall(position, &rows, &what)?;
     // Where events are lost, the second list holds every task with subtasks, those of the first among them.
     let follow = position.step == Step::Parents || !position.lost || position.since.is_none();
@@ -192,7 +200,7 @@ async fn list(
     if position.offset.is_some() {
         return Ok(false);
     }
-    (position.last_first, position.stalls) = (None, 0);
+    (position.last_first, position.stalls, position.circle) = (None, 0, Circle::default());
     position.step = match position.step {
         Step::Tasks if position.lost && position.since.is_some() => Step::Parents,
         _ => Step::Touched,
@@ -217,6 +225,16 @@ pub(super) async fn restartable(
             Ok(None)
         }
         Err(error) => Err(error),
+    }
+}
+
+/// Fails when the next position of a list was one of it before.
+pub(super) fn going_on(circle: &mut Circle, next: Option<&str>, what: &str) -> Result<(), SourceError> {
+    match next {
+        Some(next) if circle.closes_at(next) => {
+            Err(malformed(format!("Asana's list of {what} does not move on: its next page was read before")))
+        }
+        _ => Ok(()),
     }
 }
 

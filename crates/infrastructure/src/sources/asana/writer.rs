@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use application::ports::{Connection, ItemWrite, Look, SourceError, SourceErrorKind, SourceWriter};
 use async_trait::async_trait;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use domain::{ItemPatch, NewComment, NewItem, Transition, WrittenItem};
 use serde_json::Value;
 
@@ -24,6 +24,8 @@ use plan::{Plan, Step};
 /// Asana answers slow requests for about a minute; its lists show a write at once.
 const SETTLES_WITHIN: Duration = Duration::from_secs(60);
 const MOST_STORY_PAGES: usize = 100;
+/// How far Asana's clock and ours may be apart when something is looked for by its time.
+const CLOCKS_APART: TimeDelta = TimeDelta::minutes(15);
 
 #[async_trait]
 impl SourceWriter for Asana {
@@ -64,7 +66,7 @@ impl SourceWriter for Asana {
         let there = There::read(&api, key, transition.if_unchanged_since).await?;
         let mut plan = update::transition(&api, &there, transition).await?;
         if let Some(comment) = &transition.comment
-            && !has_comment(&api, &there.task.gid, marker).await?
+            && !has_comment(&api, &there.task.gid, comment, marker).await?
         {
             plan.steps.push(Step::Comment(comment_html(comment, marker, &mut plan.warnings)));
         }
@@ -97,9 +99,9 @@ impl SourceWriter for Asana {
         let api = self.api(connection)?;
         match write {
             ItemWrite::Create(new) => create::look(&api, new, marker).await,
-            ItemWrite::Comment(key, _) => {
+            ItemWrite::Comment(key, comment) => {
                 let there = There::read(&api, key, None).await?;
-                match comment_id(&api, &there.task.gid, marker).await? {
+                match comment_id(&api, &there.task.gid, &comment.body, marker).await? {
                     Some(id) => found(WrittenItem { comment_id: Some(id), ..there.written() }),
                     None => Ok(Look::Absent),
                 }
@@ -113,8 +115,10 @@ impl SourceWriter for Asana {
             ItemWrite::Transition(key, transition) => {
                 let there = There::read(&api, key, None).await?;
                 let plan = update::transition(&api, &there, transition).await?;
-                let commented =
-                    transition.comment.is_none() || has_comment(&api, &there.task.gid, marker).await?;
+                let commented = match &transition.comment {
+                    Some(comment) => has_comment(&api, &there.task.gid, comment, marker).await?,
+                    None => true,
+                };
                 if plan.is_empty() && commented { found(there.written()) } else { Ok(Look::Absent) }
             }
         }
@@ -230,16 +234,28 @@ fn html(markdown: &str, warnings: &mut Vec<String>) -> String {
     edited.value
 }
 
-async fn has_comment(api: &Api<'_>, gid: &str, marker: &str) -> Result<bool, SourceError> {
-    comment_id(api, gid, marker).await.map(|id| id.is_some())
+/// Whether Asana's HTML says what this Markdown does.
+fn says(html: &str, markdown: Option<&str>) -> bool {
+    let read = |html: &str| rich_text::asana::to_markdown(html).markdown.trim().to_owned();
+    let meant = markdown.map(|markdown| rich_text::asana::from_markdown(markdown).value).unwrap_or_default();
+    read(html) == read(&meant)
 }
 
-/// The comment that carries the mark.
-async fn comment_id(api: &Api<'_>, gid: &str, marker: &str) -> Result<Option<String>, SourceError> {
+async fn has_comment(api: &Api<'_>, gid: &str, comment: &str, marker: &str) -> Result<bool, SourceError> {
+    comment_id(api, gid, comment, marker).await.map(|id| id.is_some())
+}
+
+/// The comment that carries the mark, or has lost it.
+async fn comment_id(
+    api: &Api<'_>,
+    gid: &str,
+    comment: &str,
+    marker: &str,
+) -> Result<Option<String>, SourceError> {
     let what = format!("the stories of the task {gid}");
-    let mut offset = None;
+    let (mut offset, mut alike) = (None, None);
     for _ in 0..MOST_STORY_PAGES {
-        let query = [("opt_fields", "html_text,text,type")];
+        let query = [("opt_fields", "created_at,html_text,text,type")];
         let page = api.list(&format!("/tasks/{gid}/stories"), &query, offset.as_deref(), &what).await?;
         for raw in &page.rows {
             let story: Value = serde_json::from_str(raw.get()).unwrap_or_default();
@@ -247,10 +263,17 @@ async fn comment_id(api: &Api<'_>, gid: &str, marker: &str) -> Result<Option<Str
             if marker::is_on(text("html_text"), marker) || marker::is_on(text("text"), marker) {
                 return Ok(Some(text("gid").to_owned()));
             }
+            let made_at = text("created_at").parse().ok();
+            if text("type") == "comment"
+                && marker::is_unmarked(text("html_text"), made_at, marker, CLOCKS_APART)
+                && says(text("html_text"), Some(comment))
+            {
+                alike = Some(text("gid").to_owned());
+            }
         }
         offset = page.next;
         if offset.is_none() {
-            return Ok(None);
+            return Ok(alike);
         }
     }
     Err(malformed(format!("Asana's list of {what} does not end")))

@@ -16,7 +16,7 @@ use super::model::{Issue, Repository};
 use super::people::People;
 use super::settings::{Settings, Stream};
 use super::unmapped::unmapped;
-use super::{account, malformed, normalize, walk};
+use super::{account, malformed, model, normalize, walk};
 
 /// The ids of a repository's items, pull requests among them. It walks as the sync does, because a list by number would
 /// pass over what moves.
@@ -127,7 +127,8 @@ async fn read(
     let raw: &RawValue = serde_json::from_str(&text).map_err(|error| {
         malformed(format!("GitHub's answer for {} is no JSON ({error})", item.source_key))
     })?;
-    let issue: Issue<'_> = match serde_json::from_str(raw.get()) {
+    let mut scratch = String::new();
+    let issue: Issue<'_> = match model::read(raw.get(), &mut scratch) {
         Ok(issue) => issue,
         Err(error) => {
             records.unmapped.push(unmapped(Stream::Issues, raw.get(), &error.to_string()));
@@ -216,7 +217,8 @@ pub(super) fn map_raw(settings: &Settings, raw: &[RawObject]) -> PageRecords {
     // Items that were read by themselves came with a stream of another name.
     for object in raw.iter().filter(|object| object.stream.as_str() != Stream::Repository.name()) {
         let text = object.payload.get();
-        match serde_json::from_str::<Issue<'_>>(text) {
+        let mut scratch = String::new();
+        match model::read::<Issue<'_>>(text, &mut scratch) {
             Ok(issue) => {
                 let key = normalize::repository_of(&issue).unwrap_or_default();
                 let project = ProjectRef { source_id: ids.get(&key).cloned().unwrap_or_default(), key };

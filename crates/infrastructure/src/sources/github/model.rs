@@ -7,6 +7,23 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
+use super::super::repair::repaired;
+
+/// Reads an object; without those of its parts that lack what GitHub promises of them, where it cannot be read with them.
+/// What is then read borrows from `scratch`.
+pub(super) fn read<'a, T: Deserialize<'a>>(
+    raw: &'a str,
+    scratch: &'a mut String,
+) -> Result<T, serde_json::Error> {
+    match serde_json::from_str(raw) {
+        Ok(object) => Ok(object),
+        Err(error) => {
+            *scratch = repaired(raw, &["id", "login", "name", "number", "title"]).unwrap_or_default();
+            serde_json::from_str(scratch).map_err(|_| error)
+        }
+    }
+}
+
 /// Text that is borrowed unless it holds escapes.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Text<'a>(#[serde(borrow)] Cow<'a, str>);

@@ -45,7 +45,7 @@ pub(super) fn item(
         type_norm,
         type_original,
         status_norm,
-        status_original: status_original.to_owned(),
+        status_original,
         status_category: None,
         resolution_original: owned(issue.state_reason.as_ref()).filter(|_| issue.state.as_ref() == "closed"),
         priority_norm,
@@ -75,15 +75,20 @@ pub(super) fn item(
     }
 }
 
-fn status(issue: &Issue<'_>) -> (StatusNorm, &'static str) {
-    let open = issue.state.as_ref() != "closed";
-    match &issue.pull_request {
+fn status(issue: &Issue<'_>) -> (StatusNorm, String) {
+    let open = match issue.state.as_ref() {
+        "open" => true,
+        "closed" => false,
+        other => return (StatusNorm::Unknown, other.to_owned()),
+    };
+    let (norm, original) = match &issue.pull_request {
         Some(_) if open => (StatusNorm::InProgress, "open"),
         Some(pull) if pull.merged_at.is_some() => (StatusNorm::Done, "merged"),
         Some(_) => (StatusNorm::Cancelled, "closed"),
         None if open => (StatusNorm::Todo, "open"),
         None => (closed_as(issue.state_reason.as_ref()), "closed"),
-    }
+    };
+    (norm, original.to_owned())
 }
 
 /// What closing an issue with this reason means.

@@ -8,7 +8,7 @@ use domain::record::{ChangeRecord, CommentRecord, LinkRecord, TransitionRecord};
 use domain::{PageRecords, StatusNorm};
 use serde_json::value::RawValue;
 
-use super::model::{Comment, Event, EventHead, Named, OtherIssue, Time, User};
+use super::model::{self, Comment, Event, EventHead, Named, OtherIssue, Time, User};
 use super::normalize::{self, closed_as, trailing_number};
 use super::people::People;
 use super::relations::Relations;
@@ -76,10 +76,15 @@ impl<'a> Timeline<'a> {
         if name == "commented" {
             return self.comment(raw, records, people);
         }
-        if !is_read(name) {
+        if KNOWN_ASIDE.contains(&name) {
             return Ok(());
         }
-        let event: Event<'_> = serde_json::from_str(raw).map_err(|error| error.to_string())?;
+        let mut scratch = String::new();
+        let event: Event<'_> = match model::read(raw, &mut scratch) {
+            Ok(event) => event,
+            Err(error) if is_read(name) => return Err(error.to_string()),
+            Err(_) => return Ok(()),
+        };
         people.mentioned_at(Some(event.created_at));
         self.relations.note(name);
         if self.link(name, &event) {
@@ -182,6 +187,50 @@ impl<'a> Timeline<'a> {
     }
 }
 
+/// Events that change none of an item's fields, or none that is kept.
+/// <https://docs.github.com/rest/using-the-rest-api/issue-event-types>
+const KNOWN_ASIDE: &[&str] = &[
+    "added_to_merge_queue",
+    "added_to_project",
+    "added_to_project_v2",
+    "auto_merge_disabled",
+    "auto_merge_enabled",
+    "auto_rebase_enabled",
+    "auto_squash_enabled",
+    "automatic_base_change_failed",
+    "automatic_base_change_succeeded",
+    "base_ref_changed",
+    "base_ref_deleted",
+    "base_ref_force_pushed",
+    "comment_deleted",
+    "commit-commented",
+    "committed",
+    "converted_from_draft",
+    "converted_note_to_issue",
+    "converted_to_discussion",
+    "deployed",
+    "deployment_environment_changed",
+    "head_ref_deleted",
+    "head_ref_force_pushed",
+    "head_ref_restored",
+    "line-commented",
+    "mentioned",
+    "moved_columns_in_project",
+    "pinned",
+    "project_v2_item_status_changed",
+    "referenced",
+    "removed_from_merge_queue",
+    "removed_from_project",
+    "removed_from_project_v2",
+    "review_dismissed",
+    "reviewed",
+    "subscribed",
+    "transferred",
+    "unpinned",
+    "unsubscribed",
+    "user_blocked",
+];
+
 fn is_read(name: &str) -> bool {
     matches!(
         name,
@@ -264,7 +313,18 @@ fn change(
         "issue_type_added" | "issue_type_changed" | "issue_type_removed" => {
             ("type", named(event.prev_issue_type.as_ref()), named(event.issue_type.as_ref()))
         }
-        _ => return Ok(None),
+        // One that came with a later GitHub is kept under its own name.
+        other => {
+            return Ok(Some(ChangeRecord {
+                item_ref_key: item.ref_key.clone(),
+                source_id: id.to_string(),
+                at: event.created_at,
+                actor: people.meet(event.actor.as_ref()),
+                field: other.to_owned().into(),
+                from: None,
+                to: None,
+            }));
+        }
     };
     Ok(Some(ChangeRecord {
         item_ref_key: item.ref_key.clone(),

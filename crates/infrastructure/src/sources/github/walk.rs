@@ -17,7 +17,7 @@ use super::model::{Comment, Issue, Time};
 use super::people::People;
 use super::settings::Stream;
 use super::unmapped::unmapped;
-use super::{malformed, normalize};
+use super::{malformed, model, normalize};
 
 /// Rows of a full page.
 const PAGE_ROWS: usize = 100;
@@ -241,9 +241,10 @@ fn map_row(
     people: &mut People,
 ) -> Result<Stamp, String> {
     let wrong = |error: serde_json::Error| error.to_string();
+    let mut scratch = String::new();
     match stream {
         Stream::Issues => {
-            let issue: Issue<'_> = serde_json::from_str(raw.get()).map_err(wrong)?;
+            let issue: Issue<'_> = model::read(raw.get(), &mut scratch).map_err(wrong)?;
             records.items.push(normalize::item(project, &issue, raw, has_details, people));
             Ok(Stamp {
                 id: Some(issue.id),
@@ -252,7 +253,7 @@ fn map_row(
             })
         }
         _ => {
-            let comment: Comment<'_> = serde_json::from_str(raw.get()).map_err(wrong)?;
+            let comment: Comment<'_> = model::read(raw.get(), &mut scratch).map_err(wrong)?;
             let kind = if stream == Stream::ReviewComments { "review_comment" } else { "comment" };
             records.comments.push(normalize::comment(project, &comment, kind, people)?);
             Ok(Stamp {

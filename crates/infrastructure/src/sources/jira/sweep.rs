@@ -1,7 +1,6 @@
 //! All ids of a project, for the comparison with what is stored.
 
 use application::ports::{IdPage, ListedId, ProjectRef, SourceError};
-use chrono::{DateTime, Utc};
 use domain::Cursor;
 use serde::Deserialize;
 use serde_json::json;
@@ -65,9 +64,8 @@ pub(super) async fn list_ids(
     let next = if api.is_cloud() {
         by_token(&found, &position, None)?
     } else {
-        let created: Option<DateTime<Utc>> =
-            rows.iter().filter_map(|row| row.fields.as_ref()?.created).map(|time| time.0).max();
-        by_time(&found, &position, created.map(|time| time.timestamp_millis()))?
+        let created = || rows.iter().filter_map(|row| row.fields.as_ref()?.created).map(ms);
+        by_time(&found, &position, created().min(), created().max())?
     };
     let ids = rows
         .into_iter()
@@ -78,6 +76,10 @@ pub(super) async fn list_ids(
         })
         .collect();
     Ok(IdPage { ids, next: next.map(cursor).transpose()? })
+}
+
+fn ms(time: Time) -> i64 {
+    time.0.timestamp_millis()
 }
 
 /// An id that cannot be read would look like an issue that is gone.

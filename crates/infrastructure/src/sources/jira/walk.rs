@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::super::circle::Circle;
 use super::api::{Api, is_too_large};
 use super::epics;
 use super::fields::{Fields, Schema};
@@ -35,6 +36,7 @@ const DATA_CENTER_OVERLAP: TimeDelta = TimeDelta::minutes(10);
 const REMEMBERED: usize = 16;
 /// Rows read again when going on by number, for those that moved out from before.
 const BACK_STEP: u64 = 10;
+const MINUTE_MS: i64 = 60_000;
 /// Everything but what another stream reads, or nobody.
 pub(super) const FIELDS: [&str; 9] = [
     "*all",
@@ -76,6 +78,16 @@ pub(super) struct Position {
     /// Where it was last begun anew after a refused token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     anew: Option<i64>,
+    /// The server told what changed before it was asked for: it knows whole minutes only, or gave an earlier page again.
+    #[serde(default, skip_serializing_if = "is_false")]
+    coarse: bool,
+    #[serde(default)]
+    circle: Circle,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -86,7 +98,8 @@ fn is_zero(number: &u64) -> bool {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Found<'a> {
-    #[serde(borrow, default)]
+    /// Never absent: an answer without it is another server's, and would look like the end.
+    #[serde(borrow)]
     pub(super) issues: Vec<&'a RawValue>,
     #[serde(default)]
     pub(super) names: BTreeMap<String, String>,
@@ -102,6 +115,8 @@ pub(super) struct Found<'a> {
     pub(super) start_at: Option<u64>,
     #[serde(default)]
     pub(super) total: Option<u64>,
+    #[serde(default)]
+    pub(super) max_results: Option<u64>,
 }
 
 impl<'a> Found<'a> {
@@ -147,7 +162,7 @@ pub(super) async fn fetch(
     };
     let text = answer.text();
     let mut found = Found::read(&text, &what)?;
-    let (records, updated) = map(api, &mut found).await?;
+    let (records, oldest, updated) = map(api, &mut found).await?;
     let seen = updated.map(|time| time.timestamp_millis()).max(position.seen);
     let estimate = match (first, found.total) {
         (true, Some(total)) => i64::try_from(total).ok(),
@@ -156,7 +171,8 @@ pub(super) async fn fetch(
     let next = if api.is_cloud() {
         by_token(&found, &position, seen)?
     } else {
-        by_time(&found, &position, updated.map(|time| time.timestamp_millis()))?
+        let ms = |time: Option<DateTime<Utc>>| time.map(|time| time.timestamp_millis());
+        by_time(&found, &position, ms(oldest), ms(updated))?
     };
     Ok(Page {
         records,
@@ -259,9 +275,20 @@ pub(super) fn by_token(
 ) -> Result<Option<Position>, SourceError> {
     let token =
         found.next_page_token.as_ref().filter(|token| !token.is_empty() && found.is_last != Some(true));
-    let Some(token) = token else { return Ok(None) };
+    let Some(token) = token else {
+        return match found.is_last {
+            Some(false) if found.next_page_token.as_deref().is_none_or(str::is_empty) => {
+                Err(malformed("Jira's search says that there is more, and not by which token"))
+            }
+            _ => Ok(None),
+        };
+    };
     let (of_token, of_page) = (digest(token), page_digest(found));
-    if position.token.as_ref() == Some(token) || position.recent.contains(&of_token) {
+    let mut circle = position.circle.clone();
+    if position.token.as_ref() == Some(token)
+        || position.recent.contains(&of_token)
+        || circle.closes_at(token)
+    {
         return Err(malformed("Jira's search does not move on: it gave the same page token again"));
     }
     let stalled = of_page.is_some_and(|page| position.recent.contains(&page));
@@ -275,6 +302,7 @@ pub(super) fn by_token(
         seen,
         recent: remember(&position.recent, &new),
         stalls,
+        circle,
         ..position.clone()
     }))
 }
@@ -307,9 +335,11 @@ fn page_digest(found: &Found<'_>) -> Option<u64> {
 pub(super) fn by_time(
     found: &Found<'_>,
     position: &Position,
+    oldest: Option<i64>,
     updated: Option<i64>,
 ) -> Result<Option<Position>, SourceError> {
-    let rows = found.issues.len() as u64;
+    // No more than it says it gave: rows that are there twice take no place of others.
+    let rows = (found.issues.len() as u64).min(found.max_results.unwrap_or(u64::MAX));
     let start = found.start_at.unwrap_or(position.start);
     let total =
         found.total.ok_or_else(|| malformed("Jira's page of issues does not say how many there are"))?;
@@ -320,18 +350,34 @@ pub(super) fn by_time(
         return Err(malformed("Jira's search does not move on: a page in the middle is empty"));
     }
     // Its index knows whole seconds.
-    let advanced = updated
-        .map(|updated| updated - updated.rem_euclid(1_000))
-        .filter(|updated| Some(*updated) > position.from);
+    let second = |time: i64| time - time.rem_euclid(1_000);
+    // Rows of one minute may come before those asked for, as long as they are passed over by number.
+    let least = position.from.map(|from| if position.coarse { from.saturating_add(MINUTE_MS) } else { from });
+    let advanced = updated.map(second).filter(|updated| Some(*updated) > least);
     let seen = updated.max(position.seen);
-    if let Some(from) = advanced {
-        return Ok(Some(Position { from: Some(from), start: 0, seen, ..position.clone() }));
+    let next = if let Some(from) = advanced {
+        Position { from: Some(from), start: 0, seen, coarse: false, ..position.clone() }
+    } else {
+        let on = start + rows - BACK_STEP.min(rows / 2);
+        if on <= position.start {
+            return Err(malformed("Jira's search does not move on"));
+        }
+        // Rows are to be passed over in the window they were told in, which began earlier than asked for.
+        let earlier =
+            oldest.map(second).filter(|oldest| position.start == 0 && Some(*oldest) < position.from);
+        Position {
+            from: earlier.or(position.from),
+            start: on,
+            seen,
+            coarse: position.coarse || earlier.is_some(),
+            ..position.clone()
+        }
+    };
+    let mut circle = position.circle.clone();
+    if circle.closes_at(&(next.from, next.start)) {
+        return Err(malformed("Jira's search does not move on: it leads back to what was read"));
     }
-    let on = start + rows - BACK_STEP.min(rows / 2);
-    if on <= position.start {
-        return Err(malformed("Jira's search does not move on"));
-    }
-    Ok(Some(Position { start: on, seen, ..position.clone() }))
+    Ok(Some(Position { circle, ..next }))
 }
 
 /// The part of an issue that leads on, also when the rest cannot be mapped.
@@ -346,10 +392,11 @@ struct StampFields {
     updated: Option<Time>,
 }
 
+/// The records of a page, and the first and last change among them.
 async fn map(
     api: &Api<'_>,
     found: &mut Found<'_>,
-) -> Result<(PageRecords, Option<DateTime<Utc>>), SourceError> {
+) -> Result<(PageRecords, Option<DateTime<Utc>>, Option<DateTime<Utc>>), SourceError> {
     let of_page = found.fields();
     let known;
     let fields = if !of_page.is_told() && !found.issues.is_empty() {
@@ -366,16 +413,20 @@ async fn map(
     };
     let (mut records, mut people) = (PageRecords::default(), People::default());
     let mut mapped = Vec::new();
-    let mut updated: Option<DateTime<Utc>> = None;
+    let (mut oldest, mut updated): (Option<DateTime<Utc>>, Option<DateTime<Utc>>) = (None, None);
+    let mut meet = |time: Option<DateTime<Utc>>| {
+        updated = updated.max(time);
+        oldest = oldest.into_iter().chain(time).min();
+    };
     for raw in last_rows(&found.issues) {
         match mapper.issue(raw, &mut records, &mut people) {
             Ok(new) => {
-                updated = updated.max(Some(records.items[new.index].updated_at));
+                meet(Some(records.items[new.index].updated_at));
                 mapped.push((new, raw));
             }
             Err(error) => {
                 let stamp: Option<Stamp> = serde_json::from_str(raw.get()).ok();
-                updated = updated.max(stamp.and_then(|stamp| stamp.fields.updated).map(|time| time.0));
+                meet(stamp.and_then(|stamp| stamp.fields.updated).map(|time| time.0));
                 records.unmapped.push(unmapped(Stream::Issues, raw.get(), error));
             }
         }
@@ -383,7 +434,7 @@ async fn map(
     epics::resolve(api, &mapped, &mut records).await?;
     distinct_records(&mut records);
     records.users = people.into_records();
-    Ok((records, updated))
+    Ok((records, oldest, updated))
 }
 
 #[cfg(test)]

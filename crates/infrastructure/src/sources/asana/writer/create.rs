@@ -189,13 +189,13 @@ pub(super) async fn look(api: &Api<'_>, new: &NewItem, marker: &str) -> Result<L
         Some(parent) if new.section.is_none() => format!("/tasks/{}/subtasks", parent_gid(parent)?),
         _ => "/tasks".to_owned(),
     };
-    let mut query = vec![("opt_fields", "html_notes")];
+    let mut query = vec![("opt_fields", "created_at,html_notes,name")];
     if path == "/tasks" {
         query.push(("project", project.gid.as_str()));
         query.extend(since.as_deref().map(|since| ("modified_since", since)));
     }
     let what = format!("the tasks of the project {}", project.gid);
-    let mut offset = None;
+    let (mut offset, mut alike) = (None, None);
     for _ in 0..MOST_PAGES {
         let page = api.list(&path, &query, offset.as_deref(), &what).await?;
         for raw in &page.rows {
@@ -205,10 +205,20 @@ pub(super) async fn look(api: &Api<'_>, new: &NewItem, marker: &str) -> Result<L
             if marker::is_on(text("html_notes"), marker) {
                 return tell(super::task(api, text("gid")).await?, &project.gid);
             }
+            let made_at = text("created_at").parse().ok();
+            if text("name") == new.title && marker::is_unmarked(text("html_notes"), made_at, marker, SLACK) {
+                alike = Some((text("gid").to_owned(), super::says(text("html_notes"), new.body.as_deref())));
+            }
         }
         offset = page.next;
         if offset.is_none() {
-            return Ok(Look::Absent);
+            return match alike {
+                // Its mark got lost.
+                Some((gid, true)) => tell(super::task(api, &gid).await?, &project.gid),
+                // Of that name alone it may be another one.
+                Some((_, false)) => Ok(Look::Unsure),
+                None => Ok(Look::Absent),
+            };
         }
     }
     Ok(Look::Unsure)

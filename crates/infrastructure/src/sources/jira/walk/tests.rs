@@ -4,6 +4,11 @@ fn page(json: &str) -> Found<'_> {
     Found::read(json, "the issues").unwrap()
 }
 
+/// A page of one time.
+fn by_time(found: &Found<'_>, at: &Position, updated: Option<i64>) -> Result<Option<Position>, SourceError> {
+    super::by_time(found, at, updated, updated)
+}
+
 #[test]
 fn cloud_goes_on_until_it_says_that_it_is_the_last_page() {
     let at = Position { from: Some(5), ..Position::default() };
@@ -78,4 +83,32 @@ fn of_an_issue_that_is_twice_on_a_page_the_last_row_counts() {
     let found = page(r#"{"issues":[{"id":"1","v":1},{"id":"2"},{"id":"1","v":2},{"odd":1}]}"#);
     let kept: Vec<&str> = last_rows(&found.issues).iter().map(|raw| raw.get()).collect();
     assert_eq!(kept, [r#"{"id":"2"}"#, r#"{"id":"1","v":2}"#, r#"{"odd":1}"#]);
+}
+
+#[test]
+fn a_page_that_says_there_is_more_and_not_where_is_an_error() {
+    let at = Position { token: Some("t".into()), ..Position::default() };
+    for lost in
+        [r#"{"issues":[],"isLast":false}"#, r#"{"issues":[{"id":"1"}],"nextPageToken":"","isLast":false}"#]
+    {
+        assert_eq!(by_token(&page(lost), &at, None).unwrap_err().kind, SourceErrorKind::Malformed, "{lost}");
+    }
+    assert!(Found::read("{}", "the issues").is_err(), "an answer without issues is no page of them");
+}
+
+#[test]
+fn rows_from_before_what_was_asked_for_are_passed_over_in_their_own_window() {
+    let rows = |start: u64| {
+        let issues = vec![r#"{"id":"1"}"#; 100].join(",");
+        format!(r#"{{"startAt":{start},"maxResults":100,"total":900,"issues":[{issues}]}}"#)
+    };
+    let (first, second) = (rows(0), rows(90));
+    let at = Position { from: Some(90_000), ..Position::default() };
+    // As a server tells that knows whole minutes only.
+    let next = super::by_time(&page(&first), &at, Some(60_000), Some(85_000)).unwrap().unwrap();
+    assert_eq!((next.from, next.start, next.coarse), (Some(60_000), 90, true));
+    let within = super::by_time(&page(&second), &next, Some(84_000), Some(119_000)).unwrap().unwrap();
+    assert_eq!((within.from, within.start), (Some(60_000), 180));
+    let behind = super::by_time(&page(&second), &next, Some(84_000), Some(121_000)).unwrap().unwrap();
+    assert_eq!((behind.from, behind.start, behind.coarse), (Some(121_000), 0, false));
 }
