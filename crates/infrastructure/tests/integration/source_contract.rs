@@ -1,13 +1,23 @@
-//! What every source promises, and what GitHub's adapter does when GitHub misbehaves.
+//! What every source promises, tried on each that is registered; and what GitHub's adapter does beyond that.
 //!
-//! The upstream is the simulator, or a few lines of axum where a case must be made by hand.
+//! A case is written once. [`world`] says how each source's tracker is simulated; [`proxy`] stands in front of it, so that
+//! answers can be spoilt in ways no tracker was built for; [`store`] is the real engine behind it.
 
+mod asana_events;
+mod clocks;
 mod details;
-mod every_source;
+mod details_stream;
 mod faults;
+mod gone;
+mod odd_items;
+mod paging;
+mod proxy;
+mod refusals;
+mod store;
 mod walk;
+mod world;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -23,7 +33,7 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::{Credential, Cursor, InstanceId, PageRecords, SourceKind, StreamName};
+use domain::{Credential, Cursor, InstanceId, PageRecords, RunKind, RunState, SourceKind, StreamName};
 use patchbay_infrastructure::egress::{EgressClient, EgressPolicy};
 use patchbay_infrastructure::sources;
 use serde_json::{Value, json};

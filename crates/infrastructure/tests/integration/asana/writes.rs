@@ -198,3 +198,35 @@ async fn a_task_outside_of_the_selected_projects_cannot_be_written() {
     let error = writer.update_item(&connection, &outside.gid, &patch, &marker()).await.unwrap_err();
     assert_eq!(error.kind, SourceErrorKind::NotFound);
 }
+
+/// Takes every mark out of the texts of a workspace, as an Asana would that does not keep such characters.
+fn lose_marks(simulator: &Simulator, task: &str) {
+    let unseen =
+        |text: &str| text.chars().filter(|c| !('\u{200B}'..='\u{206F}').contains(c)).collect::<String>();
+    let notes = unseen(&world(simulator).tasks[task].html_notes);
+    simulator.control().set_asana_notes(task, notes).unwrap();
+    simulator.control().edit_asana_stories(task, |text| unseen(text));
+}
+
+#[tokio::test]
+async fn what_was_written_is_found_again_where_marks_do_not_survive() {
+    let (simulator, connection) = simulated().await;
+    let adapter = asana();
+    let writer = adapter.writer().unwrap();
+    let (new, create) = (new_item(&world(&simulator)), marker());
+    let made = writer.create_item(&connection, &new, &create).await.unwrap();
+    let comment = NewComment { body: "It **has** candles.".into(), internal: false };
+    let say = marker();
+    writer.add_comment(&connection, &made.key, &comment, &say).await.unwrap();
+    lose_marks(&simulator, &made.key);
+    let found = writer.look(&connection, &ItemWrite::Create(new.clone()), &create).await.unwrap();
+    assert!(matches!(&found, Look::Found(written) if written["key"] == made.key.as_str()), "{found:?}");
+    let told = ItemWrite::Comment(made.key.clone(), comment);
+    assert!(matches!(writer.look(&connection, &told, &say).await.unwrap(), Look::Found(_)));
+    // Of the same name, and with another text: it may be somebody else's.
+    let other = NewItem { body: Some("For nobody.".into()), ..new.clone() };
+    let unsure = writer.look(&connection, &ItemWrite::Create(other), &marker()).await.unwrap();
+    assert_eq!(unsure, Look::Unsure);
+    let silent = ItemWrite::Comment(made.key.clone(), NewComment { body: "Another".into(), internal: false });
+    assert_eq!(writer.look(&connection, &silent, &marker()).await.unwrap(), Look::Absent);
+}
