@@ -35,7 +35,11 @@ fn repair(value: &mut Value, needed: &[&str]) -> bool {
                 *value = Value::Null;
                 return true;
             }
-            fields.values_mut().fold(false, |repaired, value| repair(value, needed) || repaired)
+            let mut repaired = false;
+            for value in fields.values_mut() {
+                repaired |= repair(value, needed);
+            }
+            repaired
         }
         _ => false,
     }

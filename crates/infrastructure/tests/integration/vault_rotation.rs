@@ -10,7 +10,7 @@ use application::ports::{Claimed, IdempotencyKey, IdempotencyStore, Sealed, Secr
 use domain::InstanceId;
 use patchbay_infrastructure::postgres::PgIdempotency;
 use patchbay_infrastructure::vault::{MasterKey, MasterKeys, PgVault, TenantKeys, VaultError};
-use sqlx::{AssertSqlSafe, PgConnection};
+use sqlx::PgConnection;
 use support::{TestDb, cancel_after, master_key, run};
 use uuid::Uuid;
 
@@ -170,7 +170,6 @@ const NOT_SEALED: [(&str, &str, &str); 14] = [
     ("write_intents", "fingerprint", "a digest"),
 ];
 
-#[expect(clippy::disallowed_types, reason = "statements of the test's own making")]
 /// How many data keys the sealed values of a tenant are under; none of the columns is empty.
 async fn data_keys_in_use(admin: &mut PgConnection, slug: &str) -> i64 {
     let mut keys = std::collections::BTreeSet::new();
@@ -179,8 +178,9 @@ async fn data_keys_in_use(admin: &mut PgConnection, slug: &str) -> i64 {
             "select distinct encode(substring({column} from 10 for 16), 'hex') from {table}
              where tenant_id = (select id from tenants where slug = '{slug}') and {column} is not null"
         );
-        let found: Vec<String> =
-            sqlx::query_scalar(AssertSqlSafe(statement)).fetch_all(&mut *admin).await.unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a statement of the test's own making")]
+        let statement = sqlx::AssertSqlSafe(statement);
+        let found: Vec<String> = sqlx::query_scalar(statement).fetch_all(&mut *admin).await.unwrap();
         assert!(!found.is_empty(), "nothing is sealed in {table}.{column}: the test fills every such column");
         keys.extend(found);
     }
