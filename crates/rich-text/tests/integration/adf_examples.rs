@@ -2,7 +2,7 @@
 
 use crate::support;
 
-use patchbay_rich_text::{WarningKind, adf};
+use patchbay_rich_text::{Rendered, WarningKind, adf};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use support::Schema;
@@ -289,7 +289,9 @@ proptest! {
         if let Some(schema) = SCHEMA.get_or_init(Schema::load) {
             schema.assert_valid(&document);
         }
-        let shown = adf::to_markdown(&document).markdown;
+        let Rendered { markdown: shown, warnings } = adf::to_markdown(&document);
+        // A list in a list in a list, all empty, would be shown as `- - -`, which is a rule: it is kept for its original.
+        prop_assume!(warnings.iter().all(|warning| warning.kind != WarningKind::Placeholder));
         let again = adf::from_markdown(&shown).value;
         prop_assert_eq!(adf::to_markdown(&again).markdown, shown);
     }
