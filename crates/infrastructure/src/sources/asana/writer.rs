@@ -66,7 +66,7 @@ impl SourceWriter for Asana {
         let there = There::read(&api, key, transition.if_unchanged_since).await?;
         let mut plan = update::transition(&api, &there, transition).await?;
         if let Some(comment) = &transition.comment
-            && !has_comment(&api, &there.task.gid, comment, marker).await?
+            && !comments(&api, &there.task.gid, comment, marker).await?.has_marked()
         {
             plan.steps.push(Step::Comment(comment_html(comment, marker, &mut plan.warnings)));
         }
@@ -101,7 +101,7 @@ impl SourceWriter for Asana {
             ItemWrite::Create(new) => create::look(&api, new, marker).await,
             ItemWrite::Comment(key, comment) => {
                 let there = There::read(&api, key, None).await?;
-                match comment_id(&api, &there.task.gid, &comment.body, marker).await? {
+                match comments(&api, &there.task.gid, &comment.body, marker).await?.written() {
                     Some(id) => found(WrittenItem { comment_id: Some(id), ..there.written() }),
                     None => Ok(Look::Absent),
                 }
@@ -116,7 +116,9 @@ impl SourceWriter for Asana {
                 let there = There::read(&api, key, None).await?;
                 let plan = update::transition(&api, &there, transition).await?;
                 let commented = match &transition.comment {
-                    Some(comment) => has_comment(&api, &there.task.gid, comment, marker).await?,
+                    Some(comment) => {
+                        comments(&api, &there.task.gid, comment, marker).await?.written().is_some()
+                    }
                     None => true,
                 };
                 if plan.is_empty() && commented { found(there.written()) } else { Ok(Look::Absent) }
@@ -241,19 +243,29 @@ fn says(html: &str, markdown: Option<&str>) -> bool {
     read(html) == read(&meant)
 }
 
-async fn has_comment(api: &Api<'_>, gid: &str, comment: &str, marker: &str) -> Result<bool, SourceError> {
-    comment_id(api, gid, comment, marker).await.map(|id| id.is_some())
+/// A write's comment among those of a task.
+#[derive(Debug, Default)]
+struct Comments {
+    marked: Option<String>,
+    /// One of the same words without any mark. A person may have written it: it counts only where it is known that the
+    /// write was sent, never before it is.
+    alike: Option<String>,
 }
 
-/// The comment that carries the mark, or has lost it.
-async fn comment_id(
-    api: &Api<'_>,
-    gid: &str,
-    comment: &str,
-    marker: &str,
-) -> Result<Option<String>, SourceError> {
+impl Comments {
+    fn has_marked(&self) -> bool {
+        self.marked.is_some()
+    }
+
+    /// Of a write that was sent, and may have lost its mark.
+    fn written(self) -> Option<String> {
+        self.marked.or(self.alike)
+    }
+}
+
+async fn comments(api: &Api<'_>, gid: &str, comment: &str, marker: &str) -> Result<Comments, SourceError> {
     let what = format!("the stories of the task {gid}");
-    let (mut offset, mut alike) = (None, None);
+    let (mut offset, mut found) = (None, Comments::default());
     for _ in 0..MOST_STORY_PAGES {
         let query = [("opt_fields", "created_at,html_text,text,type")];
         let page = api.list(&format!("/tasks/{gid}/stories"), &query, offset.as_deref(), &what).await?;
@@ -261,19 +273,20 @@ async fn comment_id(
             let story: Value = serde_json::from_str(raw.get()).unwrap_or_default();
             let text = |name: &str| story.get(name).and_then(Value::as_str).unwrap_or_default();
             if marker::is_on(text("html_text"), marker) || marker::is_on(text("text"), marker) {
-                return Ok(Some(text("gid").to_owned()));
+                found.marked = Some(text("gid").to_owned());
+                return Ok(found);
             }
             let made_at = text("created_at").parse().ok();
             if text("type") == "comment"
                 && marker::is_unmarked(text("html_text"), made_at, marker, CLOCKS_APART)
                 && says(text("html_text"), Some(comment))
             {
-                alike = Some(text("gid").to_owned());
+                found.alike = Some(text("gid").to_owned());
             }
         }
         offset = page.next;
         if offset.is_none() {
-            return Ok(alike);
+            return Ok(found);
         }
     }
     Err(malformed(format!("Asana's list of {what} does not end")))

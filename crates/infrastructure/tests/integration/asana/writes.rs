@@ -230,3 +230,23 @@ async fn what_was_written_is_found_again_where_marks_do_not_survive() {
     let silent = ItemWrite::Comment(made.key.clone(), NewComment { body: "Another".into(), internal: false });
     assert_eq!(writer.look(&connection, &silent, &marker()).await.unwrap(), Look::Absent);
 }
+
+#[tokio::test]
+async fn a_comment_of_the_same_words_by_somebody_else_does_not_stand_for_the_one_that_is_asked_for() {
+    let (simulator, connection) = simulated().await;
+    let before = world(&simulator);
+    let task = before
+        .tasks
+        .values()
+        .find(|task| task.memberships.len() == 1 && task.completed_at.is_none())
+        .unwrap();
+    let adapter = asana();
+    let writer = adapter.writer().unwrap();
+    let theirs = NewComment { body: "Done at last.".into(), internal: false };
+    writer.add_comment(&connection, &task.gid, &theirs, &marker()).await.unwrap();
+    lose_marks(&simulator, &task.gid);
+    let transition =
+        Transition { to: "completed".into(), comment: Some(theirs.body), ..Transition::default() };
+    let done = writer.transition_item(&connection, &task.gid, &transition, &marker()).await.unwrap();
+    assert!(done.comment_id.is_some(), "nothing was said");
+}
