@@ -1,19 +1,31 @@
 //! The SQL templates that are built in, and the check every template passes before it can be run.
 
+mod finding;
 mod gate;
 mod header;
 
 use domain::template::Template;
 use sha2::{Digest, Sha256};
 
-pub use gate::{FUNCTIONS, Finding, RELATIONS};
+pub use finding::{Finding, Position};
+pub use gate::{FUNCTIONS, RELATIONS};
 
 /// The whitelist: what is not in this list is not a tool. Name, and text of `sql/templates/<name>.sql`.
 pub const BUILT_IN: &[(&str, &str)] = &[
+    ("count_items_by", include_str!("../../../sql/templates/count_items_by.sql")),
     ("cycle_time_percentiles", include_str!("../../../sql/templates/cycle_time_percentiles.sql")),
+    ("find_related_items", include_str!("../../../sql/templates/find_related_items.sql")),
     ("find_work_items", include_str!("../../../sql/templates/find_work_items.sql")),
     ("get_project_metrics", include_str!("../../../sql/templates/get_project_metrics.sql")),
+    ("get_work_item_history", include_str!("../../../sql/templates/get_work_item_history.sql")),
+    ("list_blocked_items", include_str!("../../../sql/templates/list_blocked_items.sql")),
+    ("list_recent_changes", include_str!("../../../sql/templates/list_recent_changes.sql")),
+    ("list_stale_items", include_str!("../../../sql/templates/list_stale_items.sql")),
     ("search_issues_by_project", include_str!("../../../sql/templates/search_issues_by_project.sql")),
+    ("sprint_progress", include_str!("../../../sql/templates/sprint_progress.sql")),
+    ("sync_errors", include_str!("../../../sql/templates/sync_errors.sql")),
+    ("throughput_by_week", include_str!("../../../sql/templates/throughput_by_week.sql")),
+    ("wip_by_assignee", include_str!("../../../sql/templates/wip_by_assignee.sql")),
 ];
 
 /// Reads a template file and checks all that can be checked without a database: its name, its header, and that
@@ -23,10 +35,12 @@ pub const BUILT_IN: &[(&str, &str)] = &[
 pub fn check(name: &str, text: &str) -> Result<Template, Vec<Finding>> {
     if !is_tool_name(name) || name.starts_with("sql_") {
         let message = "needs a file name of 1 to 32 characters of a-z, 0-9 and _, the first a letter, and not beginning with sql_";
-        return Err(vec![Finding { message: message.into() }]);
+        return Err(vec![Finding::new(message)]);
     }
-    let (header, text) = header::read(text)?;
-    let statement = gate::render(text, header.params.len())?;
+    let (header, sql) = header::read(text)?;
+    let start = Position::of_byte(text, text.len() - sql.len());
+    let statement = gate::render(sql, header.params.len())
+        .map_err(|findings| findings.into_iter().map(|finding| finding.within(start)).collect::<Vec<_>>())?;
     let template = Template {
         name: name.to_owned(),
         title: header.title,
@@ -47,7 +61,7 @@ pub fn check(name: &str, text: &str) -> Result<Template, Vec<Finding>> {
             && template.bind(&given).is_err_and(|invalid| invalid.errors.iter().any(of_this))
         {
             let message = format!("has a default for `{}` that the parameter does not take", param.name);
-            return Err(vec![Finding { message }]);
+            return Err(vec![Finding::new(message)]);
         }
     }
     Ok(template)

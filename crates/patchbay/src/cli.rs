@@ -2,6 +2,7 @@
 
 mod audit;
 mod keys;
+mod template;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub(crate) use self::keys::{
     InstanceName, InvitationArgs, InvitationCommand, KeyArgs, KeyCommand, KeyCreateArgs, KeyListArgs,
     KeyRevokeArgs, KeyRotateArgs,
 };
+pub(crate) use self::template::{TemplateArgs, TemplateCheckArgs, TemplateCommand};
 use crate::limits::{LimitArgs, RedisArgs};
 
 /// A self-hosted connector platform: plug in your work trackers once, ask them over MCP.
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Vault(VaultArgs),
     /// Check and export the audit log.
     Audit(AuditArgs),
+    /// Prove SQL templates before they are published.
+    Template(TemplateArgs),
 }
 
 /// Where the database is and how to open its secrets.

@@ -8,6 +8,7 @@ pub(crate) mod key;
 pub(crate) mod migrate;
 pub(crate) mod operator;
 pub(crate) mod serve;
+pub(crate) mod template;
 pub(crate) mod tenant;
 mod ticks;
 pub(crate) mod vault;

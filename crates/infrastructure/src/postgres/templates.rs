@@ -17,7 +17,7 @@ use sqlx::postgres::PgArguments;
 
 use super::Db;
 use super::db::{TemplateConnection, store_error};
-pub use prove::{PgTemplates, RefusedTemplate};
+pub use prove::{PgTemplates, Proof, RefusedTemplate, prove};
 use rows::RowReader;
 use tenants::TenantSlots;
 

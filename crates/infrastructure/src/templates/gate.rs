@@ -9,40 +9,29 @@ mod expressions;
 mod known;
 mod relations;
 
-use std::collections::BTreeSet;
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 
 use sqlparser::ast::{Ident, Query, Select, SelectItem, Statement, TableAlias, TableFactor, Visit, Visitor};
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
+use sqlparser::tokenizer::Span;
 
+use super::finding::{Finding, Position};
 pub use known::{FUNCTIONS, RELATIONS};
 
 /// Deepest nesting of queries and expressions.
 const DEPTH: usize = 40;
 
-/// One reason why a template is refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What is wrong and what would be right.
-    pub message: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-/// Checks the statement of a template with `params` parameters beside the tenant, and renders it anew.
+/// Checks the statement of a template with `params` parameters beside the tenant, and renders it anew. Findings say where
+/// in `text` they are.
 pub(super) fn render(text: &str, params: usize) -> Result<String, Vec<Finding>> {
-    let refused = |message: String| vec![Finding { message }];
+    let refused = |message: String| vec![Finding::new(message)];
     let mut statements = Parser::new(&PostgreSqlDialect {})
         .with_recursion_limit(DEPTH)
         .try_with_sql(text)
         .and_then(|mut parser| parser.parse_statements())
-        .map_err(|error| refused(format!("is not SQL that can be checked: {error}")))?;
+        .map_err(|error| vec![unreadable(&error.to_string())])?;
     let (Some(Statement::Query(mut query)), true) = (statements.pop(), statements.is_empty()) else {
         return Err(refused("must be exactly one SELECT, without a second statement".into()));
     };
@@ -63,6 +52,20 @@ pub(super) fn render(text: &str, params: usize) -> Result<String, Vec<Finding>> 
     }
 }
 
+/// What the parser says, with its place taken out of its words.
+fn unreadable(said: &str) -> Finding {
+    let (said, at) = match said.rsplit_once(" at Line: ") {
+        Some((said, place)) => {
+            let mut numbers = place.split(", Column: ").map(|number| number.trim().parse().ok());
+            (said, numbers.next().flatten().zip(numbers.next().flatten()))
+        }
+        None => (said, None),
+    };
+    let said = said.trim_start_matches("sql parser error: ");
+    Finding::new(format!("is not SQL that can be checked: {said}"))
+        .at(at.map(|(line, column)| Position { line, column }))
+}
+
 /// The walk and what it found.
 #[derive(Debug)]
 struct Gate {
@@ -76,6 +79,8 @@ struct Gate {
     /// `$1` to this one exist.
     placeholders: usize,
     depth: usize,
+    /// What is being looked at.
+    at: Option<Position>,
 }
 
 impl Gate {
@@ -88,14 +93,20 @@ impl Gate {
             used: BTreeSet::new(),
             placeholders: params + 1,
             depth: 0,
+            at: None,
         }
     }
 
     fn refuse(&mut self, message: impl Into<String>) {
         let message = message.into();
         if !self.findings.iter().any(|finding| finding.message == message) {
-            self.findings.push(Finding { message });
+            self.findings.push(Finding::new(message).at(self.at));
         }
+    }
+
+    /// Remembers where the walk is; what has no place of its own has that of what it stands in.
+    fn look_at(&mut self, span: Span) {
+        self.at = Position::of_parser(span.start).or(self.at);
     }
 
     /// Refuses `what` unless it is `absent`.
@@ -118,6 +129,7 @@ impl Gate {
 
     /// A name in lower case. Quoted ones are refused, so what is read is what PostgreSQL reads.
     fn name(&mut self, ident: &Ident) -> String {
+        self.look_at(ident.span);
         let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
         if ident.quote_style.is_some() || ident.value.is_empty() || !ident.value.chars().all(plain) {
             self.refuse(format!("may not quote names or use other than ASCII letters in them: `{ident}`"));
@@ -127,12 +139,16 @@ impl Gate {
 
     /// Learns the names the text gives to columns and tables, before references to them are checked.
     fn declare(&mut self, query: &Query) {
-        struct Names(BTreeSet<String>);
+        struct Names(BTreeMap<String, Span>);
         impl Names {
+            fn name(&mut self, ident: &Ident) {
+                self.0.entry(ident.value.to_ascii_lowercase()).or_insert(ident.span);
+            }
+
             fn alias(&mut self, alias: Option<&TableAlias>) {
                 if let Some(alias) = alias {
-                    self.0.insert(alias.name.value.to_ascii_lowercase());
-                    self.0.extend(alias.columns.iter().map(|column| column.name.value.to_ascii_lowercase()));
+                    self.name(&alias.name);
+                    alias.columns.iter().for_each(|column| self.name(&column.name));
                 }
             }
         }
@@ -149,7 +165,7 @@ impl Gate {
             fn pre_visit_select(&mut self, select: &Select) -> ControlFlow<()> {
                 for item in &select.projection {
                     if let SelectItem::ExprWithAlias { alias, .. } = item {
-                        self.0.insert(alias.value.to_ascii_lowercase());
+                        self.name(alias);
                     }
                 }
                 ControlFlow::Continue(())
@@ -165,9 +181,10 @@ impl Gate {
                 ControlFlow::Continue(())
             }
         }
-        let mut names = Names(BTreeSet::new());
+        let mut names = Names(BTreeMap::new());
         let _ = query.visit(&mut names);
-        for name in names.0 {
+        for (name, span) in names.0 {
+            self.look_at(span);
             if known::is_function(&name)
                 || name.starts_with("pg_")
                 || known::NOT_A_NAME.contains(&name.as_str())
@@ -180,6 +197,7 @@ impl Gate {
 
     /// What can only be said once everything was seen.
     fn finish(&mut self) {
+        self.at = None;
         if !self.used.contains(&1) {
             self.refuse("must compare tenant_id with $1, the tenant");
         }

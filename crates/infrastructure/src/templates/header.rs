@@ -1,10 +1,13 @@
 //! The header of a template file: TOML in its first comment.
 
+use std::ops::Range;
+
 use domain::template::{Param, ParamType};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::Finding;
+use toml::Spanned;
 
 /// Longest text of a parameter that says nothing else.
 const TEXT: usize = 200;
@@ -25,7 +28,7 @@ struct RawHeader {
     #[serde(default = "timeout_ms")]
     timeout_ms: u64,
     #[serde(default)]
-    params: Vec<RawParam>,
+    params: Vec<Spanned<RawParam>>,
 }
 
 const fn default_limit() -> i64 {
@@ -71,16 +74,20 @@ pub(super) struct Header {
 
 /// Splits a file into its header and its statement.
 pub(super) fn read(text: &str) -> Result<(Header, &str), Vec<Finding>> {
-    let refused = |message: String| vec![Finding { message }];
+    let refused = |message: String| vec![Finding::new(message)];
     let (toml, statement) = text
         .trim_start()
         .strip_prefix("/*")
         .and_then(|rest| rest.split_once("*/"))
         .ok_or_else(|| refused("must begin with a header: TOML between /* and */".into()))?;
-    let raw: RawHeader = toml::from_str(toml)
-        .map_err(|error| refused(format!("has a header that is not right: {}", error.message())))?;
+    let start = text.len() - text.trim_start().len() + "/*".len();
+    let place = |span: Range<usize>| Some(start + span.start..start + span.end);
+    let raw: RawHeader = toml::from_str(toml).map_err(|error| {
+        let message = format!("has a header that is not right: {}", error.message().replace('\n', "; "));
+        vec![Finding::new(message).in_text(text, error.span().and_then(place))]
+    })?;
     let mut findings = Vec::new();
-    let mut refuse = |message: String| findings.push(Finding { message });
+    let mut refuse = |message: String| findings.push(Finding::new(message));
     if raw.title.trim().is_empty() || raw.description.trim().is_empty() {
         refuse("needs a title and a description".into());
     }
@@ -92,7 +99,11 @@ pub(super) fn read(text: &str) -> Result<(Header, &str), Vec<Finding>> {
     }
     let mut params: Vec<Param> = Vec::with_capacity(raw.params.len());
     for param in raw.params {
+        let span = param.span();
+        let param = param.into_inner();
         let name = param.name.clone();
+        let mut refuse =
+            |message: String| findings.push(Finding::new(message).in_text(text, place(span.clone())));
         if params.iter().any(|known| known.name == name)
             || ["limit", "tenant_id", "properties"].contains(&&*name)
         {

@@ -7,6 +7,7 @@ use application::Ctx;
 use application::ports::{StoreError, TemplateCatalog};
 use domain::template::{Argument, Column, ParamType, Template};
 use domain::{RequestId, TenantId};
+use serde_json::Value;
 use sqlx::postgres::PgTypeInfo;
 use sqlx::{Column as _, Executor, PgConnection, Postgres, Row, SqlSafeStr, Statement, Type, TypeInfo};
 use uuid::Uuid;
@@ -27,7 +28,7 @@ pub struct PgTemplates {
 #[derive(Debug, thiserror::Error)]
 pub enum RefusedTemplate {
     /// The text does not pass the check.
-    #[error("the template `{name}` {findings}: correct sql/templates/{name}.sql")]
+    #[error("the template `{name}` {findings}: correct its file, `{name}.sql`")]
     Text {
         /// The template.
         name: String,
@@ -63,7 +64,7 @@ impl PgTemplates {
                 name: (*name).to_owned(),
                 findings: findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             })?;
-            templates.push(Arc::new(prove(db, template).await?));
+            templates.push(Arc::new(prove(db, template).await?.template));
         }
         templates.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { templates })
@@ -76,8 +77,18 @@ impl TemplateCatalog for PgTemplates {
     }
 }
 
-/// Completes the template with what the database says of it.
-async fn prove(db: &Db, mut template: Template) -> Result<Template, RefusedTemplate> {
+/// A template that fits the database, and what the database thinks of it.
+#[derive(Debug)]
+pub struct Proof {
+    /// The template with its columns.
+    pub template: Template,
+    /// What the planner expects it to cost with the data that is there, in PostgreSQL's units of cost.
+    pub cost: f64,
+}
+
+/// Completes the template with what the database says of it: prepared and explained as the reader role, for a tenant that
+/// does not exist.
+pub async fn prove(db: &Db, mut template: Template) -> Result<Proof, RefusedTemplate> {
     let nobody = nobody();
     let mut connection = db.template_connection(true).await.map_err(RefusedTemplate::Store)?;
     let result = match connection.begin(&nobody, template.timeout_ms).await {
@@ -86,9 +97,9 @@ async fn prove(db: &Db, mut template: Template) -> Result<Template, RefusedTempl
     };
     connection.finish();
     match result {
-        Ok(columns) => {
+        Ok((columns, cost)) => {
             template.columns = columns;
-            Ok(template)
+            Ok(Proof { template, cost })
         }
         Err(Refusal::Reason(reason)) => Err(RefusedTemplate::Schema { name: template.name, reason }),
         // Read by the operator at start-up only: it may say what the database said.
@@ -114,7 +125,7 @@ async fn ask(
     connection: &mut PgConnection,
     nobody: &Ctx,
     template: &Template,
-) -> Result<Vec<Column>, Refusal> {
+) -> Result<(Vec<Column>, f64), Refusal> {
     let statement = limited(&template.statement, template.params.len());
     let columns = columns(connection, &statement, template).await?;
     // Explaining checks the reader's rights on everything the statement touches; preparing does not.
@@ -122,11 +133,13 @@ async fn ask(
     let mut bound = bind(nobody, &arguments)?;
     sqlx::Arguments::add(&mut bound, 1_i64).map_err(sqlx::Error::Encode)?;
     #[expect(clippy::disallowed_methods, reason = "a template's statement passed the gate")]
-    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN {statement}"));
-    let plan = sqlx::query_with(explain, bound).persistent(false).fetch_all(&mut *connection).await?;
-    let plan: Vec<String> = plan.iter().filter_map(|row| row.try_get(0).ok()).collect();
-    tracing::debug!(template.name = template.name, plan = plan.join("\n"), "The template fits the schema");
-    Ok(columns)
+    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN (FORMAT JSON) {statement}"));
+    let plan = sqlx::query_with(explain, bound).persistent(false).fetch_one(&mut *connection).await?;
+    let plan: Value = plan.try_get(0)?;
+    tracing::debug!(template.name = template.name, %plan, "The template fits the schema");
+    let cost = plan.pointer("/0/Plan/Total Cost").and_then(Value::as_f64);
+    let cost = cost.ok_or_else(|| Refusal::Reason("PostgreSQL told no cost for it".into()))?;
+    Ok((columns, cost))
 }
 
 async fn columns(

@@ -3,7 +3,7 @@
 use sqlparser::ast::{
     Array, ArrayElemTypeDef, BinaryOperator, CaseWhen, CastKind, CeilFloorKind, DataType, DateTimeField,
     ExactNumberInfo, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgOperator,
-    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName,
+    FunctionArgumentClause, FunctionArgumentList, FunctionArguments, Ident, Interval, ObjectName, Spanned,
     TimezoneInfo, UnaryOperator, Value, WindowSpec, WindowType,
 };
 
@@ -13,7 +13,10 @@ use super::relations::qualified;
 
 impl Gate {
     pub(super) fn expr(&mut self, expr: &mut Expr) {
+        let around = self.at;
+        self.look_at(expr.span());
         self.nested(|gate| gate.expr_here(expr));
+        self.at = around;
     }
 
     fn exprs<'a>(&mut self, exprs: impl IntoIterator<Item = &'a mut Expr>) {

@@ -4,12 +4,25 @@
 #[rustfmt::skip]
 pub const RELATIONS: &[(&str, &[&str])] = &[
     ("boards", &["tenant_id", "instance_id", "source_id", "name", "kind", "url"]),
+    ("calendar", &["day", "week"]),
+    ("changes", &["tenant_id", "instance_id", "item_ref_key", "at", "actor", "field", "from_value", "to_value"]),
+    ("comments", &[
+        "tenant_id", "instance_id", "item_ref_key", "kind", "author", "body", "url", "created_at", "updated_at",
+    ]),
+    ("dead_letters", &["tenant_id", "instance_id", "run_id", "stream", "source_id", "error", "created_at"]),
     ("instances", &["tenant_id", "id", "slug", "source", "name", "status", "synced_at", "backfilled_at"]),
+    ("links", &[
+        "tenant_id", "instance_id", "item_ref_key", "type", "type_original", "to_ref_key", "to_key", "to_url",
+    ]),
     ("metrics_daily", &[
         "tenant_id", "instance_id", "project_key", "day", "created", "completed", "cancelled", "reopened",
         "lead_time_hours", "open_at_end",
     ]),
     ("projects", &["tenant_id", "id", "instance_id", "key", "name", "url", "archived"]),
+    ("runs", &[
+        "tenant_id", "id", "instance_id", "kind", "state", "upserted", "failed", "error_code", "error_hint",
+        "created_at", "started_at", "finished_at",
+    ]),
     ("sprint_memberships", &[
         "tenant_id", "instance_id", "item_ref_key", "sprint_source_id", "added_at", "removed_at", "from_history",
     ]),
@@ -27,7 +40,7 @@ pub const RELATIONS: &[(&str, &[&str])] = &[
         "status", "status_original", "resolution_original", "priority", "priority_original", "title", "body",
         "assignee", "assignees", "reporter", "labels", "milestone", "due_on", "url", "custom_fields",
         "created_at", "updated_at", "resolved_at", "ref_key", "status_category", "start_on",
-        "story_points", "estimate_s", "spent_s", "remaining_s",
+        "story_points", "estimate_s", "spent_s", "remaining_s", "parent_ref_key",
     ]),
     ("worklogs", &[
         "tenant_id", "instance_id", "source_id", "item_ref_key", "author", "started_at", "seconds", "comment",

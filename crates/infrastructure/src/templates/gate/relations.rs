@@ -3,7 +3,8 @@
 use sqlparser::ast::{
     Distinct, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, LimitClause, ObjectName,
     ObjectNamePart, Offset, OrderBy, OrderByExpr, OrderByKind, OrderByOptions, OrderBySort, Query, Select,
-    SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, TableAlias, TableFactor, TableWithJoins,
+    SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, TableFactor,
+    TableWithJoins,
 };
 
 use super::Gate;
@@ -15,6 +16,7 @@ impl Gate {
     }
 
     fn query_here(&mut self, query: &mut Query) {
+        self.look_at(query.span());
         let Query {
             with,
             body,
@@ -150,6 +152,7 @@ impl Gate {
             self.table(table);
         }
         for item in projection {
+            self.look_at(item.span());
             match item {
                 SelectItem::UnnamedExpr(expr) => self.expr(expr),
                 SelectItem::ExprWithAlias { expr, alias } => {
@@ -211,6 +214,7 @@ impl Gate {
     }
 
     fn factor(&mut self, factor: &mut TableFactor) {
+        self.look_at(factor.span());
         match factor {
             TableFactor::Table {
                 name,

@@ -1,0 +1,39 @@
+/*
+title = "What goes wrong with syncing"
+description = """
+Runs that failed or ended without some projects, and items that could not be stored, newest first, with what to do about \
+it. An empty answer means that nothing went wrong in that time. Use it when data seems to be missing or old."""
+tags = ["sync"]
+default_limit = 50
+max_limit = 500
+timeout_ms = 5000
+
+[[params]]
+name = "days"
+type = "integer"
+min = 1
+max = 365
+default = 7
+description = "How many days back."
+
+[[params]]
+name = "instance"
+type = "text"
+description = "Only of this instance, by its slug."
+*/
+select e.at, i.slug as instance, e.what, e.code, e.detail
+from (
+    select coalesce(r.finished_at, r.created_at) as at, r.instance_id, r.kind || ' ' || r.state as what,
+           r.error_code as code, r.error_hint as detail
+    from runs r
+    where r.tenant_id = $1
+      and r.state in ('failed', 'partial')
+      and r.created_at >= now() - make_interval(days => $2::bigint::integer)
+    union all
+    select d.created_at, d.instance_id, 'item not stored', d.stream, d.source_id || ': ' || d.error
+    from dead_letters d
+    where d.tenant_id = $1
+      and d.created_at >= now() - make_interval(days => $2::bigint::integer)) e
+join instances i on i.tenant_id = $1 and i.id = e.instance_id
+where $3::text is null or i.slug = $3::text
+order by e.at desc, e.what, e.detail
