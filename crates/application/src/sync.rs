@@ -2,9 +2,11 @@
 
 mod engine;
 mod failure;
+mod pending;
 mod reading;
 mod reconcile;
 mod remap;
+mod writing;
 
 use std::sync::Arc;
 

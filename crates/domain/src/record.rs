@@ -99,6 +99,17 @@ impl PageRecords {
             && self.comments_gone.is_empty()
     }
 
+    /// Whether all it says is what is there. A page that also says what is not there any more must be written before a
+    /// later one, where it may be there again.
+    pub fn only_adds(&self) -> bool {
+        self.gone.is_empty()
+            && self.worklogs_gone.is_empty()
+            && self.comments_gone.is_empty()
+            && self.comments_of.is_empty()
+            && self.links_of.is_empty()
+            && self.sprint_memberships_of.is_empty()
+    }
+
     /// Adds everything another page holds.
     pub fn append(&mut self, mut other: Self) {
         self.projects.append(&mut other.projects);

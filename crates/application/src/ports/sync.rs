@@ -126,6 +126,24 @@ pub struct PageCommit {
     pub end_slice: bool,
 }
 
+impl PageCommit {
+    /// Adds the next page of the same stream, so that both are written at once.
+    pub fn join(&mut self, next: Self) {
+        let Self { records, stream, requests, fetched_at, end_slice } = next;
+        self.records.append(records);
+        self.stream = StreamCommit {
+            watermark: self.stream.watermark.max(stream.watermark),
+            validator: stream.validator.or_else(|| self.stream.validator.take()),
+            seen: self.stream.seen.saturating_add(stream.seen),
+            estimate: stream.estimate.or(self.stream.estimate),
+            ..stream
+        };
+        self.requests = self.requests.saturating_add(requests);
+        self.fetched_at = fetched_at;
+        self.end_slice |= end_slice;
+    }
+}
+
 /// One page of ids to be noted for a comparison.
 #[derive(Debug)]
 pub struct IdCommit {

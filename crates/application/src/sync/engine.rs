@@ -40,7 +40,7 @@ pub struct SliceLimits {
 impl Default for SliceLimits {
     fn default() -> Self {
         Self {
-            pages: 20,
+            pages: 100,
             time: Duration::from_secs(60),
             first_wait: Duration::from_secs(2),
             max_failures: 10,

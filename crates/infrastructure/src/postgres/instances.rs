@@ -190,13 +190,21 @@ impl InstanceStore for PgInstances {
             .execute(&mut *tx)
             .await
             .map_err(store_error)?;
-        for hanging_on_items in [
+        // Then the instance, so that what is being written is there before what no foreign key takes along is removed.
+        sqlx::query("select from source_instances where tenant_id = $1 and id = $2 for update")
+            .bind(ctx.tenant.as_uuid())
+            .bind(id.as_uuid())
+            .execute(&mut *tx)
+            .await
+            .map_err(store_error)?;
+        for without_foreign_key in [
+            "delete from raw_objects where tenant_id = $1 and instance_id = $2",
             "delete from work_item_labels l using work_items w
              where l.tenant_id = $1 and w.tenant_id = $1 and w.instance_id = $2 and l.work_item_id = w.id",
             "delete from work_item_homes h using work_items w
              where h.tenant_id = $1 and w.tenant_id = $1 and w.instance_id = $2 and h.work_item_id = w.id",
         ] {
-            sqlx::query(hanging_on_items)
+            sqlx::query(without_foreign_key)
                 .bind(ctx.tenant.as_uuid())
                 .bind(id.as_uuid())
                 .execute(&mut *tx)

@@ -29,7 +29,7 @@ pub(super) async fn write(
              $10::text[], $11::text[], $12::text[], $13::timestamptz[], $14::timestamptz[], $15::bytea[])
              as u (id, kind, source_id, item_ref_key, author, author_source_id, body, url, path, created_at,
                  updated_at, hash)
-         where not exists (select 1 from comments t where t.tenant_id = $1 and t.instance_id = $2
+         where 0 = (select count(*) from comments t where t.tenant_id = $1 and t.instance_id = $2
              and t.kind = u.kind and t.source_id = u.source_id and t.content_hash = u.hash)
          on conflict (tenant_id, instance_id, kind, source_id) do update set
              item_ref_key = excluded.item_ref_key, author = excluded.author,

@@ -20,7 +20,7 @@ pub(super) async fn write(
     sqlx::query(
         "insert into custom_fields (tenant_id, instance_id, synced_at, source_id, name, field_type)
          select $1, $2, $3, u.* from unnest($4::text[], $5::text[], $6::text[]) as u (source_id, name, field_type)
-         where not exists (select 1 from custom_fields t where t.tenant_id = $1 and t.instance_id = $2
+         where 0 = (select count(*) from custom_fields t where t.tenant_id = $1 and t.instance_id = $2
              and t.source_id = u.source_id and t.name = u.name and t.field_type = u.field_type)
          on conflict (tenant_id, instance_id, source_id) do update set name = excluded.name,
              field_type = excluded.field_type, synced_at = excluded.synced_at",

@@ -1,5 +1,8 @@
 //! What belongs to an item: its history, links, pull request, reviews, sprints and time booked. Set-wise, and only what
 //! changed.
+//!
+//! Here and beside, what is stored already is counted for each row rather than left out by `not exists`. That would be an
+//! anti-join, which PostgreSQL makes by reading the whole table while it has no statistics, as in a first backfill.
 
 use std::collections::HashMap;
 
@@ -48,7 +51,7 @@ async fn transitions(
                  $9::text[], $10::text[], $11::text[], $12::text[])
              as u (source_id, item_ref_key, at, actor, from_original, from_norm, to_original, to_norm, from_default,
                  to_default)
-         where not exists (select 1 from work_item_transitions t where t.tenant_id = $1 and t.instance_id = $2
+         where 0 = (select count(*) from work_item_transitions t where t.tenant_id = $1 and t.instance_id = $2
              and t.source_id = u.source_id and t.item_ref_key = u.item_ref_key and t.at = u.at
              and t.to_original = u.to_original and t.to_norm = u.to_norm
              and (t.from_original, t.from_norm, t.from_default, t.to_default)
@@ -95,8 +98,6 @@ async fn changes(tx: &mut Tx, to: &Target<'_>, changes: &mut Vec<ChangeRecord>) 
              to_value)
          select $1, $2, u.* from unnest($3::text[], $4::text[], $5::timestamptz[], $6::text[], $7::text[], $8::text[],
                  $9::text[]) as u (source_id, item_ref_key, at, actor, field, from_value, to_value)
-         where not exists (select 1 from work_item_changes t where t.tenant_id = $1 and t.instance_id = $2
-             and t.source_id = u.source_id)
          on conflict (tenant_id, instance_id, source_id) do nothing",
     )
     .bind(to.ctx.tenant.as_uuid())
@@ -176,7 +177,7 @@ async fn reviews(tx: &mut Tx, to: &Target<'_>, reviews: &mut Vec<ReviewRecord>) 
              body, submitted_at)
          select $1, $2, $3, u.* from unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
                  $10::timestamptz[]) as u (source_id, item_ref_key, author, author_source_id, state, body, submitted_at)
-         where not exists (select 1 from reviews t where t.tenant_id = $1 and t.instance_id = $2
+         where 0 = (select count(*) from reviews t where t.tenant_id = $1 and t.instance_id = $2
              and t.source_id = u.source_id and t.state = u.state and t.body is not distinct from u.body
              and t.submitted_at is not distinct from u.submitted_at)
          on conflict (tenant_id, instance_id, source_id) do update set item_ref_key = excluded.item_ref_key,

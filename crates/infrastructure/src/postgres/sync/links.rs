@@ -48,7 +48,7 @@ pub(super) async fn write(
          select $1, $2, $3, u.*
          from unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[])
              as u (item_ref_key, type_norm, type_original, to_ref_key, to_key, to_url, source_id)
-         where not exists (select 1 from links t where t.tenant_id = $1 and t.instance_id = $2
+         where 0 = (select count(*) from links t where t.tenant_id = $1 and t.instance_id = $2
              and t.item_ref_key = u.item_ref_key and t.type_norm = u.type_norm and t.to_key = u.to_key
              and t.type_original = u.type_original and t.source_id = u.source_id and t.to_url = u.to_url
              and t.to_ref_key is not distinct from u.to_ref_key)

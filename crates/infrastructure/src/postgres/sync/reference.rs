@@ -38,7 +38,7 @@ async fn projects_in(tx: &mut Tx, to: &Target<'_>, projects: &[ProjectRecord]) -
         "insert into projects (tenant_id, instance_id, synced_at, id, source_id, key, name, url, archived, content_hash)
          select $1, $2, $3, u.* from unnest($4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[], $9::bool[],
                  $10::bytea[]) as u (id, source_id, key, name, url, archived, hash)
-         where not exists (select 1 from projects t where t.tenant_id = $1 and t.instance_id = $2
+         where 0 = (select count(*) from projects t where t.tenant_id = $1 and t.instance_id = $2
              and t.source_id = u.source_id and t.content_hash = u.hash)
          on conflict (tenant_id, instance_id, source_id) do update set key = excluded.key, name = excluded.name,
              url = excluded.url, archived = excluded.archived, content_hash = excluded.content_hash,
@@ -93,7 +93,7 @@ async fn users(tx: &mut Tx, to: &Target<'_>, users: &mut Vec<UserRecord>) -> Res
          select $1, $2, $3, u.source_id, u.login, u.name, u.kind, coalesce(u.as_of, $3)
          from unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[])
              as u (source_id, login, name, kind, as_of)
-         where not exists (select 1 from source_users s where s.tenant_id = $1 and s.instance_id = $2
+         where 0 = (select count(*) from source_users s where s.tenant_id = $1 and s.instance_id = $2
              and s.source_id = u.source_id
              and (s.as_of >= u.as_of
                  or s.login = u.login and s.kind = u.kind and (u.name is null or s.name is not distinct from u.name)
@@ -126,7 +126,7 @@ async fn labels(tx: &mut Tx, to: &Target<'_>, labels: &mut Vec<LabelRecord>) -> 
         "insert into labels (tenant_id, instance_id, synced_at, project_source_id, source_id, name, color, description)
          select $1, $2, $3, u.* from unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
              as u (project_source_id, source_id, name, color, description)
-         where not exists (select 1 from labels s where s.tenant_id = $1 and s.instance_id = $2
+         where 0 = (select count(*) from labels s where s.tenant_id = $1 and s.instance_id = $2
              and s.source_id = u.source_id and s.name = u.name and s.color is not distinct from u.color
              and s.description is not distinct from u.description)
          on conflict (tenant_id, instance_id, source_id) do update set project_source_id = excluded.project_source_id,
@@ -164,7 +164,7 @@ async fn milestones(
                  $10::text[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[])
              as u (project_source_id, source_id, title, description, state, due_on, url, created_at, updated_at,
                  closed_at)
-         where not exists (select 1 from milestones s where s.tenant_id = $1 and s.instance_id = $2
+         where 0 = (select count(*) from milestones s where s.tenant_id = $1 and s.instance_id = $2
              and s.source_id = u.source_id and s.title = u.title and s.state = u.state
              and s.updated_at = u.updated_at and s.due_on is not distinct from u.due_on
              and s.description is not distinct from u.description)

@@ -24,7 +24,7 @@ async fn boards(tx: &mut Tx, to: &Target<'_>, boards: &mut Vec<BoardRecord>) -> 
         "insert into boards (tenant_id, instance_id, synced_at, source_id, name, kind, project_source_id, url)
          select $1, $2, $3, u.* from unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
              as u (source_id, name, kind, project_source_id, url)
-         where not exists (select 1 from boards t where t.tenant_id = $1 and t.instance_id = $2
+         where 0 = (select count(*) from boards t where t.tenant_id = $1 and t.instance_id = $2
              and t.source_id = u.source_id
              and (t.name, t.kind, t.project_source_id, t.url)
                  is not distinct from (u.name, u.kind, u.project_source_id, u.url))
@@ -57,7 +57,7 @@ async fn sprints(tx: &mut Tx, to: &Target<'_>, sprints: &mut Vec<SprintRecord>) 
          select $1, $2, $3, u.* from unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[],
                  $9::timestamptz[], $10::timestamptz[], $11::timestamptz[])
              as u (source_id, board_source_id, name, goal, state, start_at, end_at, completed_at)
-         where not exists (select 1 from sprints t where t.tenant_id = $1 and t.instance_id = $2
+         where 0 = (select count(*) from sprints t where t.tenant_id = $1 and t.instance_id = $2
              and t.source_id = u.source_id
              and (t.board_source_id, t.name, t.goal, t.state, t.start_at, t.end_at, t.completed_at)
                  is not distinct from
@@ -122,7 +122,7 @@ async fn memberships(
          select $1, $2, u.item_ref_key, u.sprint_source_id, u.added_at, u.removed_at, u.from_history
          from unnest($3::text[], $4::text[], $5::timestamptz[], $6::timestamptz[], $7::bool[])
              as u (item_ref_key, sprint_source_id, added_at, removed_at, from_history)
-         where not exists (select 1 from sprint_memberships t where t.tenant_id = $1 and t.instance_id = $2
+         where 0 = (select count(*) from sprint_memberships t where t.tenant_id = $1 and t.instance_id = $2
              and t.item_ref_key = u.item_ref_key and t.sprint_source_id = u.sprint_source_id and t.added_at = u.added_at
              and t.removed_at is not distinct from u.removed_at and t.from_history = u.from_history)
          on conflict (tenant_id, instance_id, item_ref_key, sprint_source_id, added_at) do update set

@@ -24,7 +24,7 @@ pub(super) async fn write(
          select $1, $2, $3, u.* from unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::timestamptz[],
                  $9::bigint[], $10::text[], $11::timestamptz[], $12::timestamptz[])
              as u (source_id, item_ref_key, author, author_source_id, started_at, seconds, comment, created_at, updated_at)
-         where not exists (select 1 from worklogs t where t.tenant_id = $1 and t.instance_id = $2
+         where 0 = (select count(*) from worklogs t where t.tenant_id = $1 and t.instance_id = $2
              and t.source_id = u.source_id
              and (t.item_ref_key, t.author, t.author_source_id, t.started_at, t.seconds, t.comment, t.updated_at)
                  is not distinct from

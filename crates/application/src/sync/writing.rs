@@ -1,0 +1,77 @@
+//! Writing pages on a task of its own, so that the next ones are fetched and taken apart on another core meanwhile.
+//!
+//! A commit has a cost of its own whatever it holds. So what arrives while the store is busy is gathered and written
+//! together: as few at once as the store keeps up with.
+
+use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
+
+use super::engine::{Stop, SyncEngine, Work, stop_if_asked};
+use crate::ports::{CommitOutcome, PageCommit, StoreError};
+
+/// Pages of one stream that wait to be written, and those that are being written.
+///
+/// Dropped, it gives up both; the store rolls back what it has begun.
+pub(super) struct Gathered<'a> {
+    engine: &'a SyncEngine,
+    work: &'a Work<'a>,
+    /// Most objects that wait: what they take of memory, and what a death makes the next worker repeat.
+    most: usize,
+    waiting: Option<PageCommit>,
+    writing: Option<AbortOnDropHandle<Result<CommitOutcome, StoreError>>>,
+}
+
+impl<'a> Gathered<'a> {
+    pub(super) fn new(engine: &'a SyncEngine, work: &'a Work<'a>, most: usize) -> Self {
+        Self { engine, work, most, waiting: None, writing: None }
+    }
+
+    /// Takes the next page. `apart` is for one whose objects may be those of pages before it.
+    pub(super) async fn add(&mut self, page: PageCommit, apart: bool) -> Result<(), Stop> {
+        let joins = |held: &PageCommit| !apart || held.records.only_adds() && page.records.only_adds();
+        match &mut self.waiting {
+            Some(held) if joins(held) => held.join(page),
+            _ => {
+                self.begin().await?;
+                self.waiting = Some(page);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to write what waits once the store is free; waits for that when there is much.
+    pub(super) async fn write_some(&mut self) -> Result<(), Stop> {
+        let much = self.waiting.as_ref().is_some_and(|page| page.records.len() >= self.most);
+        if much || self.writing.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
+            self.begin().await?;
+        }
+        Ok(())
+    }
+
+    /// Writes everything, and waits for it.
+    pub(super) async fn write_all(mut self) -> Result<(), Stop> {
+        self.begin().await?;
+        self.settle().await
+    }
+
+    async fn begin(&mut self) -> Result<(), Stop> {
+        self.settle().await?;
+        let Some(page) = self.waiting.take() else { return Ok(()) };
+        let (store, ctx, key) = (self.engine.store.clone(), self.work.ctx.clone(), self.work.slice.key);
+        let commit = async move { store.commit_page(&ctx, &key, page).await };
+        self.writing = Some(AbortOnDropHandle::new(tokio::spawn(commit.in_current_span())));
+        Ok(())
+    }
+
+    async fn settle(&mut self) -> Result<(), Stop> {
+        let Some(writing) = self.writing.take() else { return Ok(()) };
+        match writing.await {
+            Ok(committed) => stop_if_asked(committed?),
+            Err(died) => match died.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is shutting down.
+                Err(_) => Err(Stop::Shutdown),
+            },
+        }
+    }
+}
