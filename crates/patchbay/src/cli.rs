@@ -192,6 +192,10 @@ pub(crate) struct ListenArgs {
     /// Further origins whose pages may call the MCP servers, with scheme and port, separated by commas.
     #[arg(long, env = "PATCHBAY_MCP_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     pub(crate) mcp_allowed_origins: Vec<String>,
+    /// Whether the MCP servers also speak HTTP+SSE, the transport of protocol 2024-11-05, at /sse and /messages: only for
+    /// clients that know no other. Its sessions live in one process, so a load balancer needs sticky routing.
+    #[arg(long, env = "PATCHBAY_MCP_SSE", value_name = "on|off", default_value = "off", value_enum)]
+    pub(crate) mcp_sse: Switch,
     /// Networks that base URLs of instances may point into beside public addresses, separated by commas.
     #[arg(long, env = "PATCHBAY_EGRESS_ALLOW", value_name = "CIDR", value_delimiter = ',')]
     pub(crate) egress_allow: Vec<IpNet>,

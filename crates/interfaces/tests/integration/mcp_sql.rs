@@ -22,6 +22,7 @@ fn config() -> McpConfig {
         public_url: Some("https://patchbay.example".parse().unwrap()),
         resource: "http://127.0.0.1:8056/mcp".parse().unwrap(),
         allowed_origins: vec!["https://console.example:443".into()],
+        sse: false,
         shutdown: CancellationToken::new(),
     }
 }
