@@ -2,6 +2,7 @@
 
 mod audit;
 mod keys;
+mod mcp;
 mod template;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ pub(crate) use self::keys::{
     InstanceName, InvitationArgs, InvitationCommand, KeyArgs, KeyCommand, KeyCreateArgs, KeyListArgs,
     KeyRevokeArgs, KeyRotateArgs,
 };
+pub(crate) use self::mcp::{McpArgs, McpCommand, McpServer, StdioArgs};
 pub(crate) use self::template::{TemplateArgs, TemplateCheckArgs, TemplateCommand};
 use crate::limits::{LimitArgs, RedisArgs};
 
@@ -51,6 +53,8 @@ pub(crate) enum Command {
     Audit(AuditArgs),
     /// Prove SQL templates before they are published.
     Template(TemplateArgs),
+    /// Connect MCP clients to the servers.
+    Mcp(McpArgs),
 }
 
 /// Where the database is and how to open its secrets.
