@@ -32,7 +32,8 @@ impl Extractor for Sent<'_> {
 /// Whether to keep the trace stays this installation's decision: a caller could otherwise have what it does left out, by
 /// a flag of its own.
 pub(crate) fn adopt(span: &Span, sent: &Sent<'_>) -> bool {
-    let theirs = global::get_text_map_propagator(|propagator| propagator.extract_with_context(&Context::new(), sent));
+    let theirs =
+        global::get_text_map_propagator(|propagator| propagator.extract_with_context(&Context::new(), sent));
     let theirs = theirs.span().span_context().clone();
     if !theirs.is_valid() {
         return false;

@@ -186,11 +186,11 @@ pub(super) fn to_result(outcome: Result<Answer, Failure>) -> Result<CallToolResu
     }
 }
 
-/// A failure of something that is no tool, as an error of the protocol.
-pub(super) fn to_error(failure: Failure) -> ErrorData {
+/// A failure of reading a resource, as an error of the protocol.
+pub(super) fn to_error(failure: Failure, uri: &str) -> ErrorData {
     match failure {
         Failure::Tool(error) if error.status == StatusCode::NOT_FOUND => {
-            ErrorData::resource_not_found(error.body.message, None)
+            ErrorData::resource_not_found(error.body.message, Some(json!({"uri": uri})))
         }
         Failure::Tool(error) if error.status == StatusCode::UNPROCESSABLE_ENTITY => {
             ErrorData::invalid_params(error.body.message.clone(), serde_json::to_value(error.body).ok())

@@ -18,9 +18,9 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::post;
 use domain::{Scope, Toolset};
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, CompletionInfo,
-    GetPromptRequestParams, GetPromptResponse, Implementation, InitializeRequestParams, InitializeResult,
-    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
+    CompletionInfo, GetPromptRequestParams, GetPromptResponse, Implementation, InitializeRequestParams,
+    InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
     PaginatedRequestParams, ProgressNotificationParam, ReadResourceRequestParams, ReadResourceResponse,
     ReadResourceResult, Reference, ResourceContents, ServerCapabilities, ServerConfig, SubscriptionFilter,
 };
@@ -86,8 +86,8 @@ impl SqlServer {
         Ok(ctx)
     }
 
-    fn names(&self, ctx: &Ctx) -> Result<HashSet<String>, ErrorData> {
-        Ok(self.tools.template_names(ctx, "").map_err(fault)?.into_iter().collect())
+    async fn names(&self, ctx: &Ctx) -> Result<HashSet<String>, ErrorData> {
+        Ok(self.tools.template_names(ctx, "").await.map_err(fault)?.into_iter().collect())
     }
 }
 
@@ -181,9 +181,11 @@ impl ServerHandler for SqlServer {
         let ctx = caller(&context)?.ctx;
         let content = tokio::select! {
             () = context.ct.cancelled() => return Err(ErrorData::internal_error("the request was cancelled", None)),
-            content = self.tools.read(&ctx, &request.uri) => content.map_err(outcome::to_error)?,
+            content = self.tools.read(&ctx, &request.uri) => content,
         };
-        let contents = ResourceContents::text(content.to_string(), request.uri).with_mime_type(resources::JSON);
+        let content = content.map_err(|failure| outcome::to_error(failure, &request.uri))?;
+        let contents =
+            ResourceContents::text(content.to_string(), request.uri).with_mime_type(resources::JSON);
         let read = ReadResourceResult::new(vec![contents]);
         Ok(read.with_ttl_ms(READ_TTL_MS).with_cache_scope(CacheScope::Private).into())
     }
@@ -194,7 +196,7 @@ impl ServerHandler for SqlServer {
         context: RequestContext<RoleServer>,
     ) -> Result<ListPromptsResult, ErrorData> {
         let ctx = self.counted(&context).await?;
-        let templates = self.names(&ctx)?;
+        let templates = self.names(&ctx).await?;
         let mine = prompts::PROMPTS.iter().filter(|prompt| prompt.is_for(&templates));
         Ok(ListPromptsResult::with_all_items(mine.map(prompts::PromptText::listed).collect())
             .with_ttl_ms(LIST_TTL_MS)
@@ -207,7 +209,7 @@ impl ServerHandler for SqlServer {
         context: RequestContext<RoleServer>,
     ) -> Result<GetPromptResponse, ErrorData> {
         let ctx = self.counted(&context).await?;
-        let templates = self.names(&ctx)?;
+        let templates = self.names(&ctx).await?;
         let prompt = prompts::PROMPTS
             .iter()
             .find(|prompt| prompt.name == request.name && prompt.is_for(&templates))
@@ -227,7 +229,7 @@ impl ServerHandler for SqlServer {
             Reference::Resource(resource)
                 if resource.uri == resources::TEMPLATE_URI && request.argument.name == "name" =>
             {
-                self.tools.template_names(&ctx, &request.argument.value).map_err(fault)?
+                self.tools.template_names(&ctx, &request.argument.value).await.map_err(fault)?
             }
             _ => Vec::new(),
         };

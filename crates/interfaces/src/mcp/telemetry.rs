@@ -158,7 +158,8 @@ async fn measured<O: Outcome>(
             span.record("rpc.response.status_code", error.as_str());
         }
     }
-    let mut labels = vec![("mcp_method_name", method.to_owned()), ("mcp_protocol_version", version.to_owned())];
+    let mut labels =
+        vec![("mcp_method_name", method.to_owned()), ("mcp_protocol_version", version.to_owned())];
     labels.extend(about.tool.map(|tool| ("gen_ai_tool_name", tool)));
     labels.extend(about.prompt.map(|prompt| ("gen_ai_prompt_name", prompt.to_owned())));
     labels.extend(error.map(|error| ("error_type", error)));

@@ -80,7 +80,8 @@ impl PromptText {
     }
 
     pub(super) fn listed(&self) -> Prompt {
-        let days = format!("How many days to look back, 1 to {MOST_DAYS}; {} when not given.", self.default_days);
+        let days =
+            format!("How many days to look back, 1 to {MOST_DAYS}; {} when not given.", self.default_days);
         let arguments = vec![
             PromptArgument::new("project")
                 .with_description("The project as the tracker shows it, such as owner/repo or ENG.")
@@ -97,8 +98,8 @@ impl PromptText {
         templates: &HashSet<String>,
     ) -> Result<GetPromptResult, ErrorData> {
         let text = |name: &str| arguments.and_then(|given| given.get(name)).and_then(Value::as_str);
-        if let Some(unknown) =
-            arguments.and_then(|given| given.keys().find(|name| !["project", "days"].contains(&name.as_str())))
+        if let Some(unknown) = arguments
+            .and_then(|given| given.keys().find(|name| !["project", "days"].contains(&name.as_str())))
         {
             let unknown: String = unknown.chars().take(64).collect();
             return Err(wrong(format!("{unknown} is no argument of this prompt: it has project and days")));
@@ -106,8 +107,8 @@ impl PromptText {
         let project = text("project").filter(|project| {
             (1..=MOST_PROJECT).contains(&project.chars().count()) && !project.chars().any(char::is_control)
         });
-        let project =
-            project.ok_or_else(|| wrong(format!("project must be text of 1 to {MOST_PROJECT} characters")))?;
+        let project = project
+            .ok_or_else(|| wrong(format!("project must be text of 1 to {MOST_PROJECT} characters")))?;
         let days = match text("days") {
             None => self.default_days,
             Some(days) => days
@@ -155,7 +156,9 @@ mod tests {
     fn ask(arguments: Value) -> Result<String, String> {
         let templates = having(&["get_project_metrics", "list_stale_items"]);
         let filled = PROMPTS[2].filled(arguments.as_object(), &templates);
-        filled.map(|result| serde_json::to_string(&result).unwrap()).map_err(|error| error.message.into_owned())
+        filled
+            .map(|result| serde_json::to_string(&result).unwrap())
+            .map_err(|error| error.message.into_owned())
     }
 
     #[test]

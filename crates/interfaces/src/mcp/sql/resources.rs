@@ -33,7 +33,9 @@ pub(super) fn list() -> Vec<Resource> {
     vec![
         Resource::new(FRESHNESS, "freshness")
             .with_title("Freshness of the data")
-            .with_description("For each connected tracker: up to when its changes are here, and whether a sync fails.")
+            .with_description(
+                "For each connected tracker: up to when its changes are here, and whether a sync fails.",
+            )
             .with_mime_type(JSON),
         Resource::new(TEMPLATES, "templates")
             .with_title("Query templates")
@@ -113,9 +115,13 @@ impl SqlTools {
     }
 
     /// Names of this caller's templates that begin so.
-    pub(super) fn template_names(&self, ctx: &Ctx, begin: &str) -> Result<Vec<String>, Error> {
+    pub(super) async fn template_names(&self, ctx: &Ctx, begin: &str) -> Result<Vec<String>, Error> {
         let mine = self.services.templates.list(ctx)?;
-        Ok(mine.iter().filter(|template| template.name.starts_with(begin)).map(|template| template.name.clone()).collect())
+        Ok(mine
+            .iter()
+            .filter(|template| template.name.starts_with(begin))
+            .map(|template| template.name.clone())
+            .collect())
     }
 }
 

@@ -42,12 +42,7 @@ impl SqlTools {
     }
 
     /// Calls a tool.
-    pub(super) async fn call(
-        &self,
-        ctx: &Ctx,
-        name: &str,
-        arguments: Arguments,
-    ) -> Result<Answer, Failure> {
+    pub(super) async fn call(&self, ctx: &Ctx, name: &str, arguments: Arguments) -> Result<Answer, Failure> {
         let known = FIXED.contains(&name) || self.services.templates.get(ctx, name).is_ok();
         let counted_as = if known { name } else { "unknown" };
         let entry = self.entry(name, &arguments);
