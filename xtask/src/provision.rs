@@ -8,6 +8,7 @@ pub(crate) mod cargo_tools;
 pub(crate) mod node;
 pub(crate) mod postgres;
 mod pypi;
+pub(crate) mod python;
 pub(crate) mod redis;
 pub(crate) mod schemathesis;
 

@@ -213,6 +213,8 @@ impl Run<'_> {
             .env("PATCHBAY_TEST_OIDC_PROVIDER_DIR", &services.oidc_provider)
             .envs(services.prism.iter().map(|folder| ("PATCHBAY_TEST_PRISM_DIR", folder)))
             .envs(services.emulate.iter().map(|folder| ("PATCHBAY_TEST_EMULATE_DIR", folder)))
+            .envs(services.mcp_suite.iter().map(|folder| ("PATCHBAY_TEST_MCP_SUITE_DIR", folder)))
+            .envs(services.mcp_python.iter().map(|python| ("PATCHBAY_TEST_MCP_PYTHON", python)))
             .env("PATCHBAY_TEST_BIN", self.workspace.binary("debug", "patchbay"))
             .env("PATCHBAY_TEST_SIMULATOR_BIN", self.workspace.binary("debug", "patchbay-simulator"))
             // The private cluster's own tests, and those that run the demo, use the same programs.

@@ -23,6 +23,8 @@ use lookup::{GuardedResolver, NotAllowed};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const DEADLINE: Duration = Duration::from_secs(30);
+/// How long an answer that is read as it comes may go on.
+const LONGEST_STREAM: Duration = Duration::from_secs(24 * 3600);
 const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
 /// What is shorter is a word that a refusal may hold anyway.
 const SHORTEST_SECRET: usize = 8;
@@ -142,6 +144,43 @@ pub struct Response {
     pub body: Bytes,
 }
 
+/// An answer that is read as it comes. Dropped, it closes its connection.
+#[derive(Debug)]
+pub struct OpenResponse {
+    response: reqwest::Response,
+    encrypted: bool,
+    policy: EgressPolicy,
+}
+
+impl OpenResponse {
+    /// Its status.
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    /// Its headers.
+    pub fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// What came next of its body; `None` at its end.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, EgressError> {
+        self.response.chunk().await.map_err(|error| classify(&error, self.encrypted, &self.policy))
+    }
+
+    /// The rest of its body.
+    pub async fn rest(mut self) -> Result<Bytes, EgressError> {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            if body.len() + chunk.len() > MAX_BODY_BYTES {
+                return Err(EgressError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+}
+
 /// The HTTP client with the guard. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct EgressClient {
@@ -181,6 +220,22 @@ impl EgressClient {
     /// Sends one GET and reads the whole answer.
     pub async fn get(&self, url: &Url, headers: HeaderMap) -> Result<Response, EgressError> {
         self.send(Method::GET, url, headers, None).await
+    }
+
+    /// Sends one request whose answer may go on for as long as the other side likes, and reads only its head.
+    pub async fn open(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<OpenResponse, EgressError> {
+        self.policy.check_url(url)?;
+        let encrypted = url.scheme() == "https";
+        let client = if encrypted { self.encrypted.as_ref().map_err(Clone::clone)? } else { &self.plain };
+        let request = client.request(method, url.clone()).headers(headers).timeout(LONGEST_STREAM).body(body);
+        let response = request.send().await.map_err(|error| classify(&error, encrypted, &self.policy))?;
+        Ok(OpenResponse { response, encrypted, policy: self.policy.clone() })
     }
 
     /// Sends one request, with a body or without, and reads the whole answer.

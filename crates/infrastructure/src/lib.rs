@@ -5,6 +5,7 @@ pub mod egress;
 pub mod idempotency_cache;
 pub mod identity;
 pub mod limiter;
+pub mod mcp_remote;
 pub mod postgres;
 pub mod sources;
 pub mod templates;

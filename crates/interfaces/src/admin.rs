@@ -46,7 +46,7 @@ use crate::limits;
 use crate::mcp::metadata;
 use crate::problem::Problem;
 use crate::request::{self, Limits};
-use run_events::Streams;
+use crate::streams::Streams;
 use scoped::Scoped;
 
 /// Where the admin server stands, as its users see it.
@@ -105,7 +105,8 @@ pub fn router(services: Services, metrics: PrometheusHandle, config: &AdminConfi
     let description_of_resource = metadata::routes(&resource, &services.sign_in);
     let guard = Guard::new(&services, resource).with_sessions(config.own_origins());
     let sign_in = sign_in::router(&services, &guard, config);
-    let state = AdminState { services: services.clone(), guard: guard.clone(), streams: Streams::default() };
+    let streams = Streams::new(run_events::MAX_STREAMS);
+    let state = AdminState { services: services.clone(), guard: guard.clone(), streams };
     let limits = services.limits.clone();
     let once = Once::new(services.idempotency.clone());
     let denials = Denials::new(services.audit.clone());

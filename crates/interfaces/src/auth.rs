@@ -69,6 +69,11 @@ impl Guard {
         }
     }
 
+    /// What it guards, as OAuth clients are told.
+    pub(crate) fn resource(&self) -> &ProtectedResource {
+        &self.resource
+    }
+
     /// Also takes the cookies of signed-in browsers; changes only from pages of these origins.
     #[must_use]
     pub fn with_sessions(mut self, pages: OwnOrigins) -> Self {

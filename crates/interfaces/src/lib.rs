@@ -14,4 +14,6 @@ pub mod metrics;
 pub mod problem;
 pub mod request;
 pub mod server;
+mod streams;
+mod trace;
 pub mod webhooks;

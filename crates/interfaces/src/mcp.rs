@@ -1,16 +1,23 @@
-//! The MCP servers: streamable HTTP without sessions at `/mcp`, and plain `POST /tools/invoke` for scripts.
+//! The MCP servers: streamable HTTP without sessions at `/mcp`, HTTP+SSE at `/sse` where it is switched on, and plain
+//! `POST /tools/invoke` for scripts.
 
 mod front;
+mod listen;
 pub(crate) mod metadata;
+mod observed;
 mod outcome;
 mod record;
+mod server;
 pub mod sql;
+mod sse;
+mod telemetry;
 mod transport;
 
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 pub use outcome::{MAX_CALL, describe_metrics};
+pub use telemetry::{OPERATION_BUCKETS, OPERATION_DURATION};
 
 /// Where an MCP server stands, as its callers see it.
 #[derive(Debug, Clone)]
@@ -23,7 +30,9 @@ pub struct McpConfig {
     /// Origins of web pages that may call, with scheme and port: `https://console.example.org:443`. Requests
     /// without `Origin`, which is what programs send, always may.
     pub allowed_origins: Vec<String>,
-    /// Ends open streams; to be fired after requests had their time to finish.
+    /// Whether the older HTTP+SSE transport is there, too.
+    pub sse: bool,
+    /// Fires when the server is asked to end: streams that would go on and on end with it, requests finish.
     pub shutdown: CancellationToken,
 }
 

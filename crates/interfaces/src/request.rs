@@ -13,7 +13,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use domain::RequestId;
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderName, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -22,6 +22,7 @@ use tracing::Instrument;
 
 use crate::metrics;
 use crate::problem::Problem;
+use crate::trace;
 
 /// The largest body accepted.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -114,6 +115,9 @@ async fn enter(State(gate): State<Gate>, request: Request, next: Next) -> Respon
         http.method = method,
         http.route = route,
     );
+    if let Some(traceparent) = text(request.headers(), "traceparent") {
+        trace::adopt(&span, &trace::Sent { traceparent, tracestate: text(request.headers(), "tracestate") });
+    }
     let mut response = CURRENT.scope(id, admit(&gate, request, next)).instrument(span.clone()).await;
     let status = response.status().as_u16();
     let took = begun.elapsed();
@@ -132,6 +136,10 @@ async fn enter(State(gate): State<Gate>, request: Request, next: Next) -> Respon
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
 }
 
 async fn admit(gate: &Gate, request: Request, next: Next) -> Response {

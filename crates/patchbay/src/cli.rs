@@ -2,6 +2,7 @@
 
 mod audit;
 mod keys;
+mod mcp;
 mod template;
 
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ pub(crate) use self::keys::{
     InstanceName, InvitationArgs, InvitationCommand, KeyArgs, KeyCommand, KeyCreateArgs, KeyListArgs,
     KeyRevokeArgs, KeyRotateArgs,
 };
+pub(crate) use self::mcp::{McpArgs, McpCommand, McpServer, StdioArgs};
 pub(crate) use self::template::{TemplateArgs, TemplateCheckArgs, TemplateCommand};
 use crate::limits::{LimitArgs, RedisArgs};
 
@@ -51,6 +53,8 @@ pub(crate) enum Command {
     Audit(AuditArgs),
     /// Prove SQL templates before they are published.
     Template(TemplateArgs),
+    /// Connect MCP clients to the servers.
+    Mcp(McpArgs),
 }
 
 /// Where the database is and how to open its secrets.
@@ -192,6 +196,10 @@ pub(crate) struct ListenArgs {
     /// Further origins whose pages may call the MCP servers, with scheme and port, separated by commas.
     #[arg(long, env = "PATCHBAY_MCP_ALLOWED_ORIGINS", value_name = "ORIGIN", value_delimiter = ',')]
     pub(crate) mcp_allowed_origins: Vec<String>,
+    /// Whether the MCP servers also speak HTTP+SSE, the transport of protocol 2024-11-05, at /sse and /messages: only for
+    /// clients that know no other. Its sessions live in one process, so a load balancer needs sticky routing.
+    #[arg(long, env = "PATCHBAY_MCP_SSE", value_name = "on|off", default_value = "off", value_enum)]
+    pub(crate) mcp_sse: Switch,
     /// Networks that base URLs of instances may point into beside public addresses, separated by commas.
     #[arg(long, env = "PATCHBAY_EGRESS_ALLOW", value_name = "CIDR", value_delimiter = ',')]
     pub(crate) egress_allow: Vec<IpNet>,

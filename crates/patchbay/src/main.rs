@@ -53,6 +53,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Tenant(args) => commands::tenant::run(args).await,
         Command::Key(args) => commands::key::run(args).await,
         Command::Template(args) => commands::template::run(args).await,
+        Command::Mcp(args) => commands::mcp::run(args).await,
         Command::Vault(args) => commands::vault::run(args).await,
         Command::Audit(args) => commands::audit::run(args).await,
         Command::Invitation(args) => commands::invitation::run(args).await,

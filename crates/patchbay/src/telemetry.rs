@@ -4,9 +4,11 @@ use std::io::IsTerminal;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use opentelemetry::global;
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_otlp::SpanExporter;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::runtime::Tokio;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use opentelemetry_sdk::trace::span_processor_with_async_runtime::BatchSpanProcessor;
@@ -41,7 +43,11 @@ impl Telemetry {
         let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let log = if plain { log.compact().boxed() } else { log.json().flatten_event(true).boxed() };
         let traces = match std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT") {
-            Some(_) => Some(tracer()?),
+            Some(_) => {
+                // What callers send of their traces is read only where there is something to do with it.
+                global::set_text_map_propagator(TraceContextPropagator::new());
+                Some(tracer()?)
+            }
             None => None,
         };
         let spans = traces
@@ -52,6 +58,10 @@ impl Telemetry {
             .set_buckets_for_metric(
                 Matcher::Suffix("_seconds".into()),
                 &interfaces::metrics::DURATION_BUCKETS,
+            )?
+            .set_buckets_for_metric(
+                Matcher::Full(interfaces::mcp::OPERATION_DURATION.into()),
+                &interfaces::mcp::OPERATION_BUCKETS,
             )?
             .install_recorder()
             .context("the metrics recorder could not be installed")?;

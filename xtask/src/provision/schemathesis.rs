@@ -1,50 +1,13 @@
 //! The generator of requests from an API's description.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::Result;
 
-use super::{Attempts, announce, apt};
-use crate::process::run_quietly;
-use crate::workspace::{Workspace, on_path};
+use super::python;
+use crate::workspace::Workspace;
 
-/// Installs it into a Python environment of its own below the target directory, in the versions that the repository
-/// names. Installed again only when these have changed.
+/// Installs it in the versions that the repository names.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<PathBuf> {
-    let list = workspace.root.join("tests/e2e/schemathesis.txt");
-    let wanted = fs::read_to_string(&list).with_context(|| format!("cannot read {}", list.display()))?;
-    let environment = workspace.target.join("schemathesis");
-    let (program, installed) = (environment.join("bin/st"), environment.join("installed.txt"));
-    if program.is_file() && fs::read_to_string(&installed).is_ok_and(|had| had == wanted) {
-        return Ok(program);
-    }
-    let mut attempts = Attempts::default();
-    let made = attempts.note("python3 -m venv", make(&environment)).or_else(|| {
-        let by_apt = apt::install(&["python3", "python3-venv"]).and_then(|()| make(&environment));
-        attempts.note("apt", by_apt)
-    });
-    if made.is_none() {
-        return Err(anyhow!(
-            "Python 3.10 or later with venv is needed, such as from `apt-get install python3-venv`{}",
-            attempts.told()
-        ));
-    }
-    announce("schemathesis", "PyPI");
-    run_quietly(
-        Command::new(environment.join("bin/python"))
-            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
-            .args(["--only-binary=:all:", "--requirement"])
-            .arg(&list),
-    )?;
-    fs::write(installed, wanted)?;
-    Ok(program)
-}
-
-fn make(environment: &Path) -> Result<()> {
-    if on_path("python3").is_none() {
-        bail!("there is no python3");
-    }
-    run_quietly(Command::new("python3").args(["-m", "venv", "--clear"]).arg(environment))
+    Ok(python::ensure(workspace, "schemathesis")?.join("st"))
 }

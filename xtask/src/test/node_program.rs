@@ -1,4 +1,4 @@
-//! Programs of others that the end-to-end tests run with Node.js: the official MCP client, an
+//! Programs of others that the end-to-end tests run with Node.js: the official MCP clients and conformance suite, an
 //! authorization server, and Prism.
 
 use std::fs;

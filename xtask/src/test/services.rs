@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use private_postgres::{Cluster, Durability, Launch, Options, Supervised, default_data_dir, is_root};
 
 use super::{Node, node_program};
-use crate::provision::{postgres, redis, schemathesis};
+use crate::provision::{postgres, python, redis, schemathesis};
 use crate::workspace::Workspace;
 
 /// Running servers of one test run, and installed clients. They stop when this is dropped, or this
@@ -38,6 +38,11 @@ pub(super) struct Services {
     pub(super) prism: Option<PathBuf>,
     /// The directory where Node.js finds a GitHub written by others; without it its test says so and does nothing.
     pub(super) emulate: Option<PathBuf>,
+    /// The directory where Node.js finds the conformance suite and further MCP clients; without it their tests say so
+    /// and do nothing.
+    pub(super) mcp_suite: Option<PathBuf>,
+    /// A Python that has the official MCP client; without it its test says so and does nothing.
+    pub(super) mcp_python: Option<PathBuf>,
     /// Where `initdb` and `postgres` are.
     pub(super) postgres_programs: PathBuf,
 }
@@ -59,6 +64,13 @@ impl Services {
             .inspect_err(|error| {
                 println!("GitHub's adapter does not meet a GitHub written by others: {error:#}");
             })
+            .ok();
+        let mcp_suite = node_program::install(workspace, &node, "mcp-suite")
+            .inspect_err(|error| println!("the MCP conformance suite and inspector do not run: {error:#}"))
+            .ok();
+        let mcp_python = python::ensure(workspace, "mcp-python")
+            .map(|programs| programs.join("python"))
+            .inspect_err(|error| println!("the Python MCP client does not run: {error:#}"))
             .ok();
 
         let postgres_programs = binaries.dir.clone();
@@ -85,6 +97,8 @@ impl Services {
             oidc_provider,
             prism,
             emulate,
+            mcp_suite,
+            mcp_python,
             postgres_programs,
         })
     }

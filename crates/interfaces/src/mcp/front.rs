@@ -97,6 +97,7 @@ mod tests {
             public_url: "https://patchbay.example".parse().ok(),
             resource: "https://mcp.example:8443/mcp".parse().unwrap(),
             allowed_origins: vec!["https://console.example".into(), "http://localhost:3000".into()],
+            sse: false,
             shutdown: CancellationToken::new(),
         };
         let mut map = HeaderMap::new();

@@ -1,4 +1,4 @@
-//! What became of a tool call, whichever way it came in; with its deadline, its span and its counts.
+//! What became of a tool call, whichever way it came in; with its deadline and its counts.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -13,9 +13,9 @@ use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResult, ContentBlock, ErrorCode};
 use serde_json::{Value, json};
-use tracing::Instrument;
 
 use super::record::Record;
+use super::telemetry;
 use crate::problem::{ErrorBody, Problem};
 
 /// How long a tool call may take.
@@ -31,6 +31,7 @@ const DURATION: &str = "mcp_tool_duration_seconds";
 pub fn describe_metrics() {
     describe_counter!(CALLS, "Tool calls by tool and status: ok, tool_error, unknown_tool, internal");
     describe_histogram!(DURATION, Unit::Seconds, "Time a tool call took, by tool");
+    telemetry::describe_metrics();
 }
 
 /// What a tool says.
@@ -71,6 +72,17 @@ pub(super) struct ToolError {
     pub(super) body: ErrorBody,
 }
 
+impl telemetry::Outcome for Result<Answer, Failure> {
+    fn error_type(&self) -> Option<String> {
+        match self {
+            Ok(_) => None,
+            Err(Failure::UnknownTool(_)) => Some(ErrorCode::INVALID_PARAMS.0.to_string()),
+            Err(Failure::Tool(_)) => Some("tool_error".to_owned()),
+            Err(Failure::Internal) => Some(ErrorCode::INTERNAL_ERROR.0.to_string()),
+        }
+    }
+}
+
 impl Failure {
     pub(super) fn invalid(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Error::from(Invalid::one(pointer, message)).into()
@@ -95,36 +107,19 @@ impl From<Error> for Failure {
     }
 }
 
-/// Runs a call: within its deadline, counted, in a span, with a panic caught, and on the record. Without a record there
-/// is no answer.
+/// Runs a tool call as [`kept`] does, and counts it.
 ///
 /// `tool` must be a name from the list of tools, so that callers cannot make up metrics.
 pub(super) async fn run(
     audit: &Arc<AuditService>,
     ctx: &Ctx,
     tool: &str,
-    traceparent: Option<&str>,
     entry: AuditEntry,
     call: impl Future<Output = Result<Answer, Failure>>,
 ) -> Result<Answer, Failure> {
     let begun = Instant::now();
-    let record = Record::of(audit, ctx, entry, begun);
-    let span = tracing::info_span!(
-        "mcp.tools.call",
-        gen_ai.tool.name = tool,
-        request.id = %ctx.request_id,
-        traceparent,
-        status = tracing::field::Empty,
-    );
-    let guarded = AssertUnwindSafe(call).catch_unwind();
-    let outcome = match tokio::time::timeout(MAX_CALL, guarded).instrument(span.clone()).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) => {
-            tracing::error!(gen_ai.tool.name = tool, request.id = %ctx.request_id, "A tool panicked");
-            Err(Failure::Internal)
-        }
-        Err(_) => Err(timed_out()),
-    };
+    telemetry::calls_tool(tool);
+    let outcome = kept(audit, ctx, entry, call).await;
     let status = match &outcome {
         Ok(_) => "ok",
         Err(Failure::UnknownTool(_)) => "unknown_tool",
@@ -132,9 +127,29 @@ pub(super) async fn run(
         Err(Failure::Tool(_)) => "tool_error",
         Err(Failure::Internal) => "internal",
     };
-    span.record("status", status);
     counter!(CALLS, "tool" => tool.to_owned(), "status" => status).increment(1);
     histogram!(DURATION, "tool" => tool.to_owned()).record(begun.elapsed().as_secs_f64());
+    outcome
+}
+
+/// Does something for a caller: within the deadline, with a panic caught, and on the record. Without a record there is
+/// no answer.
+pub(super) async fn kept(
+    audit: &Arc<AuditService>,
+    ctx: &Ctx,
+    entry: AuditEntry,
+    call: impl Future<Output = Result<Answer, Failure>>,
+) -> Result<Answer, Failure> {
+    let record = Record::of(audit, ctx, entry, Instant::now());
+    let guarded = AssertUnwindSafe(call).catch_unwind();
+    let outcome = match tokio::time::timeout(MAX_CALL, guarded).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => {
+            tracing::error!(request.id = %ctx.request_id, "A call panicked");
+            Err(Failure::Internal)
+        }
+        Err(_) => Err(timed_out()),
+    };
     record.keep(&outcome).await?;
     outcome
 }
@@ -171,11 +186,34 @@ pub(super) fn to_result(outcome: Result<Answer, Failure>) -> Result<CallToolResu
     }
 }
 
+/// A failure of reading a resource, as an error of the protocol.
+pub(super) fn to_error(failure: Failure, uri: &str) -> ErrorData {
+    match failure {
+        Failure::Tool(error) if error.status == StatusCode::NOT_FOUND => {
+            ErrorData::resource_not_found(error.body.message, Some(json!({"uri": uri})))
+        }
+        Failure::Tool(error) if error.status == StatusCode::UNPROCESSABLE_ENTITY => {
+            ErrorData::invalid_params(error.body.message.clone(), serde_json::to_value(error.body).ok())
+        }
+        Failure::Tool(error) if error.status != StatusCode::INTERNAL_SERVER_ERROR => {
+            ErrorData::new(NOT_NOW, error.body.message.clone(), serde_json::to_value(error.body).ok())
+        }
+        Failure::Tool(_) | Failure::UnknownTool(_) | Failure::Internal => {
+            ErrorData::internal_error("the request failed through a fault of the service", None)
+        }
+    }
+}
+
 /// A request that is turned away before it is looked at, as an error of the protocol.
 pub(super) fn not_now(error: Error) -> ErrorData {
     let told = Problem::from(error).body();
     let data = json!({"code": told.code, "retry_after_ms": told.retry_after_ms, "hint": told.hint});
     ErrorData::new(NOT_NOW, told.detail, Some(data))
+}
+
+/// Something that is not to be had now, in these words.
+pub(super) fn refusal(why: impl Into<String>) -> ErrorData {
+    ErrorData::new(NOT_NOW, why.into(), None)
 }
 
 /// The same words whether the tool does not exist or is not this caller's.

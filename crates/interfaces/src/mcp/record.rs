@@ -13,6 +13,7 @@ use super::outcome::{Answer, Failure};
 
 const CALLED: AuditAction = AuditAction::new("tool.call");
 const RAN: AuditAction = AuditAction::new("template.run");
+const READ: AuditAction = AuditAction::new("resource.read");
 
 /// What is known of a call of a tool before it is made.
 pub(super) fn tool(name: &str, arguments: &Map<String, Value>) -> AuditEntry {
@@ -22,6 +23,11 @@ pub(super) fn tool(name: &str, arguments: &Map<String, Value>) -> AuditEntry {
 /// What is known of a run of a template before it is made.
 pub(super) fn template(name: &str, arguments: &Map<String, Value>) -> AuditEntry {
     AuditEntry::ok(RAN).to("template", name).asked(arguments_digest(arguments))
+}
+
+/// What is known of a look at a resource before it is taken.
+pub(super) fn resource(uri: &str) -> AuditEntry {
+    AuditEntry::ok(READ).to("resource", uri)
 }
 
 /// A call under way. Dropped before its end, because the client went away, it is recorded as cancelled.

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use rmcp::ServerHandler;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
+use tokio_util::sync::CancellationToken;
 
 use super::McpConfig;
 use crate::problem::Problem;
@@ -32,7 +33,8 @@ where
         .with_allowed_origins(config.origins())
         .enforce_origin_validation()
         .with_max_request_body_bytes(MAX_MESSAGE)
-        .with_cancellation_token(config.shutdown.clone());
+        // Its own token cuts requests off; those end by themselves, and streams by a token of ours.
+        .with_cancellation_token(CancellationToken::new());
     let sessions = Arc::new(NeverSessionManager::default());
     let service = StreamableHttpService::new(move || Ok(handler.clone()), sessions, settings);
     Router::new().route_service("/mcp", service).route_layer(middleware::from_fn(smooth))

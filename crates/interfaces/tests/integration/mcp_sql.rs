@@ -1,6 +1,7 @@
 //! The SQL MCP server as clients of both protocol eras meet it (security requirements 23, 27, 28, 30 and 36 to 38).
 
 mod audit;
+mod beside;
 mod narrowed;
 
 use std::sync::Arc;
@@ -22,6 +23,7 @@ fn config() -> McpConfig {
         public_url: Some("https://patchbay.example".parse().unwrap()),
         resource: "http://127.0.0.1:8056/mcp".parse().unwrap(),
         allowed_origins: vec!["https://console.example:443".into()],
+        sse: false,
         shutdown: CancellationToken::new(),
     }
 }

@@ -134,7 +134,8 @@ impl Serving {
                 public_url: listen.public_url.clone(),
                 resource: listen.mcp_sql_url.clone().unwrap_or(own_url(address, "mcp")?),
                 allowed_origins: allowed_origins(address, listen),
-                shutdown: stop.child_token(),
+                sse: listen.mcp_sse == Switch::On,
+                shutdown: stop.clone(),
             };
             let router = interfaces::mcp::sql::router(wiring.services.clone(), &config);
             serving.spawn_server(listener, router, proxies);

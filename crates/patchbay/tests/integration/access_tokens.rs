@@ -96,6 +96,7 @@ fn config() -> McpConfig {
         public_url: None,
         resource: RESOURCE.parse().unwrap(),
         allowed_origins: Vec::new(),
+        sse: false,
         shutdown: CancellationToken::new(),
     }
 }

@@ -15,6 +15,8 @@ mod keys;
 mod kill;
 mod limits;
 mod mcp_client;
+mod mcp_suite;
+mod mcp_traces;
 mod once;
 mod real_data;
 mod reconcile;

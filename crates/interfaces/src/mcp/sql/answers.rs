@@ -94,7 +94,7 @@ pub(super) fn instance((of, counts): &(Freshness, StoredCounts), now: DateTime<U
     Value::Object(entry)
 }
 
-fn state(of: &Freshness) -> &'static str {
+pub(super) fn state(of: &Freshness) -> &'static str {
     match (&of.active_run, &of.last_error, of.synced_at) {
         (Some((_, RunKind::Backfill, _)), _, _) => "backfilling",
         (_, Some(_), _) => "failing",

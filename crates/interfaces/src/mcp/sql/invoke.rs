@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use validator::Validate;
 
 use super::super::outcome::{Failure, unknown_tool};
+use super::super::telemetry;
 use super::tools::SqlTools;
 use crate::auth::Caller;
 use crate::extract::Json;
@@ -31,7 +32,7 @@ pub(super) async fn invoke(
     Caller { ctx, .. }: Caller,
     Json(body): Json<InvokeBody>,
 ) -> Response {
-    match tools.call(&ctx, &body.name, body.arguments, None).await {
+    match telemetry::plain_call(tools.call(&ctx, &body.name, body.arguments)).await {
         Ok(answer) => Json(answer.content).into_response(),
         Err(Failure::Tool(error)) => {
             let wait =

@@ -23,7 +23,7 @@ type Arguments = Map<String, Value>;
 /// The tools of the SQL server.
 #[derive(Debug)]
 pub(super) struct SqlTools {
-    services: Services,
+    pub(super) services: Services,
 }
 
 impl SqlTools {
@@ -42,17 +42,11 @@ impl SqlTools {
     }
 
     /// Calls a tool.
-    pub(super) async fn call(
-        &self,
-        ctx: &Ctx,
-        name: &str,
-        arguments: Arguments,
-        traceparent: Option<&str>,
-    ) -> Result<Answer, Failure> {
+    pub(super) async fn call(&self, ctx: &Ctx, name: &str, arguments: Arguments) -> Result<Answer, Failure> {
         let known = FIXED.contains(&name) || self.services.templates.get(ctx, name).is_ok();
         let counted_as = if known { name } else { "unknown" };
         let entry = self.entry(name, &arguments);
-        outcome::run(&self.services.audit, ctx, counted_as, traceparent, entry, async {
+        outcome::run(&self.services.audit, ctx, counted_as, entry, async {
             self.services.limits.count_tool(ctx, ToolClass::Read).await?;
             match name {
                 LIST_TEMPLATES => self.list_templates(ctx, &arguments),
@@ -171,7 +165,7 @@ fn within_arguments(mut invalid: Invalid) -> Invalid {
     invalid
 }
 
-fn now() -> DateTime<Utc> {
+pub(super) fn now() -> DateTime<Utc> {
     #[expect(clippy::disallowed_methods, reason = "tells readers how old data is; nothing is decided by it")]
     Utc::now()
 }

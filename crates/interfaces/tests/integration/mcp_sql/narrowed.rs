@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::*;
 
 impl Server {
-    async fn narrowed(grant: Grant) -> Self {
+    pub(super) async fn narrowed(grant: Grant) -> Self {
         let mut server = Self::new();
         let ctx = Ctx::system(TENANT, "test", RequestId::new(Uuid::nil()));
         let scopes = Scopes::new([Scope::McpSql]).unwrap();

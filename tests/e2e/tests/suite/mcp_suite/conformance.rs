@@ -1,0 +1,48 @@
+//! The official conformance suite (npm `@modelcontextprotocol/conformance`) against the running product, for both
+//! revisions. What it cannot find here stands in `tests/e2e/mcp-suite/<revision>.yaml`, each with its reason; an exception
+//! that is none any more fails as well.
+
+use std::path::PathBuf;
+
+use patchbay_e2e::setting;
+use tokio::process::Command;
+
+use super::front::{self, Front};
+use super::world::{World, installed};
+
+async fn conforms(revision: &str) {
+    let Some(folder) = installed("PATCHBAY_TEST_MCP_SUITE_DIR") else { return };
+    let (listener, port) = front::place().await;
+    let origins = format!("http://127.0.0.1:{port},http://localhost:{port}");
+    let world = World::start(&[("PATCHBAY_MCP_ALLOWED_ORIGINS", &origins)]).await;
+    // The suite sends no credential.
+    let _front = Front::start(listener, &world.mcp, &world.key);
+    let exceptions =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("mcp-suite").join(revision).with_extension("yaml");
+    let results = tempfile::tempdir().unwrap();
+    let output = Command::new(setting("PATCHBAY_TEST_NODE").unwrap())
+        .arg(folder.join("node_modules/@modelcontextprotocol/conformance/dist/index.js"))
+        .args(["server", "--url", &format!("http://127.0.0.1:{port}/mcp"), "--requirements", revision])
+        .arg("--expected-failures")
+        .arg(exceptions)
+        .arg("-o")
+        .arg(results.path())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    println!("{said}");
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_conforms_to_revision_2026_07_28() {
+    conforms("2026-07-28").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_conforms_to_revision_2025_11_25() {
+    conforms("2025-11-25").await;
+}
