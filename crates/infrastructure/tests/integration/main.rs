@@ -32,6 +32,7 @@ mod support;
 mod template_attacks;
 mod template_data;
 mod template_dictionary;
+mod template_fuzz;
 mod template_limits;
 mod template_pages;
 mod templates;
