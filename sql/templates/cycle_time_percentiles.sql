@@ -10,6 +10,9 @@ default_limit = 100
 max_limit = 500
 timeout_ms = 10000
 
+[page]
+key = ["week desc", "type"]
+
 [[params]]
 name = "project"
 type = "text"
@@ -52,4 +55,3 @@ select c.week, c.type, count(*) as completed_items, count(c.started_at) as from_
        round(percentile_cont(0.95) within group (order by c.hours)::numeric, 1)::double precision as p95_hours
 from completed c
 group by c.week, c.type
-order by c.week desc, c.type

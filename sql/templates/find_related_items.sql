@@ -8,6 +8,10 @@ default_limit = 50
 max_limit = 500
 timeout_ms = 5000
 
+[page]
+key = ["relation", "source_key", "relation_original", "id"]
+hidden = ["id"]
+
 [[params]]
 name = "key"
 type = "text"
@@ -42,7 +46,6 @@ with item as (
     join links l on l.tenant_id = $1 and l.instance_id = m.instance_id and l.to_ref_key = m.ref_key
 )
 select r.relation, r.words as relation_original, coalesce(w.source_key, r.other_key) as source_key, w.title, w.type,
-       w.status, w.assignee, w.updated_at, w.url
+       w.status, w.assignee, w.updated_at, w.url, w.id
 from related r
 left join work_items w on w.tenant_id = $1 and w.instance_id = r.instance_id and w.ref_key = r.other
-order by r.relation, coalesce(w.source_key, r.other_key)

@@ -8,6 +8,10 @@ default_limit = 25
 max_limit = 200
 timeout_ms = 5000
 
+[page]
+key = ["updated_at desc", "id not null"]
+hidden = ["id"]
+
 [[params]]
 name = "query"
 type = "text"
@@ -32,10 +36,9 @@ type = "text"
 enum = ["epic", "story", "task", "subtask", "bug", "feature", "pull_request", "milestone", "other"]
 description = "Normalized type."
 */
-select w.source_key, w.project_key, w.title, w.status, w.type, w.priority, w.assignee, w.updated_at, w.url
+select w.source_key, w.project_key, w.title, w.status, w.type, w.priority, w.assignee, w.updated_at, w.url, w.id
 from search_work_item_ids($2::text, 1000) as found(item_id)
 join work_items w on w.tenant_id = $1 and w.id = found.item_id
 where ($3::text is null or w.project_key = $3::text)
   and ($4::text is null or w.status = $4::text)
   and ($5::text is null or w.type = $5::text)
-order by w.updated_at desc, w.id

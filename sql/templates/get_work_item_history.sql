@@ -9,6 +9,10 @@ default_limit = 100
 max_limit = 500
 timeout_ms = 5000
 
+[page]
+key = ["at", "id not null", "what", "to_value", "from_value"]
+hidden = ["id"]
+
 [[params]]
 name = "key"
 type = "text"
@@ -25,7 +29,7 @@ name = "since"
 type = "timestamp"
 description = "Only what happened at or after this moment."
 */
-select h.at, h.actor, h.what, h.from_value, h.to_value, w.source_key, i.slug as instance
+select h.at, h.actor, h.what, h.from_value, h.to_value, w.source_key, i.slug as instance, w.id
 from work_items w
 join instances i on i.tenant_id = $1 and i.id = w.instance_id
 join lateral (
@@ -46,4 +50,3 @@ where w.tenant_id = $1
   and w.source_key = $2::text
   and ($3::text is null or i.slug = $3::text)
   and ($4::timestamptz is null or h.at >= $4::timestamptz)
-order by h.at, h.what, h.to_value

@@ -9,6 +9,10 @@ default_limit = 50
 max_limit = 500
 timeout_ms = 5000
 
+[page]
+key = ["updated_at not null", "id not null", "blocked_by"]
+hidden = ["id"]
+
 [[params]]
 name = "project"
 type = "text"
@@ -31,7 +35,7 @@ with pairs as (
 )
 select w.source_key, w.title, w.project_key, w.status, w.assignee, w.updated_at, w.url,
        coalesce(b.source_key, p.blocker_key) as blocked_by, b.title as blocker_title,
-       coalesce(b.status, 'unknown') as blocker_status, b.assignee as blocker_assignee
+       coalesce(b.status, 'unknown') as blocker_status, b.assignee as blocker_assignee, w.id
 from pairs p
 join work_items w on w.tenant_id = $1 and w.instance_id = p.instance_id and w.ref_key = p.blocked
 left join work_items b on b.tenant_id = $1 and b.instance_id = p.instance_id and b.ref_key = p.blocker
@@ -39,4 +43,3 @@ where w.status in ('todo', 'in_progress')
   and (b.id is null or b.status in ('todo', 'in_progress', 'unknown'))
   and ($2::text is null or w.project_key = $2::text)
   and ($3::text is null or w.assignee = $3::text)
-order by w.updated_at, w.source_key, blocked_by

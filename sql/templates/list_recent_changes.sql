@@ -8,6 +8,10 @@ default_limit = 50
 max_limit = 500
 timeout_ms = 5000
 
+[page]
+key = ["at desc", "id not null", "what", "field", "from_value", "to_value"]
+hidden = ["id"]
+
 [[params]]
 name = "hours"
 type = "integer"
@@ -32,7 +36,7 @@ type = "text"
 enum = ["created", "status", "field", "comment"]
 description = "Only this kind of change."
 */
-select h.at, w.source_key, w.title, h.actor, h.what, h.field, h.from_value, h.to_value, w.status, w.url
+select h.at, w.source_key, w.title, h.actor, h.what, h.field, h.from_value, h.to_value, w.status, w.url, w.id
 from work_items w
 join lateral (
     select w.created_at as at, w.reporter as actor, 'created' as what, null::text as field, null::text as from_value,
@@ -55,4 +59,3 @@ where w.tenant_id = $1
   and ($3::text is null or w.project_key = $3::text)
   and ($4::text is null or h.actor = $4::text)
   and ($5::text is null or h.what = $5::text)
-order by h.at desc, w.source_key, h.what, h.field

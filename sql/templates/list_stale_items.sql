@@ -8,6 +8,10 @@ default_limit = 50
 max_limit = 500
 timeout_ms = 5000
 
+[page]
+key = ["updated_at not null", "id not null"]
+hidden = ["id"]
+
 [[params]]
 name = "days"
 type = "integer"
@@ -34,7 +38,7 @@ enum = ["epic", "story", "task", "subtask", "bug", "feature", "pull_request", "m
 description = "Only this normalized type."
 */
 select w.source_key, w.title, w.project_key, w.status, w.type, w.priority, w.assignee, w.updated_at,
-       date_part('day', now() - w.updated_at)::bigint as days_untouched, w.url
+       date_part('day', now() - w.updated_at)::bigint as days_untouched, w.url, w.id
 from work_items w
 where w.tenant_id = $1
   and w.status in ('todo', 'in_progress')
@@ -42,4 +46,3 @@ where w.tenant_id = $1
   and ($3::text is null or w.project_key = $3::text)
   and ($4::text is null or w.status = $4::text)
   and ($5::text is null or w.type = $5::text)
-order by w.updated_at, w.id

@@ -8,6 +8,10 @@ default_limit = 50
 max_limit = 500
 timeout_ms = 5000
 
+[page]
+key = ["updated_at desc", "id not null"]
+hidden = ["id"]
+
 [[params]]
 name = "project"
 type = "text"
@@ -41,7 +45,7 @@ name = "updated_since"
 type = "timestamp"
 description = "Only items updated at or after this moment."
 */
-select w.source_key, w.title, w.status, w.status_original, w.type, w.priority, w.assignee, w.updated_at, w.url
+select w.source_key, w.title, w.status, w.status_original, w.type, w.priority, w.assignee, w.updated_at, w.url, w.id
 from work_items w
 where w.tenant_id = $1
   and w.project_key = $2::text
@@ -52,4 +56,3 @@ where w.tenant_id = $1
         select 1 from work_item_labels l
         where l.tenant_id = $1 and l.work_item_id = w.id and l.label = $6::text))
   and ($7::timestamptz is null or w.updated_at >= $7::timestamptz)
-order by w.updated_at desc, w.id

@@ -8,6 +8,9 @@ default_limit = 50
 max_limit = 500
 timeout_ms = 5000
 
+[page]
+key = ["at desc", "what", "detail", "instance"]
+
 [[params]]
 name = "days"
 type = "integer"
@@ -36,4 +39,3 @@ from (
       and d.created_at >= now() - make_interval(days => $2::bigint::integer)) e
 join instances i on i.tenant_id = $1 and i.id = e.instance_id
 where $3::text is null or i.slug = $3::text
-order by e.at desc, e.what, e.detail

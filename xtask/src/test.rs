@@ -219,6 +219,7 @@ impl Run<'_> {
             .env("PATCHBAY_TEST_SIMULATOR_BIN", self.workspace.binary("debug", "patchbay-simulator"))
             // The private cluster's own tests, and those that run the demo, use the same programs.
             .env("PATCHBAY_PG_BIN", &services.postgres_programs)
+            .env("PATCHBAY_FUZZ_S", std::env::var("PATCHBAY_FUZZ_S").unwrap_or_else(|_| "60".to_owned()))
             .env_remove("PATCHBAY_DATABASE_URL")
             .env_remove("PATCHBAY_REDIS_URL")
     }

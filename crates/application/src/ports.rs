@@ -53,7 +53,7 @@ pub use sync::{
     CommitOutcome, Comparison, DeadLetter, Finish, Freshness, IdCommit, KeptItem, NewRun, PageCommit,
     RunFilter, Slice, SliceKey, StoredCounts, StreamCommit, StreamState, SyncStore,
 };
-pub use templates::{RowSet, TemplateCatalog, TemplateRunner};
+pub use templates::{Estimate, RowSet, TemplateCatalog, TemplateRunner};
 pub use tenants::{Deletion, ExportLine, TenantStore, TenantTable};
 pub use vault::{MacPurpose, Sealed, SecretRef, Vault};
 pub use webhooks::{KnownWebhook, NewDelivery, OpenDelivery, PutOff, StoredWebhook, WebhookStore};

@@ -1,12 +1,19 @@
 //! Running whitelisted SQL templates.
 
+mod cursor;
+mod warnings;
+
 use std::sync::Arc;
 
-use domain::template::Template;
-use domain::{Scope, Toolset};
+use domain::template::{Claims, Template};
+use domain::{Principal, Scope, Toolset};
 use serde_json::{Map, Value};
 
-use crate::ports::{Freshness, RowSet, StoredCounts, SyncStore, TemplateCatalog, TemplateRunner};
+use self::cursor::Cursors;
+pub use self::warnings::warnings;
+use crate::ports::{
+    Clock, Estimate, Freshness, RowSet, StoredCounts, SyncStore, TemplateCatalog, TemplateRunner, Vault,
+};
 use crate::{Ctx, Error};
 
 /// Rows with what a reader must know to trust them.
@@ -16,8 +23,26 @@ pub struct TemplateAnswer {
     pub template: Arc<Template>,
     /// Its rows.
     pub rows: RowSet,
+    /// What to give as `cursor` for the rows behind these; `None` when there are none, or the template has no pages.
+    pub next_cursor: Option<String>,
     /// How fresh each instance's data is.
     pub freshness: Arc<Vec<Freshness>>,
+}
+
+/// What running a template would take.
+#[derive(Debug)]
+pub struct TemplateEstimate {
+    /// The template.
+    pub template: Arc<Template>,
+    /// What the planner expects.
+    pub estimate: Estimate,
+}
+
+impl TemplateEstimate {
+    /// Whether the planner expects no more than the template may cost.
+    pub fn is_within_guard(&self) -> bool {
+        self.estimate.cost <= self.template.max_cost
+    }
 }
 
 /// Use cases around templates.
@@ -25,6 +50,8 @@ pub struct TemplateService {
     catalog: Arc<dyn TemplateCatalog>,
     runner: Arc<dyn TemplateRunner>,
     sync: Arc<dyn SyncStore>,
+    cursors: Cursors,
+    clock: Arc<dyn Clock>,
 }
 
 impl TemplateService {
@@ -33,21 +60,23 @@ impl TemplateService {
         catalog: Arc<dyn TemplateCatalog>,
         runner: Arc<dyn TemplateRunner>,
         sync: Arc<dyn SyncStore>,
+        vault: Arc<dyn Vault>,
+        clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { catalog, runner, sync }
+        Self { catalog, runner, sync, cursors: Cursors::new(vault), clock }
     }
 
     /// The templates this caller may run, by name.
     pub fn list(&self, ctx: &Ctx) -> Result<Vec<Arc<Template>>, Error> {
         require_sql(ctx)?;
-        let mine = |template: &&Arc<Template>| ctx.grant.templates.allows(template.name.as_str());
+        let mine = |template: &&Arc<Template>| may_run(ctx, template);
         Ok(self.catalog.list().iter().filter(mine).cloned().collect())
     }
 
     /// One template. The same answer whether it is unknown or not this caller's.
     pub fn get(&self, ctx: &Ctx, name: &str) -> Result<Arc<Template>, Error> {
         require_sql(ctx)?;
-        let found = self.catalog.find(name).filter(|_| ctx.grant.templates.allows(name));
+        let found = self.catalog.find(name).filter(|template| may_run(ctx, template));
         found.cloned().ok_or_else(|| Error::not_found(format!("the template `{name}`")))
     }
 
@@ -56,7 +85,7 @@ impl TemplateService {
         self.catalog.find(name).is_some()
     }
 
-    /// Checks the arguments and runs the template for the caller's tenant.
+    /// Checks the arguments and runs the template for the caller's tenant; with a cursor among them, from there on.
     pub async fn run(
         &self,
         ctx: &Ctx,
@@ -64,10 +93,41 @@ impl TemplateService {
         arguments: &Map<String, Value>,
     ) -> Result<TemplateAnswer, Error> {
         let template = self.get(ctx, name)?;
-        let (bound, limit) = template.bind(arguments)?;
-        let rows = self.runner.run(ctx, &template, &bound, limit).await?;
+        let (bound, limit) = template.bind_for(arguments, &claims(ctx))?;
+        let now = self.clock.now();
+        let after = template
+            .cursor(arguments)?
+            .map(|cursor| self.cursors.open(ctx, &template, &bound, cursor, now))
+            .transpose()?;
+        let rows = self.runner.run_page(ctx, &template, &bound, limit, after.as_deref()).await?;
+        let next = rows.next.as_deref();
+        let next_cursor = next.and_then(|at| self.cursors.seal(ctx, &template, &bound, at, now));
         let freshness = self.sync.cached_freshness(ctx).await?;
-        Ok(TemplateAnswer { template, rows, freshness })
+        Ok(TemplateAnswer { template, rows, next_cursor, freshness })
+    }
+
+    /// What running it with these arguments would take. They are checked as for a run, and nothing is run.
+    pub async fn explain(
+        &self,
+        ctx: &Ctx,
+        name: &str,
+        arguments: &Map<String, Value>,
+    ) -> Result<TemplateEstimate, Error> {
+        let template = self.get(ctx, name)?;
+        let (bound, limit) = template.bind_for(arguments, &claims(ctx))?;
+        let estimate = self.runner.estimate(ctx, &template, &bound, limit).await?;
+        Ok(TemplateEstimate { template, estimate })
+    }
+
+    /// Fails when the caller may not use templates at all.
+    pub fn require(&self, ctx: &Ctx) -> Result<(), Error> {
+        require_sql(ctx)
+    }
+
+    /// How fresh each instance's data is, at most some seconds ago.
+    pub async fn cached_freshness(&self, ctx: &Ctx) -> Result<Arc<Vec<Freshness>>, Error> {
+        require_sql(ctx)?;
+        Ok(self.sync.cached_freshness(ctx).await?)
     }
 
     /// How fresh each instance's data is, and how much there is of it.
@@ -80,6 +140,28 @@ impl TemplateService {
     pub async fn cached_freshness(&self, ctx: &Ctx) -> Result<Arc<Vec<Freshness>>, Error> {
         require_sql(ctx)?;
         Ok(self.sync.cached_freshness(ctx).await?)
+    }
+}
+
+/// Whether the caller's grant and scopes reach this one.
+fn may_run(ctx: &Ctx, template: &Template) -> bool {
+    ctx.grant.templates.allows(template.name.as_str()) && ctx.scopes.allow(template.scope)
+}
+
+/// What templates may be told of the caller.
+fn claims(ctx: &Ctx) -> Claims {
+    Claims {
+        principal: ctx.principal.id().map(|id| id.to_string()),
+        user: match &ctx.principal {
+            Principal::User { id, .. } => Some(id.to_string()),
+            Principal::Key { .. } | Principal::System(_) => None,
+        },
+        instances: ctx.grant.instances.as_list().map(|list| list.iter().map(ToString::to_string).collect()),
+        projects: ctx
+            .grant
+            .projects_read
+            .as_list()
+            .map(|list| list.iter().map(|key| key.as_str().to_owned()).collect()),
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod api_key;
 pub mod audit;
 pub mod credential;
+pub mod dictionary;
 pub mod grant;
 pub mod ids;
 pub mod instance;

@@ -87,6 +87,13 @@ impl Schedule {
     }
 }
 
+/// How old data may become while all is well: a sync starts after an interval and its jitter, and reads what is newer than
+/// its start; it is given another interval to end.
+pub fn freshness_target(interval: Duration, jitter_percent: u8) -> Duration {
+    let jitter = f64::from(jitter_percent.min(MOST_JITTER)) / 100.0;
+    interval.mul_f64(2.0 + jitter)
+}
+
 /// Of at most a day and a half.
 fn delta(duration: Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
@@ -105,6 +112,12 @@ mod tests {
 
     fn at(text: &str) -> DateTime<Utc> {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn data_may_be_as_old_as_two_syncs_with_their_jitter() {
+        assert_eq!(freshness_target(Duration::from_secs(300), 10), Duration::from_secs(630));
+        assert_eq!(freshness_target(Duration::from_secs(60), 0), Duration::from_secs(120));
     }
 
     #[test]

@@ -1,120 +1,29 @@
 //! SQL templates as a caller sees them: a name, typed parameters with limits, and typed columns.
 
-use chrono::{DateTime, NaiveDate, Utc};
+mod column;
+mod page;
+mod param;
+
 use serde_json::{Map, Value, json};
 
-use crate::{FieldError, Invalid};
+pub use column::{Column, ColumnType};
+pub use page::{KeyType, KeyValue, Nulls, Page, SortKey};
+pub use param::{Argument, Binding, Claim, Claims, Param, ParamType};
 
-/// What values a parameter takes.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ParamType {
-    /// Text of limited length, with the accepted values where they are few.
-    Text {
-        /// Most characters.
-        max_length: usize,
-        /// Accepted values; any when empty.
-        allowed: Vec<String>,
-    },
-    /// A whole number in a range.
-    Integer {
-        /// Smallest.
-        min: i64,
-        /// Largest.
-        max: i64,
-    },
-    /// Yes or no.
-    Boolean,
-    /// A day, `2026-11-21`.
-    Date,
-    /// A moment, RFC 3339.
-    Timestamp,
-}
+use crate::{FieldError, Invalid, Scope};
 
-/// One parameter of a template.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Param {
-    /// Its name, snake_case.
-    pub name: String,
-    /// What it means, for the assistant.
-    pub description: String,
-    /// What it takes.
-    pub kind: ParamType,
-    /// Whether it must be given.
-    pub required: bool,
-    /// What holds when it is not given; SQL null when absent.
-    pub default: Option<Value>,
-}
+/// Most bytes of rows in one answer, as JSON: what holds unless a template says less.
+pub const MAX_BYTES: usize = 256 * 1024;
+/// What the planner may expect a template to cost unless it says otherwise, in PostgreSQL's units.
+pub const DEFAULT_COST: f64 = 1_000_000.0;
+/// The most a template may ask for.
+pub const MAX_COST: f64 = 20_000_000.0;
+/// The longest a cursor gets.
+pub const MAX_CURSOR: usize = 4_096;
 
-/// A checked argument, in the order of the template's parameters. `None` is SQL null.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Argument {
-    /// For `text`.
-    Text(Option<String>),
-    /// For `bigint`.
-    Integer(Option<i64>),
-    /// For `boolean`.
-    Boolean(Option<bool>),
-    /// For `date`.
-    Date(Option<NaiveDate>),
-    /// For `timestamptz`.
-    Timestamp(Option<DateTime<Utc>>),
-}
-
-/// The type of an output column, as far as a caller needs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ColumnType {
-    /// Text, also UUIDs.
-    Text,
-    /// A whole number.
-    Integer,
-    /// A number.
-    Number,
-    /// Yes or no.
-    Boolean,
-    /// A day.
-    Date,
-    /// A moment, RFC 3339 in UTC.
-    Timestamp,
-    /// A list of texts.
-    TextList,
-}
-
-impl ColumnType {
-    /// Its name in listings.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Text => "text",
-            Self::Integer => "integer",
-            Self::Number => "number",
-            Self::Boolean => "boolean",
-            Self::Date => "date",
-            Self::Timestamp => "timestamp",
-            Self::TextList => "text_list",
-        }
-    }
-
-    /// JSON Schema of a nullable value of this type.
-    pub fn json_schema(self) -> Value {
-        match self {
-            Self::Text => json!({"type": ["string", "null"]}),
-            Self::Integer => json!({"type": ["integer", "null"]}),
-            Self::Number => json!({"type": ["number", "null"]}),
-            Self::Boolean => json!({"type": ["boolean", "null"]}),
-            Self::Date => json!({"type": ["string", "null"], "format": "date"}),
-            Self::Timestamp => json!({"type": ["string", "null"], "format": "date-time"}),
-            Self::TextList => json!({"type": ["array", "null"], "items": {"type": "string"}}),
-        }
-    }
-}
-
-/// An output column.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Column {
-    /// Its name.
-    pub name: String,
-    /// Its type.
-    pub kind: ColumnType,
-}
+/// Where in its arguments a caller says how much and where from.
+const LIMIT: &str = "limit";
+const CURSOR: &str = "cursor";
 
 /// A published template.
 #[derive(Debug, Clone, PartialEq)]
@@ -127,15 +36,23 @@ pub struct Template {
     pub description: String,
     /// Words to find it by.
     pub tags: Vec<String>,
+    /// What a caller must hold to see and run it, beside the server's own scope.
+    pub scope: Scope,
     /// Its parameters, in the order of `$2`, `$3`, … (`$1` is the tenant).
     pub params: Vec<Param>,
     /// Rows when the caller says nothing.
     pub default_limit: i64,
     /// Most rows a caller may ask for.
     pub max_limit: i64,
+    /// Most bytes of rows in one answer, as JSON.
+    pub max_bytes: usize,
     /// How long its statement may take, in milliseconds.
     pub timeout_ms: u64,
-    /// Its columns, from the database.
+    /// What the planner may expect it to cost when it is published, in PostgreSQL's units.
+    pub max_cost: f64,
+    /// How its rows are paged through; `None` when one page has to do.
+    pub page: Option<Page>,
+    /// Its columns, from the database. Without those that are hidden.
     pub columns: Vec<Column>,
     /// The statement that is run: re-rendered from the parsed text, never the text as written.
     pub statement: String,
@@ -148,31 +65,24 @@ impl Template {
     pub fn input_schema(&self) -> Map<String, Value> {
         let mut properties = Map::new();
         let mut required = Vec::new();
-        for param in &self.params {
-            let mut schema = match &param.kind {
-                ParamType::Text { max_length, allowed } if allowed.is_empty() => {
-                    json!({"type": "string", "minLength": 1, "maxLength": max_length})
-                }
-                ParamType::Text { allowed, .. } => json!({"type": "string", "enum": allowed}),
-                ParamType::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
-                ParamType::Boolean => json!({"type": "boolean"}),
-                ParamType::Date => json!({"type": "string", "format": "date"}),
-                ParamType::Timestamp => json!({"type": "string", "format": "date-time"}),
-            };
-            schema["description"] = Value::from(param.description.as_str());
-            if let Some(default) = &param.default {
-                schema["default"] = default.clone();
-            }
+        for param in self.params.iter().filter(|param| param.is_asked()) {
             if param.required {
                 required.push(Value::from(param.name.as_str()));
             }
-            properties.insert(param.name.clone(), schema);
+            properties.insert(param.name.clone(), param.json_schema());
         }
         properties.insert(
-            "limit".into(),
+            LIMIT.into(),
             json!({"type": "integer", "minimum": 1, "maximum": self.max_limit, "default": self.default_limit,
                    "description": "Most rows to return."}),
         );
+        if self.page.is_some() {
+            properties.insert(
+                CURSOR.into(),
+                json!({"type": "string", "maxLength": MAX_CURSOR,
+                       "description": "next_cursor of the answer before; other arguments the same."}),
+            );
+        }
         let mut schema = Map::new();
         schema.insert("type".into(), "object".into());
         schema.insert("properties".into(), properties.into());
@@ -181,21 +91,34 @@ impl Template {
         schema
     }
 
+    /// Checks arguments as [`Self::bind_for`] does, for a caller nothing is known of.
+    pub fn bind(&self, arguments: &Map<String, Value>) -> Result<(Vec<Argument>, i64), Invalid> {
+        self.bind_for(arguments, &Claims::default())
+    }
+
     /// Checks arguments against the parameters and puts them in their order; also returns the row limit.
     ///
-    /// Every broken rule is reported. Pointers are argument names: `/project`.
-    pub fn bind(&self, arguments: &Map<String, Value>) -> Result<(Vec<Argument>, i64), Invalid> {
+    /// Every broken rule is reported. Pointers are argument names: `/project`. What is not asked for cannot be given.
+    pub fn bind_for(
+        &self,
+        arguments: &Map<String, Value>,
+        claims: &Claims,
+    ) -> Result<(Vec<Argument>, i64), Invalid> {
         let mut errors = Vec::new();
-        for name in arguments.keys() {
-            if name != "limit" && !self.params.iter().any(|param| &param.name == name) {
-                errors.push(FieldError {
-                    pointer: format!("/{name}"),
-                    message: "is not a parameter of this template".into(),
-                    allowed: self.params.iter().map(|p| p.name.clone()).chain(["limit".into()]).collect(),
-                });
-            }
+        let mut asked: Vec<&str> =
+            self.params.iter().filter(|param| param.is_asked()).map(|param| param.name.as_str()).collect();
+        asked.push(LIMIT);
+        if self.page.is_some() {
+            asked.push(CURSOR);
         }
-        let limit = match arguments.get("limit") {
+        for name in arguments.keys().filter(|name| !asked.contains(&name.as_str())) {
+            errors.push(FieldError {
+                pointer: format!("/{name}"),
+                message: "is not a parameter of this template".into(),
+                allowed: asked.iter().map(|name| (*name).to_owned()).collect(),
+            });
+        }
+        let limit = match arguments.get(LIMIT) {
             None | Some(Value::Null) => self.default_limit,
             Some(value) => match value.as_i64().filter(|n| (1..=self.max_limit).contains(n)) {
                 Some(n) => n,
@@ -208,19 +131,7 @@ impl Template {
         };
         let mut bound = Vec::with_capacity(self.params.len());
         for param in &self.params {
-            let given = arguments.get(&param.name).filter(|value| !value.is_null());
-            if given.is_none() && param.required {
-                errors.push(FieldError {
-                    pointer: format!("/{}", param.name),
-                    message: "is required".into(),
-                    allowed: match &param.kind {
-                        ParamType::Text { allowed, .. } => allowed.clone(),
-                        _ => Vec::new(),
-                    },
-                });
-                continue;
-            }
-            match param.check(given.or(param.default.as_ref())) {
+            match param.bind(arguments.get(&param.name), claims) {
                 Ok(argument) => bound.push(argument),
                 Err((message, allowed)) => {
                     errors.push(FieldError { pointer: format!("/{}", param.name), message, allowed });
@@ -230,53 +141,13 @@ impl Template {
         Invalid::collect(errors)?;
         Ok((bound, limit))
     }
-}
 
-impl Param {
-    fn check(&self, value: Option<&Value>) -> Result<Argument, (String, Vec<String>)> {
-        let wrong = |message: &str| (message.to_owned(), Vec::new());
-        match &self.kind {
-            ParamType::Text { max_length, allowed } => {
-                let Some(value) = value else { return Ok(Argument::Text(None)) };
-                let text = value.as_str().ok_or_else(|| wrong("must be text"))?;
-                if !allowed.is_empty() && !allowed.iter().any(|a| a == text) {
-                    return Err((format!("must be one of {}", allowed.join(", ")), allowed.clone()));
-                }
-                if text.is_empty() || text.chars().count() > *max_length || text.contains('\0') {
-                    return Err(wrong(&format!("must have 1 to {max_length} characters, none of them NUL")));
-                }
-                Ok(Argument::Text(Some(text.to_owned())))
-            }
-            ParamType::Integer { min, max } => {
-                let Some(value) = value else { return Ok(Argument::Integer(None)) };
-                match value.as_i64().filter(|n| (min..=max).contains(&n)) {
-                    Some(n) => Ok(Argument::Integer(Some(n))),
-                    None => Err(wrong(&format!("must be a whole number from {min} to {max}"))),
-                }
-            }
-            ParamType::Boolean => match value {
-                None => Ok(Argument::Boolean(None)),
-                Some(value) => value
-                    .as_bool()
-                    .map(|b| Argument::Boolean(Some(b)))
-                    .ok_or_else(|| wrong("must be true or false")),
-            },
-            ParamType::Date => match value {
-                None => Ok(Argument::Date(None)),
-                Some(value) => value
-                    .as_str()
-                    .and_then(|text| text.parse().ok())
-                    .map(|day| Argument::Date(Some(day)))
-                    .ok_or_else(|| wrong("must be a day such as 2026-11-21")),
-            },
-            ParamType::Timestamp => match value {
-                None => Ok(Argument::Timestamp(None)),
-                Some(value) => value
-                    .as_str()
-                    .and_then(|text| DateTime::parse_from_rfc3339(text).ok())
-                    .map(|at| Argument::Timestamp(Some(at.with_timezone(&Utc))))
-                    .ok_or_else(|| wrong("must be a moment in RFC 3339 form such as 2026-11-21T09:00:00Z")),
-            },
+    /// The cursor among the arguments, if one is given.
+    pub fn cursor<'a>(&self, arguments: &'a Map<String, Value>) -> Result<Option<&'a str>, Invalid> {
+        match arguments.get(CURSOR).filter(|value| self.page.is_some() && !value.is_null()) {
+            None => Ok(None),
+            Some(Value::String(text)) if text.len() <= MAX_CURSOR => Ok(Some(text)),
+            Some(_) => Err(Invalid::one("/cursor", "must be next_cursor of the answer before")),
         }
     }
 }
@@ -291,11 +162,13 @@ mod tests {
             title: "T".into(),
             description: "d".into(),
             tags: Vec::new(),
+            scope: Scope::McpSql,
             params: vec![
                 Param {
                     name: "project".into(),
                     description: "p".into(),
                     kind: ParamType::Text { max_length: 5, allowed: Vec::new() },
+                    binding: Binding::Model,
                     required: true,
                     default: None,
                 },
@@ -303,13 +176,17 @@ mod tests {
                     name: "days".into(),
                     description: "d".into(),
                     kind: ParamType::Integer { min: 1, max: 90 },
+                    binding: Binding::Model,
                     required: false,
                     default: Some(json!(30)),
                 },
             ],
             default_limit: 50,
             max_limit: 500,
+            max_bytes: MAX_BYTES,
             timeout_ms: 5_000,
+            max_cost: DEFAULT_COST,
+            page: None,
             columns: Vec::new(),
             statement: String::new(),
             version: String::new(),
@@ -340,5 +217,43 @@ mod tests {
     #[test]
     fn a_missing_required_parameter_is_named() {
         assert_eq!(template().bind(&Map::new()).unwrap_err().errors[0].message, "is required");
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_neither_listed_nor_taken() {
+        let mut template = template();
+        template.params[1].binding = Binding::Constant(json!(7));
+        template.params.push(Param {
+            name: "mine".into(),
+            description: "m".into(),
+            kind: ParamType::TextList,
+            binding: Binding::Claim(Claim::Projects),
+            required: false,
+            default: None,
+        });
+        let listed = template.input_schema();
+        let names: Vec<&String> = listed["properties"].as_object().unwrap().keys().collect();
+        assert_eq!(names, ["limit", "project"]);
+        let claims = Claims { projects: Some(vec!["core".into()]), ..Claims::default() };
+        let (bound, _) = template.bind_for(&args(&json!({"project": "core"})), &claims).unwrap();
+        assert_eq!(bound[1..], [Argument::Integer(Some(7)), Argument::TextList(Some(vec!["core".into()]))]);
+        for given in [json!({"project": "a", "days": 8}), json!({"project": "a", "mine": ["b"]})] {
+            let errors = template.bind_for(&args(&given), &claims).unwrap_err().errors;
+            assert_eq!(errors[0].message, "is not a parameter of this template");
+            assert_eq!(errors[0].allowed, ["project", "limit"]);
+        }
+    }
+
+    #[test]
+    fn a_cursor_is_taken_where_there_are_pages_only() {
+        let mut template = template();
+        let given = args(&json!({"project": "a", "cursor": "x"}));
+        assert!(template.bind(&given).is_err());
+        assert_eq!(template.cursor(&given).unwrap(), None);
+        let key = SortKey::parse("id not null").unwrap();
+        template.page = Some(Page { keys: vec![key], hidden: Vec::new() });
+        assert!(template.bind(&given).is_ok());
+        assert_eq!(template.cursor(&given).unwrap(), Some("x"));
+        assert!(template.cursor(&args(&json!({"cursor": 5}))).is_err());
     }
 }

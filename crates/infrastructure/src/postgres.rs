@@ -46,7 +46,7 @@ pub use server::{create_database, reachable, unreachable};
 pub use sessions::PgSessions;
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 pub use sync::PgSync;
-pub use templates::{MAX_BYTES, PgTemplateRunner, PgTemplates, Proof, RefusedTemplate, prove};
+pub use templates::{PgTemplateRunner, PgTemplates, Proof, RefusedTemplate, prove, template_statement};
 pub use tenants::{EXPORTED_BYTES, PgTenants, WITHHELD};
 pub use webhooks::PgWebhooks;
 pub use work_items::PgWorkItems;

@@ -4,7 +4,7 @@ mod finding;
 mod gate;
 mod header;
 
-use domain::template::Template;
+use domain::template::{Page, Template};
 use sha2::{Digest, Sha256};
 
 pub use finding::{Finding, Position};
@@ -39,18 +39,22 @@ pub fn check(name: &str, text: &str) -> Result<Template, Vec<Finding>> {
     }
     let (header, sql) = header::read(text)?;
     let start = Position::of_byte(text, text.len() - sql.len());
-    let statement = gate::render(sql, header.params.len())
+    let statement = gate::render(sql, header.params.len(), header.page.is_some())
         .map_err(|findings| findings.into_iter().map(|finding| finding.within(start)).collect::<Vec<_>>())?;
     let template = Template {
         name: name.to_owned(),
         title: header.title,
         description: header.description,
         tags: header.tags,
-        version: version(&statement),
+        scope: header.scope,
+        version: version(&statement, header.page.as_ref()),
         params: header.params,
         default_limit: header.default_limit,
         max_limit: header.max_limit,
+        max_bytes: header.max_bytes,
         timeout_ms: header.timeout_ms,
+        max_cost: header.max_cost,
+        page: header.page,
         columns: Vec::new(),
         statement,
     };
@@ -67,9 +71,10 @@ pub fn check(name: &str, text: &str) -> Result<Template, Vec<Finding>> {
     Ok(template)
 }
 
-/// A short digest of the statement: changes when it does.
-fn version(statement: &str) -> String {
-    hex::encode(&Sha256::digest(statement.as_bytes())[..6])
+/// A short digest of the statement and the order of its rows: changes when they do.
+fn version(statement: &str, page: Option<&Page>) -> String {
+    let order = page.map(|page| format!("\nORDER BY {}", page.words())).unwrap_or_default();
+    hex::encode(&Sha256::digest(format!("{statement}{order}").as_bytes())[..6])
 }
 
 fn is_tool_name(name: &str) -> bool {

@@ -162,6 +162,7 @@ impl Vault for PgVault {
             MacPurpose::Invitation => b"patchbay invitation v1",
             MacPurpose::SignIn => b"patchbay sign-in v1",
             MacPurpose::Csrf => b"patchbay csrf v1",
+            MacPurpose::TemplateCursor => b"patchbay template cursor v1",
         };
         hmac(&self.pepper, &[purpose, secret.expose_secret().as_bytes()])
     }

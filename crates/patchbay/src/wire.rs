@@ -186,6 +186,8 @@ impl Wiring {
                 Arc::new(PgTemplates::load(&db).await?),
                 Arc::new(PgTemplateRunner::new(db.clone())),
                 sync,
+                pg_vault.clone(),
+                Arc::new(SystemClock),
             )),
             audit: Arc::new(audit_service(audit.clone(), options.audit_reads)),
             item_writes: Arc::new(item_writes),

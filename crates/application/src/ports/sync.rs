@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -220,6 +221,8 @@ pub struct Freshness {
     pub active_run: Option<(RunId, RunKind, RunState)>,
     /// Why the last run failed, if it did.
     pub last_error: Option<RunError>,
+    /// How old the data may be while all is well; `None` when nothing syncs it by itself.
+    pub target: Option<Duration>,
 }
 
 /// How much of an instance is stored. Counting takes time that grows with it.

@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::template::{Argument, Column, Template};
+use domain::template::{Argument, Column, KeyValue, Template};
 use serde_json::{Map, Value};
 
 use super::StoreError;
@@ -29,6 +29,21 @@ pub struct RowSet {
     pub bytes: usize,
     /// There were more rows than the limit, or more bytes than the cap.
     pub truncated: bool,
+    /// What the next page comes after; `None` when there is none, or none that can be asked for.
+    pub next: Option<Vec<KeyValue>>,
+}
+
+/// What the planner expects of a template.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Estimate {
+    /// Rows of the answer.
+    pub rows: f64,
+    /// In PostgreSQL's units of cost.
+    pub cost: f64,
+    /// The indexes it would use, sorted.
+    pub indexes: Vec<String>,
+    /// The tables it would read from end to end, sorted.
+    pub whole_tables: Vec<String>,
 }
 
 /// Runs templates.
@@ -42,5 +57,26 @@ pub trait TemplateRunner: Send + Sync {
         template: &Template,
         arguments: &[Argument],
         limit: i64,
+    ) -> Result<RowSet, StoreError> {
+        self.run_page(ctx, template, arguments, limit, None).await
+    }
+
+    /// The same, but only the rows that come `after` these values of the template's page key.
+    async fn run_page(
+        &self,
+        ctx: &Ctx,
+        template: &Template,
+        arguments: &[Argument],
+        limit: i64,
+        after: Option<&[KeyValue]>,
     ) -> Result<RowSet, StoreError>;
+
+    /// What running it is expected to take. Runs nothing, and sees no more than a run would.
+    async fn estimate(
+        &self,
+        ctx: &Ctx,
+        template: &Template,
+        arguments: &[Argument],
+        limit: i64,
+    ) -> Result<Estimate, StoreError>;
 }

@@ -32,6 +32,8 @@ pub enum MacPurpose {
     SignIn,
     /// What a page must send along with changes it asks for by cookie; made of the cookie.
     Csrf,
+    /// The place in a template's rows that a caller is given to go on from.
+    TemplateCursor,
 }
 
 /// An encrypted secret with its key ids.
@@ -59,6 +61,7 @@ pub trait Vault: Send + Sync {
         sealed: &Sealed,
     ) -> Result<Zeroizing<Vec<u8>>, StoreError>;
 
-    /// HMAC-SHA-256 of a random secret under the installation's pepper: what is stored instead of it.
+    /// HMAC-SHA-256 of a random secret under the installation's pepper: what is stored instead of it. Or of the digest of
+    /// something that callers keep and must not change.
     fn mac(&self, purpose: MacPurpose, secret: &SecretString) -> [u8; 32];
 }

@@ -353,6 +353,7 @@ impl SyncStore for Memory {
                     backfilled_at: None,
                     active_run: active.map(|run| (run.id, run.kind, run.state)),
                     last_error: None,
+                    target: Some(std::time::Duration::from_secs(630)),
                 };
                 let items = i64::try_from(items).unwrap_or(i64::MAX);
                 (freshness, StoredCounts { items, dead_letters: 0 })

@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use domain::template::{Argument, Column, ColumnType, Param, ParamType, Template};
+use domain::Scope;
+use domain::template::{
+    Argument, Binding, Column, ColumnType, DEFAULT_COST, KeyType, KeyValue, MAX_BYTES, Page, Param,
+    ParamType, SortKey, Template,
+};
 use serde_json::{Map, Value, json};
 
 use super::Memory;
 use crate::Ctx;
-use crate::ports::{RowSet, StoreError, TemplateCatalog, TemplateRunner};
+use crate::ports::{Estimate, RowSet, StoreError, TemplateCatalog, TemplateRunner};
 
 /// One run of a template.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +23,8 @@ pub struct Asked {
     pub arguments: Vec<Argument>,
     /// The most rows.
     pub limit: i64,
+    /// Where to go on.
+    pub after: Option<Vec<KeyValue>>,
 }
 
 impl Memory {
@@ -33,6 +39,7 @@ fn text(name: &str, required: bool, allowed: &[&str]) -> Param {
         name: name.into(),
         description: format!("The {name} as the tracker shows it, such as owner/repo or ENG."),
         kind: ParamType::Text { max_length: 200, allowed: allowed.iter().map(|a| (*a).to_owned()).collect() },
+        binding: Binding::Model,
         required,
         default: None,
     }
@@ -50,7 +57,15 @@ fn template(name: &str, params: Vec<Param>, columns: &[(&str, ColumnType)]) -> A
         params,
         default_limit: 50,
         max_limit: 500,
+        max_bytes: MAX_BYTES,
         timeout_ms: 5_000,
+        max_cost: DEFAULT_COST,
+        scope: Scope::McpSql,
+        // As those of the four that list items have.
+        page: columns.iter().any(|(name, _)| *name == "updated_at").then(|| Page {
+            keys: ["updated_at desc", "id not null"].iter().filter_map(|key| SortKey::parse(key)).collect(),
+            hidden: vec!["id".into()],
+        }),
         columns: columns.iter().map(|(name, kind)| Column { name: (*name).into(), kind: *kind }).collect(),
         statement: "select 1".into(),
         version: "0123456789ab".into(),
@@ -77,6 +92,7 @@ pub fn built_in_templates() -> Vec<Arc<Template>> {
         name: "days".into(),
         description: "How many days up to `to`; ignored when `from` is given.".into(),
         kind: ParamType::Integer { min: 1, max: 400 },
+        binding: Binding::Model,
         required: false,
         default: Some(json!(30)),
     };
@@ -84,6 +100,7 @@ pub fn built_in_templates() -> Vec<Arc<Template>> {
         name: "updated_since".into(),
         description: "Only items updated at or after this moment.".into(),
         kind: ParamType::Timestamp,
+        binding: Binding::Model,
         required: false,
         default: None,
     };
@@ -125,21 +142,23 @@ impl TemplateCatalog for Memory {
     }
 }
 
-/// Makes up three rows.
+/// Makes up three rows; behind them there is nothing.
 #[async_trait]
 impl TemplateRunner for Memory {
-    async fn run(
+    async fn run_page(
         &self,
         _: &Ctx,
         template: &Template,
         arguments: &[Argument],
         limit: i64,
+        after: Option<&[KeyValue]>,
     ) -> Result<RowSet, StoreError> {
         self.reach("templates.run").await?;
         self.state().asked.push(Asked {
             template: template.name.clone(),
             arguments: arguments.to_vec(),
             limit,
+            after: after.map(<[_]>::to_vec),
         });
         let row = |n: i64| -> Map<String, Value> {
             let value = |column: &Column| match column.kind {
@@ -153,11 +172,36 @@ impl TemplateRunner for Memory {
             };
             template.columns.iter().map(|column| (column.name.clone(), value(column))).collect()
         };
+        // The order's last value is the number of the row.
+        let begin: i64 = after.and_then(|after| after.last()?.text.as_ref()?.parse().ok()).unwrap_or(0);
+        let end = begin.saturating_add(limit).min(3);
+        let position = |n: i64| {
+            let at = KeyValue { kind: KeyType::Timestamp, text: Some("2026-01-02T03:04:05Z".into()) };
+            vec![at, KeyValue { kind: KeyType::Integer, text: Some(n.to_string()) }]
+        };
         Ok(RowSet {
             columns: template.columns.clone(),
-            rows: (0..limit.min(3)).map(row).collect(),
+            rows: (begin..end).map(row).collect(),
             bytes: 64,
-            truncated: limit < 3,
+            truncated: end < 3,
+            next: (end < 3 && template.page.is_some()).then(|| position(end)),
+        })
+    }
+
+    async fn estimate(
+        &self,
+        _: &Ctx,
+        _: &Template,
+        _: &[Argument],
+        limit: i64,
+    ) -> Result<Estimate, StoreError> {
+        self.reach("templates.estimate").await?;
+        Ok(Estimate {
+            // As exact as a planner is.
+            rows: 3.0_f64.min(limit as f64),
+            cost: 1234.5,
+            indexes: vec!["work_items_project".into()],
+            whole_tables: Vec::new(),
         })
     }
 }

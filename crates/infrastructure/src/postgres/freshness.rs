@@ -1,9 +1,11 @@
 //! How fresh each instance's data is.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use application::Ctx;
 use application::ports::{Freshness, StoreError, StoredCounts};
+use domain::schedule::freshness_target;
 use domain::{InstanceId, RunError, RunId, RunKind, RunState, Slug};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
@@ -54,8 +56,10 @@ pub(super) async fn read_counted(
 async fn select(tx: &mut Tx, ctx: &Ctx, instance: Option<InstanceId>) -> Result<Vec<Freshness>, StoreError> {
     sqlx::query(
         "select i.id, i.slug, i.source, i.synced_at, i.backfilled_at,
-             a.id as run_id, a.kind as run_kind, a.state as run_state, l.error_code, l.error_hint
+             a.id as run_id, a.kind as run_kind, a.state as run_state, l.error_code, l.error_hint,
+             s.interval_s, s.jitter_percent
          from source_instances i
+         left join sync_schedules s on s.tenant_id = $1 and s.instance_id = i.id and not s.paused
          left join lateral (select id, kind, state from sync_runs r where r.tenant_id = $1 and r.instance_id = i.id
              and r.state in ('queued', 'running', 'waiting')) a on true
          left join lateral (select error_code, error_hint from sync_runs r
@@ -88,6 +92,10 @@ fn freshness(row: &PgRow) -> Result<Freshness, sqlx::Error> {
         (Some(code), Some(hint)) => Some(RunError { code, hint }),
         _ => None,
     };
+    let target = match (row.try_get("interval_s")?, row.try_get("jitter_percent")?) {
+        (Some(interval), Some(jitter)) => target(interval, jitter),
+        _ => None,
+    };
     Ok(Freshness {
         instance_id: InstanceId::new(row.try_get("id")?),
         slug,
@@ -96,5 +104,11 @@ fn freshness(row: &PgRow) -> Result<Freshness, sqlx::Error> {
         backfilled_at: row.try_get("backfilled_at")?,
         active_run,
         last_error,
+        target,
     })
+}
+
+fn target(interval_s: i32, jitter_percent: i16) -> Option<Duration> {
+    let interval = Duration::from_secs(u64::try_from(interval_s).ok()?);
+    Some(freshness_target(interval, u8::try_from(jitter_percent).ok()?))
 }

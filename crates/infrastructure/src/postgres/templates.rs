@@ -1,5 +1,8 @@
 //! Templates against the database: proving them at start-up, and running them.
 
+mod estimate;
+mod page;
+mod page_end;
 mod prove;
 mod rows;
 mod tenants;
@@ -8,9 +11,9 @@ use std::error::Error as _;
 use std::time::{Duration, Instant};
 
 use application::Ctx;
-use application::ports::{RowSet, StoreError, TemplateRunner};
+use application::ports::{Estimate, RowSet, StoreError, TemplateRunner};
 use async_trait::async_trait;
-use domain::template::{Argument, Template};
+use domain::template::{Argument, KeyValue, MAX_BYTES, Template};
 use futures::TryStreamExt;
 use sqlx::Arguments;
 use sqlx::postgres::PgArguments;
@@ -21,8 +24,6 @@ pub use prove::{PgTemplates, Proof, RefusedTemplate, prove};
 use rows::RowReader;
 use tenants::TenantSlots;
 
-/// Most bytes of rows in one answer, as JSON.
-pub const MAX_BYTES: usize = 256 * 1024;
 /// The share of the reader's connections one tenant may hold, in percent.
 const TENANT_SHARE: u32 = 40;
 /// How long a call waits for its tenant's turn.
@@ -48,20 +49,16 @@ impl PgTemplateRunner {
         Self { slots: TenantSlots::new(share as usize, TENANT_WAIT), db, max_bytes }
     }
 
-    async fn attempt(
-        &self,
-        ctx: &Ctx,
-        template: &Template,
-        arguments: &[Argument],
-        limit: i64,
-        tested: bool,
-    ) -> Result<RowSet, Failure> {
+    async fn attempt(&self, ctx: &Ctx, asked: &Asked<'_>, tested: bool) -> Result<Given, Failure> {
         let mut connection = self.db.template_connection(tested).await.map_err(Failure::Final)?;
-        let result = fetch(&mut connection, ctx, template, arguments, limit, self.max_bytes).await;
+        let result = match asked.what {
+            What::Rows => fetch(&mut connection, ctx, asked, self.max_bytes).await.map(Given::Rows),
+            What::Estimate => estimate::ask(&mut connection, ctx, asked).await.map(Given::Estimate),
+        };
         match result {
-            Ok(rows) => {
+            Ok(given) => {
                 connection.finish();
-                Ok(rows)
+                Ok(given)
             }
             Err(error) if is_broken(&error) && !tested => Err(Failure::Broken(error)),
             Err(error) => {
@@ -69,36 +66,108 @@ impl PgTemplateRunner {
                 if matches!(error, sqlx::Error::Database(_)) {
                     connection.finish();
                 }
-                Err(Failure::Final(run_error(error, template)))
+                Err(Failure::Final(run_error(error, asked.template)))
             }
         }
     }
+
+    /// Within the tenant's share, and once more when the connection turns out to be broken.
+    async fn ask(&self, ctx: &Ctx, asked: &Asked<'_>) -> Result<Given, StoreError> {
+        let _slot = self.slots.take(ctx.tenant).await?;
+        let result = match self.attempt(ctx, asked, false).await {
+            Err(Failure::Broken(error)) => {
+                tracing::debug!(%error, "A template meets a broken connection and is run again");
+                self.attempt(ctx, asked, true).await
+            }
+            result => result,
+        };
+        result.map_err(|failure| match failure {
+            Failure::Final(error) => error,
+            Failure::Broken(error) => store_error(error),
+        })
+    }
+}
+
+/// What is to be found out.
+#[derive(Debug, Clone, Copy)]
+enum What {
+    Rows,
+    Estimate,
+}
+
+/// One question to the database.
+#[derive(Debug, Clone, Copy)]
+struct Asked<'a> {
+    what: What,
+    template: &'a Template,
+    arguments: &'a [Argument],
+    limit: i64,
+    after: Option<&'a [KeyValue]>,
+}
+
+impl Asked<'_> {
+    fn statement(&self) -> String {
+        template_statement(self.template, self.arguments.len(), self.after)
+    }
+
+    /// The tenant, the arguments, the limit, and where to go on.
+    fn bound(&self, ctx: &Ctx) -> Result<PgArguments, sqlx::Error> {
+        let mut bound = bind(ctx, self.arguments)?;
+        // One more than asked for tells whether there is more.
+        bound.add(self.limit.saturating_add(1)).map_err(sqlx::Error::Encode)?;
+        for value in self.after.unwrap_or_default() {
+            bound.add(value.text.as_deref()).map_err(sqlx::Error::Encode)?;
+        }
+        Ok(bound)
+    }
+}
+
+/// The statement that is run for a page: `$1` is the tenant, then come the arguments, the most rows, and the values that
+/// the page comes after.
+pub fn template_statement(template: &Template, arguments: usize, after: Option<&[KeyValue]>) -> String {
+    page::statement(&template.statement, arguments, template.page.as_ref(), after)
+}
+
+/// The answer to one.
+#[derive(Debug)]
+enum Given {
+    Rows(RowSet),
+    Estimate(Estimate),
 }
 
 #[async_trait]
 impl TemplateRunner for PgTemplateRunner {
-    async fn run(
+    async fn run_page(
         &self,
         ctx: &Ctx,
         template: &Template,
         arguments: &[Argument],
         limit: i64,
+        after: Option<&[KeyValue]>,
     ) -> Result<RowSet, StoreError> {
-        let _slot = self.slots.take(ctx.tenant).await?;
         let begun = Instant::now();
-        let result = match self.attempt(ctx, template, arguments, limit, false).await {
-            Err(Failure::Broken(error)) => {
-                tracing::debug!(%error, "A template meets a broken connection and is run again");
-                self.attempt(ctx, template, arguments, limit, true).await
-            }
-            result => result,
-        };
+        let asked = Asked { what: What::Rows, template, arguments, limit, after };
+        let given = self.ask(ctx, &asked).await;
         metrics::histogram!("sql_query_duration_seconds", "template" => template.name.clone())
             .record(begun.elapsed().as_secs_f64());
-        result.map_err(|failure| match failure {
-            Failure::Final(error) => error,
-            Failure::Broken(error) => store_error(error),
-        })
+        match given? {
+            Given::Rows(rows) => Ok(rows),
+            Given::Estimate(_) => Err(StoreError::Internal("rows were asked for".into())),
+        }
+    }
+
+    async fn estimate(
+        &self,
+        ctx: &Ctx,
+        template: &Template,
+        arguments: &[Argument],
+        limit: i64,
+    ) -> Result<Estimate, StoreError> {
+        let asked = Asked { what: What::Estimate, template, arguments, limit, after: None };
+        match self.ask(ctx, &asked).await? {
+            Given::Estimate(estimate) => Ok(estimate),
+            Given::Rows(_) => Err(StoreError::Internal("an estimate was asked for".into())),
+        }
     }
 }
 
@@ -112,25 +181,24 @@ enum Failure {
 async fn fetch(
     connection: &mut TemplateConnection,
     ctx: &Ctx,
-    template: &Template,
-    arguments: &[Argument],
-    limit: i64,
+    asked: &Asked<'_>,
     max_bytes: usize,
 ) -> Result<RowSet, sqlx::Error> {
-    let mut bound = bind(ctx, arguments)?;
-    // One more than asked for tells whether there is more.
-    bound.add(limit.saturating_add(1)).map_err(sqlx::Error::Encode)?;
+    let template = asked.template;
+    let bound = asked.bound(ctx)?;
     let mut tx = connection.begin(ctx, template.timeout_ms).await?;
     #[expect(clippy::disallowed_methods, reason = "a template's statement passed the gate; values are bound")]
-    let statement = sqlx::AssertSqlSafe(limited(&template.statement, arguments.len()));
+    let statement = sqlx::AssertSqlSafe(asked.statement());
     let mut stream = sqlx::query_with(statement, bound).fetch(&mut *tx);
-    let mut reader = RowReader::new(&template.columns, usize::try_from(limit).unwrap_or(0), max_bytes);
+    let limit = usize::try_from(asked.limit).unwrap_or(0);
+    let max_bytes = max_bytes.min(template.max_bytes);
+    let mut reader = RowReader::new(&template.columns, template.page.as_ref(), limit, max_bytes);
     while let Some(row) = stream.try_next().await? {
-        if !reader.push(&row)? {
+        if !reader.push(row)? {
             break;
         }
     }
-    Ok(reader.finish())
+    reader.finish()
 }
 
 /// The tenant, then the arguments.
@@ -144,16 +212,11 @@ fn bind(ctx: &Ctx, arguments: &[Argument]) -> Result<PgArguments, sqlx::Error> {
             Argument::Boolean(value) => bound.add(value),
             Argument::Date(value) => bound.add(value),
             Argument::Timestamp(value) => bound.add(value),
+            Argument::TextList(value) => bound.add(value),
         }
         .map_err(sqlx::Error::Encode)?;
     }
     Ok(bound)
-}
-
-/// The statement inside one that PostgreSQL only takes when the inner one is a plain query, and that ends after
-/// as many rows as the last parameter says. On lines of its own, so that no comment swallows what follows.
-fn limited(statement: &str, arguments: usize) -> String {
-    format!("SELECT * FROM (\n{statement}\n) AS q LIMIT ${}", arguments + 2)
 }
 
 /// Whether the connection ended rather than the statement failed.

@@ -8,9 +8,11 @@ use crate::support;
 use crate::template_data;
 
 use application::Ctx;
-use application::ports::{RowSet, TemplateRunner};
-use patchbay_infrastructure::postgres::{PgTemplateRunner, PoolSizes};
+use application::ports::{RowSet, TemplateCatalog, TemplateRunner};
+use domain::template::ParamType;
+use patchbay_infrastructure::postgres::{PgTemplateRunner, PgTemplates, PoolSizes};
 use patchbay_infrastructure::templates::check;
+use serde_json::{Map, Value, json};
 use support::TestDb;
 use template_data::{fill, raw};
 
@@ -140,6 +142,39 @@ const ATTACKS: &[(&str, &str)] = &[
     ("an identifier as a parameter", "select $1 as a from $1"),
     ("an escape in a text", "select E'\\x41' as a"),
     ("an outer reference to a missing name", "select q.title as a from (select 1) q, published.work_items"),
+    ("an operator of another schema", "select (title operator(public.=) 'x')::text as a from published.work_items"),
+    ("a function of the same name in another schema", "select public.count(*)::text as a from published.work_items"),
+    ("a temporary function", "select pg_temp.lower('x') as a"),
+    ("a unicode name behind an escape", "select U&\"!0070g_sleep\" UESCAPE '!' (1)::text as a"),
+    ("a sequence's last value", "select last_value::text as a from public.graphile_worker_jobs_id_seq"),
+    ("currval", "select lastval()::text as a"),
+    ("nextval", "select nextval('public.x')::text as a"),
+    ("the order of rows on disk", "select title as a from published.work_items order by ctid"),
+    ("row versions", "select txid_status(1)::text as a"),
+    ("a bomb of digits", "select (9e99999::numeric * 9e99999::numeric)::text as a"),
+    ("a bomb of powers", "select (2::numeric ^ 100000)::text as a"),
+    ("a bomb of nested arrays", "select repeat('[', 100000)::jsonb::text as a"),
+    ("a bomb of nested casts", "select repeat('(', 5000) || repeat(')', 5000) as a"),
+    ("an expression as a bomb", "select format('%1$1000000000s', 'x') as a"),
+    ("a regular expression as a bomb", "select (repeat('a', 5000) ~ '(a*)*b')::text as a"),
+    ("an extension", "create extension dblink"),
+    ("LOAD", "load 'auto_explain'"),
+    ("a large object opened", "select lo_open(1, 131072)::text as a"),
+    ("the large objects of all", "select data::text as a from pg_largeobject"),
+    ("a setting of the server", "select pg_reload_conf()::text as a"),
+    ("the write-ahead log", "select pg_current_wal_lsn()::text as a"),
+    ("rotating the log", "select pg_rotate_logfile()::text as a"),
+    ("another role's rights", "select has_table_privilege('patchbay_app', 'public.work_items', 'select')::text as a"),
+    ("the text of a view", "select pg_get_viewdef('published.work_items'::regclass) as a"),
+    ("the text of a policy", "select polname || pg_get_expr(polqual, polrelid) as a from pg_policy"),
+    ("prepared statements of the session", "select statement as a from pg_prepared_statements"),
+    ("settings of the session", "select name || setting as a from pg_settings"),
+    ("an anonymous record read out", "select t.a from json_to_recordset('[{\"a\":1}]') as t(a text)"),
+    ("rows made of xml", "select t.a from xmltable('/a' passing '<a>1</a>' columns a text path '.') as t"),
+    ("MERGE", "merge into public.tenants t using public.tenants s on false when not matched then do nothing"),
+    ("CHECKPOINT", "checkpoint"),
+    ("ANALYZE", "analyze public.work_items"),
+    ("FETCH", "fetch all from c"),
     ("a division by a foreign row", "select (1 / (case when title like 'FOREIGN%' then 0 else 1 end))::text as a from published.work_items"),
     ("a cast of a foreign row into an error", "select title::int::text as a from published.work_items where title like 'FOREIGN%'"),
 ];
@@ -148,6 +183,9 @@ const ATTACKS: &[(&str, &str)] = &[
 const SESSION: &str = "select concat_ws('|', current_setting('search_path'), current_setting('statement_timeout'),
         current_setting('lock_timeout'), current_setting('row_security'), current_setting('role'),
         current_setting('default_transaction_read_only'), current_setting('app.current_tenant_id'), current_user,
+        current_setting('work_mem'), current_setting('timezone'), current_setting('datestyle'),
+        current_setting('client_encoding'), current_setting('plan_cache_mode'),
+        current_setting('idle_in_transaction_session_timeout'), current_setting('client_connection_check_interval'),
         (select count(*) from pg_listening_channels()), (select count(*) from pg_cursors),
         (select count(*) from pg_prepared_statements where name !~ '^sqlx_s_')) as x";
 
@@ -167,7 +205,8 @@ async fn state(test: &TestDb) -> String {
         "select concat_ws('|', (select count(*) from work_items), (select count(*) from tenants),
             (select count(*) from api_keys), (select count(*) from pg_largeobject_metadata),
             (select count(*) from pg_class), (select count(*) from pg_proc), (select count(*) from pg_replication_slots),
-            (select count(*) from pg_prepared_xacts),
+            (select count(*) from pg_prepared_xacts), (select count(*) from pg_extension),
+            (select count(*) from pg_class where relpersistence = 't'),
             (select count(*) from pg_locks l join pg_stat_activity a using (pid)
              where a.datname = current_database() and a.usename = 'patchbay_reader'
                and (l.locktype = 'advisory' or a.state = 'active')))",
@@ -254,6 +293,8 @@ async fn without_the_gate_no_attack_sees_foreign_rows_changes_anything_or_stays_
                 assert!(rows.rows.len() <= 500, "{name} lifted the row cap");
                 ran.push(*name);
             }
+            // Neither does what the planner is asked about it.
+            let _ = runner.estimate(&alpha, &raw(statement, columns, 300), &[], 500).await;
             assert_eq!(
                 session(&runner, &alpha).await,
                 session_before,
@@ -264,4 +305,119 @@ async fn without_the_gate_no_attack_sees_foreign_rows_changes_anything_or_stays_
     }
     ran.dedup();
     println!("{} of {} attacks ran without harm once the gate was away: {ran:?}", ran.len(), ATTACKS.len());
+}
+
+#[tokio::test]
+async fn attacks_as_values_of_parameters_are_texts_and_nothing_else() {
+    let test = TestDb::with_pools(PoolSizes { app: 2, reader: 1, queue: 1 }).await;
+    let (alpha, beta) = (test.ctx("alpha").await, test.ctx("beta").await);
+    fill(&test, &alpha, 30, "own").await;
+    fill(&test, &beta, 500, MARK).await;
+    let runner = PgTemplateRunner::new(test.db.clone());
+    let templates = PgTemplates::load(&test.db).await.unwrap();
+    let session_before = session(&runner, &alpha).await;
+    let state_before = state(&test).await;
+    let other = beta.tenant.to_string();
+    let texts = ATTACKS.iter().map(|(_, statement)| statement.replace("{other}", &other)).chain(
+        [
+            "' or 1=1 --",
+            "x'; commit; delete from public.work_items; --",
+            "\\' or true --",
+            "$1",
+            "$2",
+            "%",
+            "_",
+            "\u{202e}",
+            "') or tenant_id is not null or ('",
+            "&",
+            "!",
+            "a & b | !c",
+            "'a':*",
+            "\"",
+            "-\"",
+            "((((((",
+            "core/web' --",
+            &other,
+        ]
+        .map(str::to_owned),
+    );
+    let mut ran = 0;
+    for text in texts {
+        for template in templates.list() {
+            // Into every parameter that takes any text.
+            let arguments: Map<String, Value> = template
+                .params
+                .iter()
+                .filter(|param| matches!(&param.kind, ParamType::Text { allowed, .. } if allowed.is_empty()))
+                .map(|param| (param.name.clone(), text.chars().take(200).collect::<String>().into()))
+                .collect();
+            let Ok((bound, limit)) = template.bind(&arguments) else { continue };
+            let found = runner.run(&alpha, template, &bound, limit).await;
+            let rows = found.unwrap_or_else(|error| panic!("{} with {text:?}: {error:?}", template.name));
+            assert!(!marked(&rows), "{} with {text:?} returned a foreign row", template.name);
+            ran += 1;
+        }
+    }
+    assert!(ran > 1_000, "{ran}");
+    assert_eq!(session(&runner, &alpha).await, session_before);
+    assert_eq!(state(&test).await, state_before);
+}
+
+#[test]
+fn values_no_parameter_can_have_never_reach_the_database() {
+    let text =
+        "/*\ntitle = 'T'\ndescription = 'D'\n[[params]]\nname = 'p'\ntype = 'text'\ndescription = 'd'\n*/
+        select w.title as a from work_items w where w.tenant_id = $1 and w.title = $2::text";
+    let template = check("t", text).unwrap();
+    for bad in [
+        json!("a\0b"),
+        json!(""),
+        json!("x".repeat(201)),
+        json!(["a"]),
+        json!({"a": 1}),
+        json!(1),
+        json!(true),
+    ] {
+        assert!(template.bind(json!({"p": bad}).as_object().unwrap()).is_err(), "{bad} was taken");
+    }
+    // Halves of characters and other bytes that are no text do not become a value at all.
+    assert!(serde_json::from_str::<Value>("\"\\ud800\"").is_err());
+    assert!(serde_json::from_slice::<Value>(b"\"\xff\"").is_err());
+    // More parameters than the protocol counts.
+    let many: String = (0..70_000)
+        .map(|n| format!("[[params]]\nname = 'p{n}'\ntype = 'text'\ndescription = 'd'\n"))
+        .collect();
+    let refused = check("t", &format!("/*\ntitle = 'T'\ndescription = 'D'\n{many}*/ select 1")).unwrap_err();
+    assert!(refused[0].message.contains("32 parameters, not 70000"), "{}", refused[0].message);
+    let beyond = text.replace("$2", "$65536");
+    assert!(check("t", &beyond).unwrap_err()[0].message.contains("only $1 to $2"));
+}
+
+#[tokio::test]
+async fn statements_without_number_leave_a_bounded_number_prepared() {
+    let test = TestDb::with_pools(PoolSizes { app: 2, reader: 1, queue: 1 }).await;
+    let alpha = test.ctx("alpha").await;
+    let runner = PgTemplateRunner::new(test.db.clone());
+    for n in 0..300 {
+        runner.run(&alpha, &raw(&format!("select '{n}'::text as x"), &["x"], 5_000), &[], 1).await.unwrap();
+    }
+    let count = raw("select count(*)::text as x from pg_prepared_statements", &["x"], 5_000);
+    let kept = runner.run(&alpha, &count, &[], 1).await.unwrap().rows[0]["x"].as_str().unwrap().to_owned();
+    assert!(kept.parse::<usize>().unwrap() <= 101, "{kept} statements stay prepared");
+}
+
+#[tokio::test]
+async fn what_a_failed_template_says_holds_nothing_of_a_row() {
+    let test = TestDb::new().await;
+    let alpha = test.ctx("alpha").await;
+    fill(&test, &alpha, 5, MARK).await;
+    let runner = PgTemplateRunner::new(test.db.clone());
+    let failed = runner.run(
+        &alpha,
+        &raw("select title::int::text as x from published.work_items", &["x"], 5_000),
+        &[],
+        1,
+    );
+    let error = application::Error::from(failed.await.unwrap_err());
+    assert!(!error.to_string().contains(MARK), "{error}");
 }

@@ -2,7 +2,7 @@
 
 use application::Ctx;
 use application::ports::{RowSet, StoreError, TemplateCatalog, TemplateRunner};
-use domain::template::{Column, ColumnType, Template};
+use domain::template::{Column, ColumnType, DEFAULT_COST, MAX_BYTES, Template};
 use patchbay_infrastructure::postgres::{PgTemplateRunner, PgTemplates};
 use serde_json::{Map, Value};
 use sqlx::Executor;
@@ -86,7 +86,11 @@ pub(crate) fn raw(statement: &str, columns: &[&str], timeout_ms: u64) -> Templat
         params: Vec::new(),
         default_limit: 50,
         max_limit: 500,
+        scope: domain::Scope::McpSql,
+        max_bytes: MAX_BYTES,
         timeout_ms,
+        max_cost: DEFAULT_COST,
+        page: None,
         columns: columns.iter().map(|name| Column { name: (*name).into(), kind: ColumnType::Text }).collect(),
         statement: statement.into(),
         version: "raw".into(),

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use application::Ctx;
 use application::ports::{StoreError, TemplateCatalog};
-use domain::template::{Argument, Column, ParamType, Template};
+use domain::template::{Argument, Column, KeyType, KeyValue, ParamType, SortKey, Template};
 use domain::{RequestId, TenantId};
-use serde_json::Value;
-use sqlx::postgres::PgTypeInfo;
-use sqlx::{Column as _, Executor, PgConnection, Postgres, Row, SqlSafeStr, Statement, Type, TypeInfo};
+use sqlx::postgres::{PgColumn, PgTypeInfo};
+use sqlx::{Column as _, Executor, PgConnection, Postgres, SqlSafeStr, Statement, Type, TypeInfo};
 use uuid::Uuid;
 
-use super::rows::column_type;
-use super::{bind, limited};
+use super::estimate::{cost, plan_of};
+use super::rows::{column_type, key_type};
+use super::{Asked, What};
 use crate::postgres::Db;
 use crate::postgres::db::store_error;
 use crate::templates::{BUILT_IN, check};
@@ -64,7 +64,18 @@ impl PgTemplates {
                 name: (*name).to_owned(),
                 findings: findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
             })?;
-            templates.push(Arc::new(prove(db, template).await?.template));
+            let proof = prove(db, template).await?;
+            if proof.is_too_expensive() {
+                let Proof { template, cost } = &proof;
+                tracing::warn!(
+                    template.name = template.name,
+                    cost,
+                    max_cost = template.max_cost,
+                    "The template {} is expected to cost more than it may: look at its plan",
+                    template.name
+                );
+            }
+            templates.push(Arc::new(proof.template));
         }
         templates.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(Self { templates })
@@ -84,6 +95,14 @@ pub struct Proof {
     pub template: Template,
     /// What the planner expects it to cost with the data that is there, in PostgreSQL's units of cost.
     pub cost: f64,
+}
+
+impl Proof {
+    /// Whether the planner expects more than the template may cost. Of what is built in the operator is only warned:
+    /// the figure grows with the data.
+    pub fn is_too_expensive(&self) -> bool {
+        self.cost > self.template.max_cost
+    }
 }
 
 /// Completes the template with what the database says of it: prepared and explained as the reader role, for a tenant that
@@ -126,27 +145,39 @@ async fn ask(
     nobody: &Ctx,
     template: &Template,
 ) -> Result<(Vec<Column>, f64), Refusal> {
-    let statement = limited(&template.statement, template.params.len());
-    let columns = columns(connection, &statement, template).await?;
-    // Explaining checks the reader's rights on everything the statement touches; preparing does not.
     let arguments: Vec<Argument> = template.params.iter().map(|param| sample(&param.kind)).collect();
-    let mut bound = bind(nobody, &arguments)?;
-    sqlx::Arguments::add(&mut bound, 1_i64).map_err(sqlx::Error::Encode)?;
-    #[expect(clippy::disallowed_methods, reason = "a template's statement passed the gate")]
-    let explain = sqlx::AssertSqlSafe(format!("EXPLAIN (FORMAT JSON) {statement}"));
-    let plan = sqlx::query_with(explain, bound).persistent(false).fetch_one(&mut *connection).await?;
-    let plan: Value = plan.try_get(0)?;
+    let asked = Asked {
+        what: What::Estimate,
+        template,
+        arguments: &arguments,
+        limit: template.max_limit,
+        after: None,
+    };
+    let columns = columns(connection, &asked.statement(), template).await?;
+    // Explaining checks the reader's rights on everything the statement touches; preparing does not.
+    let plan = plan_of(connection, nobody, &asked).await?;
     tracing::debug!(template.name = template.name, %plan, "The template fits the schema");
-    let cost = plan.pointer("/0/Plan/Total Cost").and_then(Value::as_f64);
-    let cost = cost.ok_or_else(|| Refusal::Reason("PostgreSQL told no cost for it".into()))?;
-    Ok((columns, cost))
+    let cost = cost(&plan).ok_or_else(|| Refusal::Reason("PostgreSQL told no cost for it".into()))?;
+    // A page from the middle is another statement: it must fit as well.
+    if let Some(after) = &columns.middle {
+        plan_of(connection, nobody, &Asked { after: Some(after), ..asked }).await?;
+    }
+    Ok((columns.shown, cost))
+}
+
+/// What the database says of the columns.
+struct Columns {
+    /// Those that callers see.
+    shown: Vec<Column>,
+    /// Some row's place in the order of pages, if there is one.
+    middle: Option<Vec<KeyValue>>,
 }
 
 async fn columns(
     connection: &mut PgConnection,
     statement: &str,
     template: &Template,
-) -> Result<Vec<Column>, Refusal> {
+) -> Result<Columns, Refusal> {
     let types: Vec<PgTypeInfo> = std::iter::once(Uuid::type_info())
         .chain(template.params.iter().map(|param| database_type(&param.kind)))
         .chain(std::iter::once(<i64 as Type<Postgres>>::type_info()))
@@ -155,9 +186,22 @@ async fn columns(
     let statement = sqlx::AssertSqlSafe(statement.to_owned()).into_sql_str();
     let prepared = connection.prepare_with(statement, &types).await?;
     let mut names = BTreeSet::new();
-    let mut columns = Vec::new();
-    for column in prepared.columns() {
+    let mut shown = Vec::new();
+    let hidden = template.page.iter().flat_map(|page| &page.hidden).collect::<Vec<_>>();
+    let found = prepared.columns();
+    for (i, column) in found.iter().enumerate() {
         let name = column.name().to_owned();
+        if name.starts_with('?') || !names.insert(name.clone()) {
+            return Err(Refusal::Reason(format!("a column is called `{name}`: give each a name of its own")));
+        }
+        if hidden.contains(&&name) {
+            if i + hidden.len() < found.len() {
+                return Err(Refusal::Reason(format!(
+                    "the hidden column `{name}` must stand behind all others"
+                )));
+            }
+            continue;
+        }
         let Some(kind) = column_type(column.type_info()) else {
             return Err(Refusal::Reason(format!(
                 "the column `{name}` has the type {}, which callers cannot be given: cast it to text, bigint, \
@@ -165,12 +209,33 @@ async fn columns(
                 column.type_info().name()
             )));
         };
-        if name.starts_with('?') || !names.insert(name.clone()) {
-            return Err(Refusal::Reason(format!("a column is called `{name}`: give each a name of its own")));
-        }
-        columns.push(Column { name, kind });
+        shown.push(Column { name, kind });
     }
-    Ok(columns)
+    let middle = template.page.as_ref().map(|page| page.keys.iter().map(|key| middle(key, found)).collect());
+    Ok(Columns { shown, middle: middle.transpose()? })
+}
+
+/// A value the column of a page key may have.
+fn middle(key: &SortKey, columns: &[PgColumn]) -> Result<KeyValue, Refusal> {
+    let Some(column) = columns.iter().find(|column| column.name() == key.column) else {
+        return Err(Refusal::Reason(format!(
+            "the page key names `{}`, which is no column of it",
+            key.column
+        )));
+    };
+    let kind = key_type(column.type_info()).ok_or_else(|| {
+        let kind = column.type_info().name();
+        Refusal::Reason(format!("rows cannot be paged by `{}`, whose type is {kind}", key.column))
+    })?;
+    let text = match kind {
+        KeyType::Text => "a",
+        KeyType::Uuid => "00000000-0000-0000-0000-000000000000",
+        KeyType::Integer | KeyType::Number => "1",
+        KeyType::Boolean => "true",
+        KeyType::Date => "1970-01-01",
+        KeyType::Timestamp => "1970-01-01T00:00:00Z",
+    };
+    Ok(KeyValue { kind, text: Some(text.into()) })
 }
 
 fn database_type(kind: &ParamType) -> PgTypeInfo {
@@ -180,6 +245,7 @@ fn database_type(kind: &ParamType) -> PgTypeInfo {
         ParamType::Boolean => <bool as Type<Postgres>>::type_info(),
         ParamType::Date => <chrono::NaiveDate as Type<Postgres>>::type_info(),
         ParamType::Timestamp => <chrono::DateTime<chrono::Utc> as Type<Postgres>>::type_info(),
+        ParamType::TextList => <Vec<String> as Type<Postgres>>::type_info(),
     }
 }
 
@@ -193,6 +259,7 @@ fn sample(kind: &ParamType) -> Argument {
         ParamType::Boolean => Argument::Boolean(Some(true)),
         ParamType::Date => Argument::Date(Some(chrono::NaiveDate::default())),
         ParamType::Timestamp => Argument::Timestamp(Some(chrono::DateTime::default())),
+        ParamType::TextList => Argument::TextList(Some(vec!["a".into()])),
     }
 }
 

@@ -2,10 +2,12 @@
 
 use application::ports::RowSet;
 use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Timelike, Utc};
-use domain::template::{Column, ColumnType};
+use domain::template::{Column, ColumnType, KeyType, KeyValue, Page};
 use serde_json::{Map, Number, Value};
 use sqlx::postgres::{PgRow, PgTypeInfo};
 use sqlx::{Decode, Postgres, Row, Type, TypeInfo, ValueRef};
+
+use super::page_end::PageEnd;
 
 /// What a column of this database type is to a caller; `None` when callers cannot be given it.
 pub(super) fn column_type(database: &PgTypeInfo) -> Option<ColumnType> {
@@ -30,10 +32,11 @@ pub(super) struct RowReader<'a> {
     bytes_left: usize,
     rows: Vec<Map<String, Value>>,
     truncated: bool,
+    pages: Option<PageEnd<'a>>,
 }
 
 impl<'a> RowReader<'a> {
-    pub(super) fn new(columns: &'a [Column], limit: usize, max_bytes: usize) -> Self {
+    pub(super) fn new(columns: &'a [Column], page: Option<&'a Page>, limit: usize, max_bytes: usize) -> Self {
         Self {
             columns,
             limit,
@@ -41,39 +44,102 @@ impl<'a> RowReader<'a> {
             bytes_left: max_bytes,
             rows: Vec::with_capacity(limit.min(64)),
             truncated: false,
+            pages: page.map(PageEnd::new),
         }
     }
 
     /// Takes a row; false when no more are wanted.
-    pub(super) fn push(&mut self, row: &PgRow) -> Result<bool, sqlx::Error> {
+    pub(super) fn push(&mut self, row: PgRow) -> Result<bool, sqlx::Error> {
         if self.rows.len() >= self.limit {
-            self.truncated = true;
-            return Ok(false);
+            return self.enough(&row);
         }
         let mut object = Map::new();
         let mut bytes = 3;
         for (i, column) in self.columns.iter().enumerate() {
-            let value = value(row, i)?;
+            let value = value(&row, i)?;
             bytes += column.name.len() + 4 + encoded_len(&value);
             object.insert(column.name.clone(), value);
         }
         if bytes > self.bytes_left {
-            self.truncated = true;
-            return Ok(false);
+            return self.enough(&row);
         }
         self.bytes_left -= bytes;
+        if let Some(pages) = &mut self.pages {
+            pages.took(row, self.rows.len())?;
+        }
         self.rows.push(object);
         Ok(true)
     }
 
-    pub(super) fn finish(self) -> RowSet {
-        RowSet {
+    /// There is this row, which there is no room for.
+    fn enough(&mut self, row: &PgRow) -> Result<bool, sqlx::Error> {
+        self.truncated = true;
+        if let Some(pages) = &mut self.pages {
+            let kept = pages.ends_before(row, self.rows.len())?;
+            self.rows.truncate(kept);
+        }
+        Ok(false)
+    }
+
+    pub(super) fn finish(self) -> Result<RowSet, sqlx::Error> {
+        let next = match &self.pages {
+            Some(pages) if self.truncated => pages.position()?,
+            _ => None,
+        };
+        Ok(RowSet {
             columns: self.columns.to_vec(),
             rows: self.rows,
             bytes: self.max_bytes - self.bytes_left,
             truncated: self.truncated,
-        }
+            next,
+        })
     }
+}
+
+/// What a column of this database type is in the order of pages; `None` when rows cannot be ordered by it.
+pub(super) fn key_type(database: &PgTypeInfo) -> Option<KeyType> {
+    Some(match database.name() {
+        "TEXT" | "VARCHAR" | "NAME" => KeyType::Text,
+        "UUID" => KeyType::Uuid,
+        "INT2" | "INT4" | "INT8" => KeyType::Integer,
+        "FLOAT4" | "FLOAT8" => KeyType::Number,
+        "BOOL" => KeyType::Boolean,
+        "DATE" => KeyType::Date,
+        "TIMESTAMPTZ" => KeyType::Timestamp,
+        _ => return None,
+    })
+}
+
+/// The value of a column as PostgreSQL reads it back: nothing of it may be lost.
+pub(super) fn key_value(row: &PgRow, column: &str) -> Result<KeyValue, sqlx::Error> {
+    let raw = row.try_get_raw(column)?;
+    let database = raw.type_info();
+    let name = database.name();
+    let unfit = || sqlx::Error::Decode(format!("pages in the order of a column of type {name}").into());
+    let kind = key_type(&database).ok_or_else(unfit)?;
+    if raw.is_null() {
+        return Ok(KeyValue { kind, text: None });
+    }
+    let text = match kind {
+        KeyType::Text => row.try_get_unchecked::<String, _>(column)?,
+        KeyType::Uuid => row.try_get_unchecked::<uuid::Uuid, _>(column)?.to_string(),
+        KeyType::Integer => match name {
+            "INT2" => row.try_get_unchecked::<i16, _>(column)?.to_string(),
+            "INT4" => row.try_get_unchecked::<i32, _>(column)?.to_string(),
+            _ => row.try_get_unchecked::<i64, _>(column)?.to_string(),
+        },
+        KeyType::Number => match name {
+            "FLOAT4" => f64::from(row.try_get_unchecked::<f32, _>(column)?).to_string(),
+            _ => row.try_get_unchecked::<f64, _>(column)?.to_string(),
+        },
+        KeyType::Boolean => row.try_get_unchecked::<bool, _>(column)?.to_string(),
+        KeyType::Date => row.try_get_unchecked::<NaiveDate, _>(column)?.to_string(),
+        KeyType::Timestamp => {
+            let at = row.try_get_unchecked::<DateTime<Utc>, _>(column)?;
+            at.to_rfc3339_opts(SecondsFormat::Micros, true)
+        }
+    };
+    Ok(KeyValue { kind, text: Some(text) })
 }
 
 fn value(row: &PgRow, i: usize) -> Result<Value, sqlx::Error> {

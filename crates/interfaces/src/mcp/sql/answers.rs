@@ -3,25 +3,29 @@
 use std::borrow::Cow;
 
 use application::ports::{Freshness, RowSet, StoredCounts};
-use application::templates::TemplateAnswer;
+use application::templates::{TemplateAnswer, TemplateEstimate, warnings};
 use chrono::{DateTime, SecondsFormat, Utc};
 use domain::RunKind;
+use domain::dictionary::Table;
 use domain::template::{Param, ParamType, Template};
 use serde_json::{Map, Value, json};
 
 use super::super::outcome::{Answer, Size};
+use super::schemas::VERDICTS;
 
 /// How a template's own tool answers: rows as objects.
 pub(super) fn of_tool(answer: TemplateAnswer, now: DateTime<Utc>) -> Answer {
     let line = line(&answer, now);
     let size = size(&answer.rows);
-    let TemplateAnswer { template, rows: RowSet { rows, truncated, .. }, freshness } = answer;
+    let TemplateAnswer { template, rows: RowSet { rows, truncated, .. }, next_cursor, freshness } = answer;
     let mut content = Map::new();
     content.insert("row_count".into(), rows.len().into());
     content.insert("rows".into(), Value::Array(rows.into_iter().map(Value::Object).collect()));
     content.insert("truncated".into(), truncated.into());
-    content.insert("freshness".into(), freshness.iter().map(|of| Value::Object(fresh(of, now))).collect());
-    content.insert("template_version".into(), template.version.clone().into());
+    surroundings(&mut content, &template, &freshness, now);
+    if let Some(next) = next_cursor {
+        content.insert("next_cursor".into(), next.into());
+    }
     Answer { content: Value::Object(content), line, size }
 }
 
@@ -29,14 +33,16 @@ pub(super) fn of_tool(answer: TemplateAnswer, now: DateTime<Utc>) -> Answer {
 pub(super) fn of_run(answer: TemplateAnswer, csv: bool, elapsed_ms: u64, now: DateTime<Utc>) -> Answer {
     let line = line(&answer, now);
     let size = size(&answer.rows);
-    let TemplateAnswer { template, rows, freshness } = answer;
+    let TemplateAnswer { template, rows, next_cursor, freshness } = answer;
     let mut content = Map::new();
     content.insert("columns".into(), columns(&rows.columns));
     content.insert("row_count".into(), rows.rows.len().into());
     content.insert("truncated".into(), rows.truncated.into());
     content.insert("elapsed_ms".into(), elapsed_ms.into());
-    content.insert("template_version".into(), template.version.clone().into());
-    content.insert("freshness".into(), freshness.iter().map(|of| Value::Object(fresh(of, now))).collect());
+    surroundings(&mut content, &template, &freshness, now);
+    if let Some(next) = next_cursor {
+        content.insert("next_cursor".into(), next.into());
+    }
     if csv {
         content.insert("csv".into(), to_csv(&rows).into());
     } else {
@@ -52,6 +58,52 @@ pub(super) fn of_run(answer: TemplateAnswer, csv: bool, elapsed_ms: u64, now: Da
     Answer { content: Value::Object(content), line, size }
 }
 
+/// How `sql_explain_template` answers.
+pub(super) fn of_estimate(
+    TemplateEstimate { template, estimate }: &TemplateEstimate,
+    within_guard: bool,
+    freshness: &[Freshness],
+    now: DateTime<Utc>,
+) -> Answer {
+    let verdict = VERDICTS[usize::from(!within_guard)];
+    let mut content = Map::new();
+    content.insert("estimated_rows".into(), rounded(estimate.rows).into());
+    content.insert("estimated_cost".into(), rounded(estimate.cost).into());
+    content.insert("max_cost".into(), rounded(template.max_cost).into());
+    content.insert("verdict".into(), verdict.into());
+    content.insert("indexes".into(), estimate.indexes.clone().into());
+    content.insert("whole_tables".into(), estimate.whole_tables.clone().into());
+    content.insert("timeout_ms".into(), template.timeout_ms.into());
+    surroundings(&mut content, template, freshness, now);
+    let line = format!(
+        "{}: about {} rows, cost about {}, {verdict}",
+        template.name,
+        rounded(estimate.rows),
+        rounded(estimate.cost)
+    );
+    Answer { content: Value::Object(content), line, size: None }
+}
+
+/// To two digits: the planner knows no better, and its statistics are of all tenants together.
+fn rounded(figure: f64) -> u64 {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    let whole = figure.max(0.0).ceil() as u64;
+    let step = 10_u64.pow(whole.max(1).ilog10().saturating_sub(1));
+    (whole / step) * step
+}
+
+/// What every answer says beside its own matter: of which version it is, and how far the data can be trusted.
+fn surroundings(
+    content: &mut Map<String, Value>,
+    template: &Template,
+    freshness: &[Freshness],
+    now: DateTime<Utc>,
+) {
+    content.insert("template_version".into(), template.version.clone().into());
+    content.insert("freshness".into(), freshness.iter().map(|of| Value::Object(fresh(of, now))).collect());
+    content.insert("warnings".into(), warnings(freshness, now).into());
+}
+
 fn size(rows: &RowSet) -> Option<Size> {
     Some(Size { rows: rows.rows.len(), bytes: rows.bytes, truncated: rows.truncated })
 }
@@ -60,13 +112,21 @@ fn line(answer: &TemplateAnswer, now: DateTime<Utc>) -> String {
     let rows = answer.rows.rows.len();
     let mut line = format!("{rows} {} of {}", if rows == 1 { "row" } else { "rows" }, answer.template.name);
     if answer.rows.truncated {
-        line.push_str("; there are more: narrow the question or raise limit");
+        line.push_str(if answer.next_cursor.is_some() {
+            "; there are more: ask again with cursor = next_cursor"
+        } else {
+            "; there are more: narrow the question or raise limit"
+        });
     }
     let oldest = answer.freshness.iter().map(|of| of.synced_at.map(|at| (now - at).num_seconds().max(0)));
     match oldest.max_by_key(|lag| lag.unwrap_or(i64::MAX)) {
         None => line.push_str("; no tracker is connected"),
         Some(None) => line.push_str("; not every tracker has been synced yet"),
         Some(Some(lag)) => line.push_str(&format!("; synced {lag} s ago")),
+    }
+    let warnings = warnings(&answer.freshness, now).len();
+    if warnings > 0 {
+        line.push_str(&format!("; {warnings} warnings"));
     }
     line
 }
@@ -86,6 +146,7 @@ fn fresh(of: &Freshness, now: DateTime<Utc>) -> Map<String, Value> {
 pub(super) fn instance((of, counts): &(Freshness, StoredCounts), now: DateTime<Utc>) -> Value {
     let mut entry = fresh(of, now);
     entry.insert("instance_id".into(), of.instance_id.to_string().into());
+    entry.insert("target_s".into(), of.target.map(|target| target.as_secs()).into());
     entry.insert("backfilled_at".into(), moment(of.backfilled_at));
     let error = of.last_error.as_ref().map(|error| format!("{}: {}", error.code, error.hint));
     entry.insert("last_error".into(), error.into());
@@ -114,10 +175,24 @@ pub(super) fn template(template: &Template) -> Value {
         "title": template.title,
         "description": template.description,
         "tags": template.tags,
-        "parameters": template.params.iter().map(parameter).collect::<Vec<_>>(),
+        "parameters": template.params.iter().filter(|param| param.is_asked()).map(parameter).collect::<Vec<_>>(),
         "columns": columns(&template.columns),
         "version": template.version,
     })
+}
+
+/// A table in the dictionary, or what of it has all the words asked for; `None` when nothing has.
+pub(super) fn table(table: &Table, query: Option<&str>) -> Option<Value> {
+    let query = query.map(str::to_lowercase).unwrap_or_default();
+    let has = |text: &str| query.split_whitespace().all(|word| text.to_lowercase().contains(word));
+    let whole = has(&format!("{} {}", table.name, table.purpose));
+    let columns: Vec<Value> = table
+        .columns
+        .iter()
+        .filter(|(name, _, meaning)| whole || has(&format!("{} {name} {meaning}", table.name)))
+        .map(|(name, kind, meaning)| json!({"name": name, "type": kind, "meaning": meaning}))
+        .collect();
+    (!columns.is_empty()).then(|| json!({"name": table.name, "purpose": table.purpose, "columns": columns}))
 }
 
 fn columns(columns: &[domain::template::Column]) -> Value {
@@ -146,6 +221,7 @@ fn parameter(param: &Param) -> Value {
         ParamType::Boolean => "boolean",
         ParamType::Date => "date",
         ParamType::Timestamp => "timestamp",
+        ParamType::TextList => "text_list",
     };
     entry.insert("type".into(), kind.into());
     if let Some(default) = &param.default {

@@ -5,16 +5,22 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use domain::Scope;
-use domain::template::Template;
+use domain::template::{MAX_CURSOR, Template};
 use rmcp::model::{JsonObject, MetaObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
 pub(super) const LIST_TEMPLATES: &str = "sql_list_templates";
 pub(super) const RUN_TEMPLATE: &str = "sql_run_template";
 pub(super) const GET_FRESHNESS: &str = "sql_get_freshness";
+pub(super) const EXPLAIN_TEMPLATE: &str = "sql_explain_template";
+pub(super) const GET_DICTIONARY: &str = "sql_get_dictionary";
 
 /// The fixed tools.
-pub(super) const FIXED: [&str; 3] = [GET_FRESHNESS, LIST_TEMPLATES, RUN_TEMPLATE];
+pub(super) const FIXED: [&str; 5] =
+    [EXPLAIN_TEMPLATE, GET_DICTIONARY, GET_FRESHNESS, LIST_TEMPLATES, RUN_TEMPLATE];
+
+/// What `sql_explain_template` thinks of a cost.
+pub(super) const VERDICTS: [&str; 2] = ["within_guard", "too_expensive"];
 
 /// The words under `state` of freshness.
 pub(super) const FRESHNESS_STATES: [&str; 4] = ["current", "backfilling", "failing", "never_synced"];
@@ -22,7 +28,7 @@ pub(super) const FRESHNESS_STATES: [&str; 4] = ["current", "backfilling", "faili
 /// All tools for these templates, by name.
 pub(super) fn tools(templates: &[Arc<Template>]) -> Vec<Tool> {
     let mut tools: Vec<Tool> = templates.iter().map(|template| template_tool(template)).collect();
-    tools.extend([get_freshness(), list_templates(), run_template()]);
+    tools.extend([explain_template(), get_dictionary(), get_freshness(), list_templates(), run_template()]);
     tools.sort_by(|a, b| a.name.cmp(&b.name));
     tools
 }
@@ -67,18 +73,25 @@ fn exactly(properties: Value, optional: &[&str]) -> Value {
 fn template_tool(template: &Template) -> Tool {
     let columns: JsonObject =
         template.columns.iter().map(|column| (column.name.clone(), column.kind.json_schema())).collect();
-    let output = exactly(
-        json!({
-            "rows": {"type": "array", "items": exactly(Value::Object(columns), &[])},
-            "row_count": {"type": "integer"},
-            "truncated": {"type": "boolean"},
-            "freshness": freshness(),
-            "template_version": {"type": "string"},
-        }),
-        &[],
-    );
+    let mut properties = json!({
+        "rows": {"type": "array", "items": exactly(Value::Object(columns), &[])},
+        "row_count": {"type": "integer"},
+        "truncated": {"type": "boolean"},
+        "freshness": freshness(),
+        "warnings": texts(),
+        "template_version": {"type": "string"},
+    });
+    // Left out rather than null when there are no more rows: some vendors refuse types with an alternative.
+    if template.page.is_some() {
+        properties["next_cursor"] = json!({"type": "string"});
+    }
+    let output = exactly(properties, &["next_cursor"]);
     let input = Value::Object(template.input_schema());
     tool(&template.name, &template.title, &template.description, input, output)
+}
+
+fn texts() -> Value {
+    json!({"type": "array", "items": {"type": "string"}})
 }
 
 fn freshness() -> Value {
@@ -104,6 +117,7 @@ fn get_freshness() -> Tool {
             "state": {"type": "string", "enum": FRESHNESS_STATES},
             "synced_at": {"type": ["string", "null"], "format": "date-time"},
             "lag_s": {"type": ["integer", "null"]},
+            "target_s": {"type": ["integer", "null"]},
             "backfilled_at": {"type": ["string", "null"], "format": "date-time"},
             "last_error": {"type": ["string", "null"]},
             "items": {"type": "integer"},
@@ -119,7 +133,7 @@ fn get_freshness() -> Tool {
             json!({"instance": {"type": "string", "maxLength": 63, "description": "Only this instance, by its short name."}}),
             &["instance"],
         ),
-        exactly(json!({"instances": {"type": "array", "items": entry}}), &[]),
+        exactly(json!({"instances": {"type": "array", "items": entry}, "warnings": texts()}), &[]),
     )
 }
 
@@ -181,9 +195,10 @@ fn run_template() -> Tool {
                 "name": {"type": "string", "minLength": 1, "maxLength": 32, "description": "As sql_list_templates names it."},
                 "arguments": {"type": "object", "description": "Its parameters, as sql_list_templates lists them."},
                 "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "Most rows; each template has its own bound."},
+                "cursor": {"type": "string", "maxLength": MAX_CURSOR, "description": "next_cursor of the answer before; arguments the same."},
                 "format": {"type": "string", "enum": ["rows", "csv"], "default": "rows"},
             }),
-            &["arguments", "limit", "format"],
+            &["arguments", "limit", "cursor", "format"],
         ),
         exactly(
             json!({
@@ -192,11 +207,72 @@ fn run_template() -> Tool {
                 "csv": {"type": "string"},
                 "row_count": {"type": "integer"},
                 "truncated": {"type": "boolean"},
+                "next_cursor": {"type": "string"},
                 "elapsed_ms": {"type": "integer"},
                 "template_version": {"type": "string"},
                 "freshness": freshness(),
+                "warnings": texts(),
             }),
-            &["rows", "csv"],
+            &["rows", "csv", "next_cursor"],
         ),
+    )
+}
+
+fn explain_template() -> Tool {
+    tool(
+        EXPLAIN_TEMPLATE,
+        "Estimate a query template",
+        "Says what running a template with these arguments would take, without running it: expected rows and cost, indexes \
+         used, tables read whole, and whether the cost is within its guard.",
+        exactly(
+            json!({
+                "name": {"type": "string", "minLength": 1, "maxLength": 32, "description": "As sql_list_templates names it."},
+                "arguments": {"type": "object", "description": "Its parameters, as for a run."},
+            }),
+            &["arguments"],
+        ),
+        exactly(
+            json!({
+                "estimated_rows": {"type": "integer"},
+                "estimated_cost": {"type": "integer"},
+                "max_cost": {"type": "integer"},
+                "verdict": {"type": "string", "enum": VERDICTS},
+                "indexes": texts(),
+                "whole_tables": texts(),
+                "timeout_ms": {"type": "integer"},
+                "template_version": {"type": "string"},
+                "freshness": freshness(),
+                "warnings": texts(),
+            }),
+            &[],
+        ),
+    )
+}
+
+fn get_dictionary() -> Tool {
+    let column = exactly(
+        json!({"name": {"type": "string"}, "type": {"type": "string"}, "meaning": {"type": "string"}}),
+        &[],
+    );
+    let table = exactly(
+        json!({
+            "name": {"type": "string"},
+            "purpose": {"type": "string"},
+            "columns": {"type": "array", "items": column},
+        }),
+        &[],
+    );
+    tool(
+        GET_DICTIONARY,
+        "Meaning of tables and columns",
+        "Explains the normalized model that the templates read: tables, columns, and the words in them.",
+        exactly(
+            json!({
+                "table": {"type": "string", "minLength": 1, "maxLength": 63, "description": "Only this one."},
+                "query": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Words to look for."},
+            }),
+            &["table", "query"],
+        ),
+        exactly(json!({"tables": {"type": "array", "items": table}}), &[]),
     )
 }

@@ -4,17 +4,20 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use application::ports::ToolClass;
+use application::templates::warnings;
 use application::{Ctx, Error, Services};
 use chrono::{DateTime, Utc};
 use domain::template::Template;
-use domain::{AuditEntry, Invalid};
+use domain::{AuditEntry, Invalid, dictionary};
 use http::StatusCode;
 use rmcp::model::Tool;
 use serde_json::{Map, Value, json};
 
 use super::super::outcome::{self, Answer, Failure, ToolError};
 use super::super::record;
-use super::schemas::{self, FIXED, GET_FRESHNESS, LIST_TEMPLATES, RUN_TEMPLATE};
+use super::schemas::{
+    self, EXPLAIN_TEMPLATE, FIXED, GET_DICTIONARY, GET_FRESHNESS, LIST_TEMPLATES, RUN_TEMPLATE,
+};
 use super::{answers, arguments};
 use crate::problem::ErrorBody;
 
@@ -52,6 +55,8 @@ impl SqlTools {
                 LIST_TEMPLATES => self.list_templates(ctx, &arguments),
                 RUN_TEMPLATE => self.run_template(ctx, arguments).await,
                 GET_FRESHNESS => self.get_freshness(ctx, &arguments).await,
+                EXPLAIN_TEMPLATE => self.explain_template(ctx, arguments).await,
+                GET_DICTIONARY => self.get_dictionary(ctx, &arguments),
                 template if known => {
                     let answer = self.services.templates.run(ctx, template, &arguments).await?;
                     Ok(answers::of_tool(answer, now()))
@@ -65,9 +70,10 @@ impl SqlTools {
     /// What goes on the record of a call.
     fn entry(&self, name: &str, arguments: &Arguments) -> AuditEntry {
         match name {
-            RUN_TEMPLATE => {
+            RUN_TEMPLATE | EXPLAIN_TEMPLATE => {
                 let template = arguments.get("name").and_then(Value::as_str).unwrap_or_default();
-                record::template(template, arguments).with("tool", RUN_TEMPLATE)
+                let tool = if name == RUN_TEMPLATE { RUN_TEMPLATE } else { EXPLAIN_TEMPLATE };
+                record::template(template, arguments).with("tool", tool)
             }
             name if self.services.templates.is_known(name) => record::template(name, arguments),
             name => record::tool(name, arguments),
@@ -98,30 +104,65 @@ impl SqlTools {
     }
 
     async fn run_template(&self, ctx: &Ctx, mut given: Arguments) -> Result<Answer, Failure> {
-        arguments::only(&given, &["name", "arguments", "limit", "format"])?;
+        arguments::only(&given, &["name", "arguments", "limit", "cursor", "format"])?;
         let csv = arguments::word(&given, "format", &["rows", "csv"])? == Some("csv");
-        let Some(name) = arguments::text(&given, "name", 128)?.map(str::to_owned) else {
+        let (name, mut inner) = self.named(ctx, &mut given)?;
+        for outside in ["limit", "cursor"] {
+            let Some(value) = given.remove(outside).filter(|value| !value.is_null()) else { continue };
+            if inner.contains_key(outside) {
+                return Err(Failure::invalid(
+                    format!("/{outside}"),
+                    "stands here and in arguments: say it once",
+                ));
+            }
+            inner.insert(outside.into(), value);
+        }
+        let begun = Instant::now();
+        let answer = self.services.templates.run(ctx, &name, &inner).await.map_err(of_arguments)?;
+        let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(answers::of_run(answer, csv, elapsed_ms, now()))
+    }
+
+    async fn explain_template(&self, ctx: &Ctx, mut given: Arguments) -> Result<Answer, Failure> {
+        arguments::only(&given, &["name", "arguments"])?;
+        let (name, inner) = self.named(ctx, &mut given)?;
+        let estimate = self.services.templates.explain(ctx, &name, &inner).await.map_err(of_arguments)?;
+        let freshness = self.services.templates.cached_freshness(ctx).await?;
+        let within_guard = estimate.is_within_guard();
+        Ok(answers::of_estimate(&estimate, within_guard, &freshness, now()))
+    }
+
+    /// The template that is named among the arguments, and its own.
+    fn named(&self, ctx: &Ctx, given: &mut Arguments) -> Result<(String, Arguments), Failure> {
+        let Some(name) = arguments::text(given, "name", 128)?.map(str::to_owned) else {
             return Err(Failure::invalid("/name", "is required"));
         };
         self.services.templates.get(ctx, &name).map_err(|error| self.no_such_template(ctx, error))?;
-        let mut inner = match given.remove("arguments") {
-            None | Some(Value::Null) => Map::new(),
-            Some(Value::Object(inner)) => inner,
-            Some(_) => return Err(Failure::invalid("/arguments", "must be an object")),
-        };
-        if let Some(limit) = given.remove("limit").filter(|limit| !limit.is_null()) {
-            if inner.contains_key("limit") {
-                return Err(Failure::invalid("/limit", "stands here and in arguments: say it once"));
-            }
-            inner.insert("limit".into(), limit);
+        match given.remove("arguments") {
+            None | Some(Value::Null) => Ok((name, Map::new())),
+            Some(Value::Object(inner)) => Ok((name, inner)),
+            Some(_) => Err(Failure::invalid("/arguments", "must be an object")),
         }
-        let begun = Instant::now();
-        let answer = self.services.templates.run(ctx, &name, &inner).await.map_err(|error| match error {
-            Error::Invalid(invalid) => Failure::from(Error::from(within_arguments(invalid))),
-            error => error.into(),
-        })?;
-        let elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        Ok(answers::of_run(answer, csv, elapsed_ms, now()))
+    }
+
+    fn get_dictionary(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
+        arguments::only(given, &["table", "query"])?;
+        self.services.templates.require(ctx)?;
+        let wanted = arguments::text(given, "table", 63)?;
+        let query = arguments::text(given, "query", 200)?;
+        if wanted.is_some_and(|wanted| !dictionary::TABLES.iter().any(|table| table.name == wanted)) {
+            let names = dictionary::TABLES.iter().map(|table| table.name);
+            return Err(
+                Error::from(Invalid::not_one_of("/table", "is not a table of the model", names)).into()
+            );
+        }
+        let tables: Vec<Value> = dictionary::TABLES
+            .iter()
+            .filter(|table| wanted.is_none_or(|wanted| table.name == wanted))
+            .filter_map(|table| answers::table(table, query))
+            .collect();
+        let line = format!("{} tables of the normalized model", tables.len());
+        Ok(Answer { content: json!({"tables": tables}), line, size: None })
     }
 
     fn no_such_template(&self, ctx: &Ctx, error: Error) -> Failure {
@@ -150,15 +191,24 @@ impl SqlTools {
         }
         let now = now();
         let line = format!("Freshness of {} instances", chosen.len());
+        let warnings = warnings(&chosen.iter().map(|(of, _)| of.clone()).collect::<Vec<_>>(), now);
         let instances: Vec<Value> = chosen.into_iter().map(|of| answers::instance(of, now)).collect();
-        Ok(Answer { content: json!({"instances": instances}), line, size: None })
+        Ok(Answer { content: json!({"instances": instances, "warnings": warnings}), line, size: None })
+    }
+}
+
+/// A failure of a template whose arguments stand in `arguments`.
+fn of_arguments(error: Error) -> Failure {
+    match error {
+        Error::Invalid(invalid) => Failure::from(Error::from(within_arguments(invalid))),
+        error => error.into(),
     }
 }
 
 /// Points at the parameters where `sql_run_template` has them.
 fn within_arguments(mut invalid: Invalid) -> Invalid {
     for error in &mut invalid.errors {
-        if error.pointer != "/limit" {
+        if !["/limit", "/cursor"].contains(&error.pointer.as_str()) {
             error.pointer.insert_str(0, "/arguments");
         }
     }

@@ -28,7 +28,17 @@ async fn a_template_outside_the_keys_list_is_like_one_that_is_not_there() {
     let server = Server::narrowed(grant).await;
     let names: Vec<String> =
         server.tools().await.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(names, ["find_work_items", "sql_get_freshness", "sql_list_templates", "sql_run_template"]);
+    assert_eq!(
+        names,
+        [
+            "find_work_items",
+            "sql_explain_template",
+            "sql_get_dictionary",
+            "sql_get_freshness",
+            "sql_list_templates",
+            "sql_run_template"
+        ]
+    );
     let listed = server.call("sql_list_templates", json!({})).await;
     assert_eq!(listed["structuredContent"]["templates"].as_array().unwrap().len(), 1, "{listed}");
     assert_eq!(server.call("find_work_items", json!({"query": "x"})).await["isError"], json!(false));
