@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 
+use domain::authored::is_visible;
 use domain::template::Template;
 use domain::{Scope, Toolset};
 use serde_json::{Map, Value};
 
-use crate::ports::{Freshness, RowSet, StoredCounts, SyncStore, TemplateCatalog, TemplateRunner};
+use crate::ports::{
+    AuthoredTemplateStore, Freshness, RowSet, StoredCounts, SyncStore, TemplateCatalog, TemplateRunner,
+};
 use crate::{Ctx, Error};
 
 /// Rows with what a reader must know to trust them.
@@ -23,6 +26,7 @@ pub struct TemplateAnswer {
 /// Use cases around templates.
 pub struct TemplateService {
     catalog: Arc<dyn TemplateCatalog>,
+    authored: Arc<dyn AuthoredTemplateStore>,
     runner: Arc<dyn TemplateRunner>,
     sync: Arc<dyn SyncStore>,
 }
@@ -31,29 +35,56 @@ impl TemplateService {
     /// Puts the service together.
     pub fn new(
         catalog: Arc<dyn TemplateCatalog>,
+        authored: Arc<dyn AuthoredTemplateStore>,
         runner: Arc<dyn TemplateRunner>,
         sync: Arc<dyn SyncStore>,
     ) -> Self {
-        Self { catalog, runner, sync }
+        Self { catalog, authored, runner, sync }
     }
 
-    /// The templates this caller may run, by name.
-    pub fn list(&self, ctx: &Ctx) -> Result<Vec<Arc<Template>>, Error> {
+    /// The templates this caller may run, by name: the shipped ones, and those of the tenant that it is to have.
+    pub async fn list(&self, ctx: &Ctx) -> Result<Vec<Arc<Template>>, Error> {
         require_sql(ctx)?;
+        let shipped = self.catalog.list();
+        let authored = self.authored.published(ctx).await?;
+        let own = authored
+            .iter()
+            .filter(|own| is_visible(&own.visible_to, &ctx.principal) && !self.is_shipped(&own.template.name))
+            .map(|own| &own.template);
         let mine = |template: &&Arc<Template>| ctx.grant.templates.allows(template.name.as_str());
-        Ok(self.catalog.list().iter().filter(mine).cloned().collect())
+        let mut all: Vec<Arc<Template>> = shipped.iter().chain(own).filter(mine).cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
     }
 
     /// One template. The same answer whether it is unknown or not this caller's.
-    pub fn get(&self, ctx: &Ctx, name: &str) -> Result<Arc<Template>, Error> {
+    pub async fn get(&self, ctx: &Ctx, name: &str) -> Result<Arc<Template>, Error> {
         require_sql(ctx)?;
-        let found = self.catalog.find(name).filter(|_| ctx.grant.templates.allows(name));
-        found.cloned().ok_or_else(|| Error::not_found(format!("the template `{name}`")))
+        let unknown = || Error::not_found(format!("the template `{name}`"));
+        if !ctx.grant.templates.allows(name) {
+            return Err(unknown());
+        }
+        // What is shipped needs no look at the tenant's own, and no tenant can stand in its place.
+        if let Some(shipped) = self.catalog.find(name) {
+            return Ok(shipped.clone());
+        }
+        let authored = self.authored.published(ctx).await?;
+        let found = authored
+            .iter()
+            .find(|own| own.template.name == name && is_visible(&own.visible_to, &ctx.principal));
+        found.map(|own| own.template.clone()).ok_or_else(unknown)
     }
 
-    /// Whether there is a template of that name, whoever asks. Decides nothing: for the record.
-    pub fn is_known(&self, name: &str) -> bool {
+    /// Whether a template of that name comes with the installation.
+    fn is_shipped(&self, name: &str) -> bool {
         self.catalog.find(name).is_some()
+    }
+
+    /// Whether the tenant has a template of that name, whoever of it asks. Decides nothing: for the record.
+    pub async fn is_known(&self, ctx: &Ctx, name: &str) -> bool {
+        self.is_shipped(name)
+            || (self.authored.published(ctx).await)
+                .is_ok_and(|own| own.iter().any(|own| own.template.name == name))
     }
 
     /// Checks the arguments and runs the template for the caller's tenant.
@@ -63,7 +94,7 @@ impl TemplateService {
         name: &str,
         arguments: &Map<String, Value>,
     ) -> Result<TemplateAnswer, Error> {
-        let template = self.get(ctx, name)?;
+        let template = self.get(ctx, name).await?;
         let (bound, limit) = template.bind(arguments)?;
         let rows = self.runner.run(ctx, &template, &bound, limit).await?;
         let freshness = self.sync.cached_freshness(ctx).await?;

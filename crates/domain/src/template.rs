@@ -1,6 +1,7 @@
 //! SQL templates as a caller sees them: a name, typed parameters with limits, and typed columns.
 
 use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::{FieldError, Invalid};
@@ -61,7 +62,8 @@ pub enum Argument {
 }
 
 /// The type of an output column, as far as a caller needs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ColumnType {
     /// Text, also UUIDs.
     Text,
@@ -80,6 +82,10 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
+    /// All types.
+    pub const ALL: [Self; 7] =
+        [Self::Text, Self::Integer, Self::Number, Self::Boolean, Self::Date, Self::Timestamp, Self::TextList];
+
     /// Its name in listings.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -108,11 +114,12 @@ impl ColumnType {
 }
 
 /// An output column.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     /// Its name.
     pub name: String,
     /// Its type.
+    #[serde(rename = "type")]
     pub kind: ColumnType,
 }
 
@@ -141,6 +148,8 @@ pub struct Template {
     pub statement: String,
     /// A short digest of the statement; changes when it does.
     pub version: String,
+    /// Written by an admin of the tenant: it runs on a login of its own, behind a second lock.
+    pub authored: bool,
 }
 
 impl Template {
@@ -313,6 +322,7 @@ mod tests {
             columns: Vec::new(),
             statement: String::new(),
             version: String::new(),
+            authored: false,
         }
     }
 

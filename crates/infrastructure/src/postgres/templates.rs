@@ -1,6 +1,9 @@
 //! Templates against the database: proving them at start-up, and running them.
 
+mod authored;
+mod probes;
 mod prove;
+mod prover;
 mod rows;
 mod tenants;
 
@@ -17,7 +20,9 @@ use sqlx::postgres::PgArguments;
 
 use super::Db;
 use super::db::{TemplateConnection, store_error};
+pub use authored::PgAuthoredTemplates;
 pub use prove::{PgTemplates, Proof, RefusedTemplate, prove};
+pub use prover::PgTemplateProver;
 use rows::RowReader;
 use tenants::TenantSlots;
 
@@ -33,6 +38,8 @@ const TENANT_WAIT: Duration = Duration::from_secs(2);
 pub struct PgTemplateRunner {
     db: Db,
     slots: TenantSlots,
+    /// Of templates that tenants write, which have connections of their own.
+    author_slots: TenantSlots,
     max_bytes: usize,
 }
 
@@ -44,8 +51,10 @@ impl PgTemplateRunner {
 
     /// The same with another cap on an answer's bytes.
     pub fn with_max_bytes(db: Db, max_bytes: usize) -> Self {
-        let share = (db.reader_slots() * TENANT_SHARE / 100).max(1);
-        Self { slots: TenantSlots::new(share as usize, TENANT_WAIT), db, max_bytes }
+        let slots = |connections: u32| {
+            TenantSlots::new((connections * TENANT_SHARE / 100).max(1) as usize, TENANT_WAIT)
+        };
+        Self { slots: slots(db.reader_slots()), author_slots: slots(db.author_slots()), db, max_bytes }
     }
 
     async fn attempt(
@@ -56,7 +65,11 @@ impl PgTemplateRunner {
         limit: i64,
         tested: bool,
     ) -> Result<RowSet, Failure> {
-        let mut connection = self.db.template_connection(tested).await.map_err(Failure::Final)?;
+        let connection = match template.authored {
+            true => self.db.author_connection(tested).await,
+            false => self.db.template_connection(tested).await,
+        };
+        let mut connection = connection.map_err(Failure::Final)?;
         let result = fetch(&mut connection, ctx, template, arguments, limit, self.max_bytes).await;
         match result {
             Ok(rows) => {
@@ -84,7 +97,8 @@ impl TemplateRunner for PgTemplateRunner {
         arguments: &[Argument],
         limit: i64,
     ) -> Result<RowSet, StoreError> {
-        let _slot = self.slots.take(ctx.tenant).await?;
+        let slots = if template.authored { &self.author_slots } else { &self.slots };
+        let _slot = slots.take(ctx.tenant).await?;
         let begun = Instant::now();
         let result = match self.attempt(ctx, template, arguments, limit, false).await {
             Err(Failure::Broken(error)) => {
@@ -93,13 +107,18 @@ impl TemplateRunner for PgTemplateRunner {
             }
             result => result,
         };
-        metrics::histogram!("sql_query_duration_seconds", "template" => template.name.clone())
+        metrics::histogram!("sql_query_duration_seconds", "template" => label(template))
             .record(begun.elapsed().as_secs_f64());
         result.map_err(|failure| match failure {
             Failure::Final(error) => error,
             Failure::Broken(error) => store_error(error),
         })
     }
+}
+
+/// A template's name in metrics. Names that tenants choose are as many as they like, and their own.
+fn label(template: &Template) -> String {
+    if template.authored { "authored".to_owned() } else { template.name.clone() }
 }
 
 /// Why an attempt did not give rows.
