@@ -33,7 +33,8 @@ use crate::problem::Problem;
 use crate::request::{self, Limits};
 use tools::SqlTools;
 
-/// How long a client may keep the list of tools. Templates change with a release.
+/// How long a client may keep the list of tools. Templates change with a release or when an admin publishes one; calls
+/// notice within five seconds, whatever list a client has.
 const LIST_TTL_MS: u64 = 60_000;
 
 const INSTRUCTIONS: &str = "Answers questions about synced issues, tasks and pull requests with ready-made queries. \
@@ -131,6 +132,7 @@ impl ServerHandler for SqlServer {
         let tools = self
             .tools
             .list(&ctx)
+            .await
             .map_err(|error| ErrorData::internal_error(Problem::from(error).body().detail, None))?;
         Ok(ListToolsResult::with_all_items(tools)
             .with_ttl_ms(LIST_TTL_MS)
