@@ -22,5 +22,6 @@ mod reliability;
 mod rotation;
 mod schemathesis;
 mod sign_in;
+mod templates;
 mod tenants;
 mod webhooks;
