@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod audit;
+pub mod authored;
 pub mod connections;
 pub mod ctx;
 pub mod error;
@@ -56,6 +57,8 @@ pub struct Services {
     pub work_items: Arc<work_items::WorkItemService>,
     /// Whitelisted SQL.
     pub templates: Arc<templates::TemplateService>,
+    /// Templates that tenants write.
+    pub authoring: Arc<authored::AuthoringService>,
     /// The life of tenants: suspending, export, deletion.
     pub tenants: Arc<tenants::TenantService>,
     /// How often whoever may do what.

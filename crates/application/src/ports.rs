@@ -2,6 +2,7 @@
 
 mod access;
 mod audit;
+mod authored;
 mod clock;
 mod idempotency;
 mod identity;
@@ -25,6 +26,9 @@ mod writes;
 
 pub use access::{AccessStore, KeyOwner, KnownKey};
 pub use audit::{AuditFilter, AuditLog, AuditVerdict};
+pub use authored::{
+    Added, AuthoredTemplateStore, Proved, Publication, PublishedTemplate, TemplateProver, TemplateVersion,
+};
 pub use clock::{Clock, Ids};
 pub use idempotency::{Claimed, IdempotencyKey, IdempotencyStore, StoredAnswer};
 pub use identity::{

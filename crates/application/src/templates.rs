@@ -5,6 +5,7 @@ mod warnings;
 
 use std::sync::Arc;
 
+use domain::authored::is_visible;
 use domain::template::{Claims, Template};
 use domain::{Principal, Scope, Toolset};
 use serde_json::{Map, Value};
@@ -12,7 +13,8 @@ use serde_json::{Map, Value};
 use self::cursor::Cursors;
 pub use self::warnings::warnings;
 use crate::ports::{
-    Clock, Estimate, Freshness, RowSet, StoredCounts, SyncStore, TemplateCatalog, TemplateRunner, Vault,
+    AuthoredTemplateStore, Clock, Estimate, Freshness, RowSet, StoredCounts, SyncStore, TemplateCatalog,
+    TemplateRunner, Vault,
 };
 use crate::{Ctx, Error};
 
@@ -48,6 +50,7 @@ impl TemplateEstimate {
 /// Use cases around templates.
 pub struct TemplateService {
     catalog: Arc<dyn TemplateCatalog>,
+    authored: Arc<dyn AuthoredTemplateStore>,
     runner: Arc<dyn TemplateRunner>,
     sync: Arc<dyn SyncStore>,
     cursors: Cursors,
@@ -58,31 +61,59 @@ impl TemplateService {
     /// Puts the service together.
     pub fn new(
         catalog: Arc<dyn TemplateCatalog>,
+        authored: Arc<dyn AuthoredTemplateStore>,
         runner: Arc<dyn TemplateRunner>,
         sync: Arc<dyn SyncStore>,
         vault: Arc<dyn Vault>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { catalog, runner, sync, cursors: Cursors::new(vault), clock }
+        Self { catalog, authored, runner, sync, cursors: Cursors::new(vault), clock }
     }
 
-    /// The templates this caller may run, by name.
-    pub fn list(&self, ctx: &Ctx) -> Result<Vec<Arc<Template>>, Error> {
+    /// The templates this caller may run, by name: the shipped ones, and those of the tenant that it is to have.
+    pub async fn list(&self, ctx: &Ctx) -> Result<Vec<Arc<Template>>, Error> {
         require_sql(ctx)?;
+        let shipped = self.catalog.list();
+        let authored = self.authored.published(ctx).await?;
+        let own = authored
+            .iter()
+            .filter(|own| is_visible(&own.visible_to, &ctx.principal) && !self.is_shipped(&own.template.name))
+            .map(|own| &own.template);
         let mine = |template: &&Arc<Template>| may_run(ctx, template);
-        Ok(self.catalog.list().iter().filter(mine).cloned().collect())
+        let mut all: Vec<Arc<Template>> = shipped.iter().chain(own).filter(mine).cloned().collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(all)
     }
 
     /// One template. The same answer whether it is unknown or not this caller's.
-    pub fn get(&self, ctx: &Ctx, name: &str) -> Result<Arc<Template>, Error> {
+    pub async fn get(&self, ctx: &Ctx, name: &str) -> Result<Arc<Template>, Error> {
         require_sql(ctx)?;
-        let found = self.catalog.find(name).filter(|template| may_run(ctx, template));
-        found.cloned().ok_or_else(|| Error::not_found(format!("the template `{name}`")))
+        let unknown = || Error::not_found(format!("the template `{name}`"));
+        // What is shipped needs no look at the tenant's own, and no tenant can stand in its place.
+        if let Some(shipped) = self.catalog.find(name) {
+            return Some(shipped).filter(|template| may_run(ctx, template)).cloned().ok_or_else(unknown);
+        }
+        if !ctx.grant.templates.allows(name) {
+            return Err(unknown());
+        }
+        let authored = self.authored.published(ctx).await?;
+        let found = authored
+            .iter()
+            .find(|own| own.template.name == name && is_visible(&own.visible_to, &ctx.principal))
+            .filter(|own| may_run(ctx, &own.template));
+        found.map(|own| own.template.clone()).ok_or_else(unknown)
     }
 
-    /// Whether there is a template of that name, whoever asks. Decides nothing: for the record.
-    pub fn is_known(&self, name: &str) -> bool {
+    /// Whether a template of that name comes with the installation.
+    fn is_shipped(&self, name: &str) -> bool {
         self.catalog.find(name).is_some()
+    }
+
+    /// Whether the tenant has a template of that name, whoever of it asks. Decides nothing: for the record.
+    pub async fn is_known(&self, ctx: &Ctx, name: &str) -> bool {
+        self.is_shipped(name)
+            || (self.authored.published(ctx).await)
+                .is_ok_and(|own| own.iter().any(|own| own.template.name == name))
     }
 
     /// Checks the arguments and runs the template for the caller's tenant; with a cursor among them, from there on.
@@ -92,7 +123,7 @@ impl TemplateService {
         name: &str,
         arguments: &Map<String, Value>,
     ) -> Result<TemplateAnswer, Error> {
-        let template = self.get(ctx, name)?;
+        let template = self.get(ctx, name).await?;
         let (bound, limit) = template.bind_for(arguments, &claims(ctx))?;
         let now = self.clock.now();
         let after = template
@@ -113,7 +144,7 @@ impl TemplateService {
         name: &str,
         arguments: &Map<String, Value>,
     ) -> Result<TemplateEstimate, Error> {
-        let template = self.get(ctx, name)?;
+        let template = self.get(ctx, name).await?;
         let (bound, limit) = template.bind_for(arguments, &claims(ctx))?;
         let estimate = self.runner.estimate(ctx, &template, &bound, limit).await?;
         Ok(TemplateEstimate { template, estimate })
@@ -134,12 +165,6 @@ impl TemplateService {
     pub async fn freshness(&self, ctx: &Ctx) -> Result<Vec<(Freshness, StoredCounts)>, Error> {
         require_sql(ctx)?;
         Ok(self.sync.freshness(ctx, None).await?)
-    }
-
-    /// How fresh each instance's data is; up to two seconds old, and at hand.
-    pub async fn cached_freshness(&self, ctx: &Ctx) -> Result<Arc<Vec<Freshness>>, Error> {
-        require_sql(ctx)?;
-        Ok(self.sync.cached_freshness(ctx).await?)
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod access;
 mod audit;
+mod authored;
 mod idempotency;
 mod instances;
 mod keys;
@@ -37,6 +38,7 @@ use uuid::Uuid;
 use crate::Services;
 use crate::access::AccessService;
 use crate::audit::AuditService;
+use crate::authored::{AuthoringParts, AuthoringService, PUBLISHED_CEILING};
 use crate::connections::Connections;
 use crate::idempotency::IdempotencyService;
 use crate::instances::InstanceService;
@@ -56,6 +58,7 @@ use crate::tenants::TenantService;
 use crate::webhooks::{WebhookParts, WebhookService};
 use crate::work_items::WorkItemService;
 use crate::writes::{WriteService, WriteSpans};
+use authored::StoredTemplate;
 use idempotency::{KeptAnswer, Keys};
 use keys::StoredKey;
 use limiter::Counted;
@@ -115,6 +118,7 @@ struct State {
     synced: HashMap<InstanceId, DateTime<Utc>>,
     faults: HashMap<&'static str, Fault>,
     asked: Vec<Asked>,
+    authored: Vec<StoredTemplate>,
     audit: Vec<(TenantId, AuditRecord)>,
     answers: Vec<KeptAnswer>,
     mappings: HashMap<InstanceId, (Mappings, i32)>,
@@ -243,7 +247,17 @@ impl Memory {
                 self.clone(),
                 self.clone(),
                 self.clone(),
+                self.clone(),
             )),
+            authoring: Arc::new(AuthoringService::new(AuthoringParts {
+                store: self.clone(),
+                prover: self.clone(),
+                catalog: self.clone(),
+                runner: self.clone(),
+                audit: self.clone(),
+                clock: self.clone(),
+                ceiling: PUBLISHED_CEILING.into(),
+            })),
             audit: Arc::new(AuditService::new(self.clone())),
             idempotency: Arc::new(IdempotencyService::new(Arc::new(Keys(self.clone())))),
             health: self.clone(),

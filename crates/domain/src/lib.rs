@@ -5,6 +5,7 @@
 
 pub mod api_key;
 pub mod audit;
+pub mod authored;
 pub mod credential;
 pub mod dictionary;
 pub mod grant;

@@ -27,6 +27,10 @@ pub enum Scope {
     MembersRead,
     /// Invite, change and remove members.
     MembersWrite,
+    /// See SQL templates, their versions and their runs.
+    TemplatesRead,
+    /// Write, try, publish and retire SQL templates. Trying one shows rows of the tenant.
+    TemplatesWrite,
     /// Read the audit log.
     AuditRead,
     /// Read tools of the Jira MCP server.
@@ -39,7 +43,7 @@ pub enum Scope {
 
 impl Scope {
     /// All scopes, in the order of the documentation.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Admin,
         Self::InstancesRead,
         Self::InstancesWrite,
@@ -48,6 +52,8 @@ impl Scope {
         Self::KeysWrite,
         Self::MembersRead,
         Self::MembersWrite,
+        Self::TemplatesRead,
+        Self::TemplatesWrite,
         Self::AuditRead,
         Self::McpJiraRead,
         Self::McpJiraWrite,
@@ -65,6 +71,8 @@ impl Scope {
             Self::KeysWrite => "keys:write",
             Self::MembersRead => "members:read",
             Self::MembersWrite => "members:write",
+            Self::TemplatesRead => "templates:read",
+            Self::TemplatesWrite => "templates:write",
             Self::AuditRead => "audit:read",
             Self::McpJiraRead => "mcp:jira:read",
             Self::McpJiraWrite => "mcp:jira:write",
@@ -78,6 +86,7 @@ impl Scope {
             (Self::Admin, _)
             | (Self::InstancesWrite, Self::InstancesRead)
             | (Self::MembersWrite, Self::MembersRead)
+            | (Self::TemplatesWrite, Self::TemplatesRead)
             | (Self::McpJiraWrite, Self::McpJiraRead) => true,
             _ => self as u8 == needed as u8,
         }
@@ -199,7 +208,7 @@ pub enum Role {
     Viewer,
     /// Also starts syncs and writes to trackers through an assistant.
     Member,
-    /// Also connects trackers, hands out keys, invites members and reads the audit log.
+    /// Also connects trackers, hands out keys, invites members, writes SQL templates and reads the audit log.
     Admin,
     /// Everything, the tenant's settings, export and deletion included.
     Owner,
@@ -228,6 +237,7 @@ impl Role {
                 Scope::SyncRun,
                 Scope::ItemsRead,
                 Scope::MembersRead,
+                Scope::TemplatesRead,
                 Scope::McpJiraWrite,
                 Scope::McpSql,
             ],
@@ -237,6 +247,7 @@ impl Role {
                 Scope::ItemsRead,
                 Scope::KeysWrite,
                 Scope::MembersWrite,
+                Scope::TemplatesWrite,
                 Scope::AuditRead,
                 Scope::McpJiraWrite,
                 Scope::McpSql,

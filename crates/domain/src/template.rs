@@ -58,6 +58,8 @@ pub struct Template {
     pub statement: String,
     /// A short digest of the statement; changes when it does.
     pub version: String,
+    /// Written by an admin of the tenant: it runs on a login of its own, behind a second lock.
+    pub authored: bool,
 }
 
 impl Template {
@@ -190,6 +192,7 @@ mod tests {
             columns: Vec::new(),
             statement: String::new(),
             version: String::new(),
+            authored: false,
         }
     }
 

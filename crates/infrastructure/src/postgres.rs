@@ -17,6 +17,7 @@ mod members;
 mod outage;
 mod runs;
 mod schedules;
+mod seal;
 mod server;
 mod sessions;
 mod sync;
@@ -46,7 +47,10 @@ pub use server::{create_database, reachable, unreachable};
 pub use sessions::PgSessions;
 pub use sqlx::postgres::PgConnectOptions as ConnectOptions;
 pub use sync::PgSync;
-pub use templates::{PgTemplateRunner, PgTemplates, Proof, RefusedTemplate, prove, template_statement};
+pub use templates::{
+    PgAuthoredTemplates, PgTemplateProver, PgTemplateRunner, PgTemplates, Proof, RefusedTemplate, prove,
+    template_statement,
+};
 pub use tenants::{EXPORTED_BYTES, PgTenants, WITHHELD};
 pub use webhooks::PgWebhooks;
 pub use work_items::PgWorkItems;

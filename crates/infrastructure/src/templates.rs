@@ -57,6 +57,7 @@ pub fn check(name: &str, text: &str) -> Result<Template, Vec<Finding>> {
         page: header.page,
         columns: Vec::new(),
         statement,
+        authored: false,
     };
     for param in &template.params {
         let given = param.default.iter().map(|value| (param.name.clone(), value.clone())).collect();

@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 pub use self::data_key_rotation::DataKeysRotated;
 use self::data_keys::DataKeys;
-pub(crate) use self::deployment::create as create_deployment_secrets;
+pub(crate) use self::deployment::{create as create_deployment_secrets, store_seal_key};
 use self::envelope::Header;
 pub use self::key_wrapper::MasterKeys;
 pub use self::master_key::{MasterKey, MasterKeyError};
@@ -120,6 +120,7 @@ impl PgVault {
         let master = master.into();
         let pepper = deployment::load(&db, &master, deployment::PEPPER).await?;
         let audit_chain = AuditChain::new(deployment::load(&db, &master, deployment::AUDIT_CHAIN).await?);
+        db.seal_with(seal_key(&pepper));
         Ok(Self { data_keys: DataKeys::new(db.clone(), master), db, pepper, audit_chain })
     }
 
@@ -166,6 +167,11 @@ impl Vault for PgVault {
         };
         hmac(&self.pepper, &[purpose, secret.expose_secret().as_bytes()])
     }
+}
+
+/// What the contexts of tenants' own templates are sealed with.
+fn seal_key(pepper: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(hmac(pepper, &[b"patchbay template seal v1"]))
 }
 
 /// What a ciphertext is bound to, beside its header: `tenant|table|row|field`.

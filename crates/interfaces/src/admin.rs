@@ -19,6 +19,7 @@ mod runs;
 mod schedules;
 pub mod scoped;
 mod sign_in;
+mod templates;
 mod tenant;
 mod webhooks;
 mod work_items;
@@ -30,7 +31,8 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use domain::Scope;
 use domain::Scope::{
-    Admin, AuditRead, InstancesRead, InstancesWrite, ItemsRead, KeysWrite, MembersRead, MembersWrite, SyncRun,
+    Admin, AuditRead, InstancesRead, InstancesWrite, ItemsRead, KeysWrite, MembersRead, MembersWrite,
+    SyncRun, TemplatesRead, TemplatesWrite,
 };
 use http::header::CONTENT_TYPE;
 use http::{Method, StatusCode, Uri};
@@ -181,6 +183,14 @@ fn api_routes() -> Scoped {
         .needs(InstancesRead, routes!(run_events::follow))
         .needs(ItemsRead, routes!(work_items::list))
         .needs(ItemsRead, routes!(work_items::get))
+        .needs(TemplatesRead, routes!(templates::list))
+        .needs(TemplatesWrite, routes!(templates::create))
+        .needs(TemplatesRead, routes!(templates::get))
+        .needs(TemplatesWrite, routes!(templates::prove))
+        .needs(TemplatesWrite, routes!(templates::publish))
+        .needs(TemplatesWrite, routes!(templates::retire))
+        .needs(TemplatesWrite, routes!(templates::attempt))
+        .needs(TemplatesRead, routes!(templates::runs))
         .needs(AuditRead, routes!(audit::list))
         .needs(AuditRead, routes!(audit::export))
 }

@@ -8,6 +8,7 @@ mod template;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use application::authored::PUBLISHED_CEILING;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use url::Url;
@@ -232,6 +233,9 @@ pub(crate) struct ListenArgs {
     /// Once everything answers, write a JSON object with the addresses to this file.
     #[arg(long, value_name = "PATH")]
     pub(crate) ready_file: Option<PathBuf>,
+    /// The most SQL templates of its own that a tenant may have published.
+    #[arg(long, env = "PATCHBAY_PUBLISHED_TEMPLATES", value_name = "N", default_value_t = PUBLISHED_CEILING)]
+    pub(crate) published_templates: u16,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use application::access::AccessService;
 use application::audit::AuditService;
+use application::authored::{AuthoringParts, AuthoringService};
 use application::connections::Connections;
 use application::idempotency::IdempotencyService;
 use application::instances::InstanceService;
@@ -32,9 +33,9 @@ use infrastructure::clock::{SystemClock, SystemIds};
 use infrastructure::egress::{EgressClient, EgressPolicy};
 use infrastructure::idempotency_cache::{CacheSettings, CachedIdempotency};
 use infrastructure::postgres::{
-    Db, GraphileQueue, PgAccess, PgAuditLog, PgIdempotency, PgInstances, PgMappings, PgMembers, PgSchedules,
-    PgSessions, PgSync, PgTemplateRunner, PgTemplates, PgTenants, PgWebhooks, PgWorkItems, PgWriteIntents,
-    QueueSettings,
+    Db, GraphileQueue, PgAccess, PgAuditLog, PgAuthoredTemplates, PgIdempotency, PgInstances, PgMappings,
+    PgMembers, PgSchedules, PgSessions, PgSync, PgTemplateProver, PgTemplateRunner, PgTemplates, PgTenants,
+    PgWebhooks, PgWorkItems, PgWriteIntents, QueueSettings,
 };
 use infrastructure::sources;
 use infrastructure::vault::{MasterKeys, PgVault};
@@ -73,6 +74,8 @@ pub(crate) struct WireOptions {
     pub(crate) sign_in: SignIn,
     /// Jobs this process does at once.
     pub(crate) worker_slots: usize,
+    /// The most templates that a tenant may have published.
+    pub(crate) published_templates: i64,
 }
 
 impl Wiring {
@@ -161,6 +164,18 @@ impl Wiring {
             sync.clone(),
             clock.clone(),
         );
+        let catalog = Arc::new(PgTemplates::load(&db).await?);
+        let authored = Arc::new(PgAuthoredTemplates::new(db.clone(), pg_vault.audit_chain()));
+        let runner = Arc::new(PgTemplateRunner::new(db.clone()));
+        let authoring = AuthoringService::new(AuthoringParts {
+            store: authored.clone(),
+            prover: Arc::new(PgTemplateProver::new(db.clone(), clock.clone())),
+            catalog: catalog.clone(),
+            runner: runner.clone(),
+            audit: audit.clone(),
+            clock: clock.clone(),
+            ceiling: options.published_templates,
+        });
         let services = Services {
             access: identities.access,
             keys: identities.keys,
@@ -183,12 +198,14 @@ impl Wiring {
             webhooks: Arc::new(WebhookService::new(webhooks)),
             work_items: Arc::new(WorkItemService::new(Arc::new(PgWorkItems::new(db.clone())))),
             templates: Arc::new(TemplateService::new(
-                Arc::new(PgTemplates::load(&db).await?),
-                Arc::new(PgTemplateRunner::new(db.clone())),
+                catalog,
+                authored,
+                runner,
                 sync,
                 pg_vault.clone(),
                 Arc::new(SystemClock),
             )),
+            authoring: Arc::new(authoring),
             audit: Arc::new(audit_service(audit.clone(), options.audit_reads)),
             item_writes: Arc::new(item_writes),
             idempotency: Arc::new(IdempotencyService::new(idempotency(

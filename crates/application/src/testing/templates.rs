@@ -69,6 +69,7 @@ fn template(name: &str, params: Vec<Param>, columns: &[(&str, ColumnType)]) -> A
         columns: columns.iter().map(|(name, kind)| Column { name: (*name).into(), kind: *kind }).collect(),
         statement: "select 1".into(),
         version: "0123456789ab".into(),
+        authored: false,
     })
 }
 

@@ -1,9 +1,11 @@
 //! Columns of a template's answer.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 /// The type of an output column, as far as a caller needs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ColumnType {
     /// Text, also UUIDs.
     Text,
@@ -22,6 +24,10 @@ pub enum ColumnType {
 }
 
 impl ColumnType {
+    /// All types.
+    pub const ALL: [Self; 7] =
+        [Self::Text, Self::Integer, Self::Number, Self::Boolean, Self::Date, Self::Timestamp, Self::TextList];
+
     /// Its name in listings.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -50,10 +56,11 @@ impl ColumnType {
 }
 
 /// An output column.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Column {
     /// Its name.
     pub name: String,
     /// Its type.
+    #[serde(rename = "type")]
     pub kind: ColumnType,
 }

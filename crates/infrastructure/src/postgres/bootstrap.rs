@@ -16,14 +16,14 @@ pub use self::error::BootstrapError;
 pub(crate) use self::roles::LOGINS;
 pub use self::roles::{RolePasswords, set_passwords};
 pub use self::state::{SchemaState, schema_state};
-use crate::vault::{MasterKeys, create_deployment_secrets};
+use crate::vault::{MasterKeys, create_deployment_secrets, store_seal_key};
 
 /// The schema's history.
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
-/// Raised when functions.sql or hardening.sql changes; kept in the database, so that a process can tell that they
+/// Raised when functions.sql, author.sql or hardening.sql changes; kept in the database, so that a process can tell that they
 /// are older than it needs.
-const BOOTSTRAP_VERSION: u32 = 3;
+const BOOTSTRAP_VERSION: u32 = 4;
 
 /// One migration at a time in a database; an arbitrary number.
 const LOCK: i64 = 0x7061_7463_6862_6179;
@@ -81,10 +81,12 @@ async fn migrate_locked(
 
     migrate_queue(admin).await?;
     run(connection, "creating functions", include_str!("bootstrap/functions.sql")).await?;
+    run(connection, "locking what tenants' templates read", include_str!("bootstrap/author.sql")).await?;
     if check::is_superuser(connection).await? {
         run(connection, "hardening", include_str!("bootstrap/hardening.sql")).await?;
     }
     create_deployment_secrets(connection, master).await?;
+    store_seal_key(connection, master).await?;
     state::note_version(connection).await?;
     info!("The schema is up to date");
     Ok(Migrated { warnings: check::findings(connection).await? })
@@ -131,11 +133,12 @@ mod tests {
         let mut hash = Sha256::new();
         hash.update(super::BOOTSTRAP_VERSION.to_le_bytes());
         hash.update(include_str!("bootstrap/functions.sql"));
+        hash.update(include_str!("bootstrap/author.sql"));
         hash.update(include_str!("bootstrap/hardening.sql"));
         let digest = hex::encode(&hash.finalize()[..8]);
         assert_eq!(
-            digest, "75370a75a84f0642",
-            "functions.sql or hardening.sql changed: raise BOOTSTRAP_VERSION, then put this digest here"
+            digest, "c2347cadf9a3d9f7",
+            "functions.sql, author.sql or hardening.sql changed: raise BOOTSTRAP_VERSION, then put this digest here"
         );
     }
 }

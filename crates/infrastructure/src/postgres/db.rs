@@ -16,11 +16,13 @@ use secrecy::ExposeSecret;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
+use zeroize::Zeroizing;
 
 use super::bootstrap::LOGINS;
 use super::idempotency::LEASE;
 use super::logins::Logins;
 use super::outage::{self, BEGIN_DEADLINE, Breakdowns, in_time, is_broken};
+use super::seal::{SealKey, SealedContext};
 use super::unit::{PgUnit, Savepoint};
 use crate::vault::{MasterKeys, VaultError};
 
@@ -33,6 +35,8 @@ pub struct DbUrls {
     pub app: PgConnectOptions,
     /// `patchbay_reader`: SQL templates.
     pub reader: PgConnectOptions,
+    /// `patchbay_author`: SQL templates that tenants write.
+    pub author: PgConnectOptions,
     /// `patchbay_queue`: owns the job queue.
     pub queue: PgConnectOptions,
     /// What the roles' passwords follow, when the server asks for them: a rotation of the master key changes them.
@@ -40,7 +44,7 @@ pub struct DbUrls {
 }
 
 impl DbUrls {
-    /// Derives the addresses of the three roles from the administrator's: same server and database, the role's own
+    /// Derives the addresses of the four roles from the administrator's: same server and database, the role's own
     /// name, and its password from `password_of`.
     pub fn derive(admin: PgConnectOptions, password_of: impl Fn(&str) -> Option<String>) -> Self {
         let role = |name: &str| {
@@ -53,6 +57,7 @@ impl DbUrls {
         Self {
             app: role("patchbay_app"),
             reader: role("patchbay_reader"),
+            author: role("patchbay_author"),
             queue: role("patchbay_queue"),
             admin,
             keys: None,
@@ -81,6 +86,13 @@ pub struct PoolSizes {
     pub queue: u32,
 }
 
+impl PoolSizes {
+    /// For the templates that tenants write: fewer, so that these never crowd out the shipped ones.
+    fn author(&self) -> u32 {
+        (self.reader / 4).max(1)
+    }
+}
+
 impl Default for PoolSizes {
     fn default() -> Self {
         Self { app: 16, reader: 16, queue: 4 }
@@ -92,7 +104,9 @@ impl Default for PoolSizes {
 pub struct Db {
     app: PgPool,
     reader: PgPool,
+    author: PgPool,
     queue: PgPool,
+    seal_key: SealKey,
     logins: Arc<Logins>,
     breakdowns: Breakdowns,
 }
@@ -143,6 +157,7 @@ impl Db {
     pub fn connect(urls: &DbUrls, sizes: PoolSizes) -> Self {
         let app = named(&urls.app, "patchbay").options(APP_SETTINGS);
         let reader = named(&urls.reader, "patchbay-templates").options(READER_SETTINGS);
+        let author = named(&urls.author, "patchbay-authored").options(READER_SETTINGS);
         let queue = named(&urls.queue, "patchbay-queue");
         let breakdowns = Breakdowns::new();
         let pool = |size| pool(size, breakdowns.clone());
@@ -151,9 +166,19 @@ impl Db {
             // No hook: what is left of a transaction is closed with its connection, see `TemplateConnection`.
             (pool(sizes.reader).connect_lazy_with(reader.clone()), reader),
             (pool(sizes.queue).after_release(rollback).connect_lazy_with(queue.clone()), queue),
+            (pool(sizes.author()).idle_timeout(AUTHOR_IDLE).connect_lazy_with(author.clone()), author),
         ];
-        let [app, reader, queue] = [0, 1, 2].map(|at| pools[at].0.clone());
-        Self { app, reader, queue, logins: Arc::new(Logins::new(urls.keys.clone(), pools)), breakdowns }
+        let [app, reader, queue, author] = [0, 1, 2, 3].map(|at| pools[at].0.clone());
+        let seal_key = SealKey::default();
+        Self {
+            app,
+            reader,
+            author,
+            queue,
+            seal_key,
+            logins: Arc::new(Logins::new(urls.keys.clone(), pools)),
+            breakdowns,
+        }
     }
 
     /// A transaction that sees and writes the rows of this tenant only. Commit it, or everything is undone.
@@ -258,16 +283,31 @@ impl Db {
     ///
     /// `tested` asks the server first and passes over connections that broke while idle.
     pub(crate) async fn template_connection(&self, tested: bool) -> Result<TemplateConnection, StoreError> {
-        for _ in 0..=self.reader_slots() {
+        self.reading_connection(&self.reader, None, tested).await
+    }
+
+    /// The same for a template that a tenant has written: of a role that also needs a seal on each transaction.
+    pub(crate) async fn author_connection(&self, tested: bool) -> Result<TemplateConnection, StoreError> {
+        self.reading_connection(&self.author, Some(&self.seal_key), tested).await
+    }
+
+    async fn reading_connection(
+        &self,
+        pool: &PgPool,
+        seal_key: Option<&SealKey>,
+        tested: bool,
+    ) -> Result<TemplateConnection, StoreError> {
+        for _ in 0..=pool.options().get_max_connections() {
             let before = self.logins.changes();
-            let mut connection = match in_time(self.reader.acquire()).await {
+            let mut connection = match in_time(pool.acquire()).await {
                 Err(error) if self.logins.renewed(before, &error).await => {
-                    self.reader.acquire().await.map_err(store_error)?
+                    pool.acquire().await.map_err(store_error)?
                 }
                 other => other.map_err(store_error)?,
             };
             if !tested || in_time(connection.ping()).await.is_ok() {
-                return Ok(TemplateConnection { connection, finished: false });
+                let seal_key = seal_key.cloned();
+                return Ok(TemplateConnection { connection, finished: false, seal_key });
             }
             connection.close_on_drop();
         }
@@ -277,6 +317,16 @@ impl Db {
     /// Most templates that run at once.
     pub(crate) fn reader_slots(&self) -> u32 {
         self.reader.options().get_max_connections()
+    }
+
+    /// Most templates of tenants that run at once.
+    pub(crate) fn author_slots(&self) -> u32 {
+        self.author.options().get_max_connections()
+    }
+
+    /// What the contexts of tenants' own templates are sealed with; the vault knows it.
+    pub(crate) fn seal_with(&self, key: Zeroizing<[u8; 32]>) {
+        self.seal_key.set(key);
     }
 
     /// A transaction without a tenant: it sees no tenant's rows, only what the functions of the schema give.
@@ -310,6 +360,7 @@ impl Db {
     pub async fn close(&self) {
         self.app.close().await;
         self.reader.close().await;
+        self.author.close().await;
         self.queue.close().await;
     }
 }
@@ -334,6 +385,9 @@ const READER_SETTINGS: [(&str, &str); 7] = [
     ("plan_cache_mode", "force_custom_plan"),
 ];
 
+/// Connections for tenants' own templates that nobody has needed for this long are closed: most installations need none.
+const AUTHOR_IDLE: Duration = Duration::from_secs(60);
+
 /// How long a template's statement may take unless its header says otherwise, in milliseconds.
 pub(crate) const TEMPLATE_TIMEOUT_MS: u64 = 5_000;
 const TEMPLATE_TIMEOUT_TEXT: &str = "5000";
@@ -344,6 +398,8 @@ const TEMPLATE_TIMEOUT_TEXT: &str = "5000";
 pub(crate) struct TemplateConnection {
     connection: PoolConnection<Postgres>,
     finished: bool,
+    /// For the role that sees no row without a seal.
+    seal_key: Option<SealKey>,
 }
 
 impl TemplateConnection {
@@ -357,13 +413,41 @@ impl TemplateConnection {
         if timeout_ms != TEMPLATE_TIMEOUT_MS {
             statement.push_str(&format!("; SET LOCAL statement_timeout = {timeout_ms}"));
         }
-        in_time(self.connection.begin_with(AssertSqlSafe(statement))).await
+        let mut tx = in_time(self.connection.begin_with(AssertSqlSafe(statement))).await?;
+        if let Some(key) = &self.seal_key {
+            in_time(seal(&mut tx, key, ctx)).await?;
+        }
+        Ok(tx)
     }
 
     /// Gives the connection back, with the transaction rolled back; nobody waits for that.
     pub(crate) fn finish(mut self) {
         self.finished = true;
     }
+}
+
+/// Seals the context of a transaction, for this session and this transaction only.
+async fn seal(tx: &mut PgConnection, key: &SealKey, ctx: &Ctx) -> Result<(), sqlx::Error> {
+    let (backend, began_us): (i32, i64) = sqlx::query_as(
+        "select pg_catalog.pg_backend_pid(), (extract(epoch from pg_catalog.now()) * 1000000)::bigint",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let (instances, projects) = narrowing(ctx);
+    let context = SealedContext {
+        tenant: ctx.tenant,
+        backend,
+        began_us,
+        instances: instances.as_deref().unwrap_or_default(),
+        projects: projects.as_deref().unwrap_or_default(),
+    };
+    let Some(seal) = key.seal(&context) else {
+        return Err(sqlx::Error::Configuration(
+            "the key of seals is not there: the vault is not open".into(),
+        ));
+    };
+    // Hexadecimal digits carry no SQL.
+    tx.execute(AssertSqlSafe(format!("SET LOCAL app.tenant_seal = '{seal}'"))).await.map(drop)
 }
 
 impl Drop for TemplateConnection {
@@ -412,19 +496,29 @@ fn rollback(
 /// a project key holds no quote, backslash or control character.
 fn context(begin: &str, ctx: &Ctx) -> String {
     let mut statement = format!("{begin}; SET LOCAL app.current_tenant_id = '{}'", ctx.tenant);
-    if let Some(instances) = ctx.grant.instances.as_list() {
-        let list: Vec<String> = instances.iter().map(ToString::to_string).collect();
-        // Empty would read as not narrowed: the nil UUID names no instance.
-        let list = if list.is_empty() { uuid::Uuid::nil().to_string() } else { list.join(",") };
+    let (instances, projects) = narrowing(ctx);
+    if let Some(list) = instances {
         statement.push_str(&format!("; SET LOCAL app.allowed_instances = '{list}'"));
     }
-    if let Some(projects) = ctx.grant.projects_read.as_list() {
-        let list: Vec<&str> = projects.iter().map(domain::ProjectKey::as_str).collect();
-        // No key begins with the separator, so that a separator alone names no project.
-        let list = if list.is_empty() { "\u{1f}".to_owned() } else { list.join("\u{1f}") };
+    if let Some(list) = projects {
         statement.push_str(&format!("; SET LOCAL app.allowed_projects = '{list}'"));
     }
     statement
+}
+
+/// What the principal is narrowed to, instances and projects, as the settings hold it. `None` for all.
+fn narrowing(ctx: &Ctx) -> (Option<String>, Option<String>) {
+    let instances = ctx.grant.instances.as_list().map(|instances| {
+        let list: Vec<String> = instances.iter().map(ToString::to_string).collect();
+        // Empty would read as not narrowed: the nil UUID names no instance.
+        if list.is_empty() { uuid::Uuid::nil().to_string() } else { list.join(",") }
+    });
+    let projects = ctx.grant.projects_read.as_list().map(|projects| {
+        let list: Vec<&str> = projects.iter().map(domain::ProjectKey::as_str).collect();
+        // No key begins with the separator, so that a separator alone names no project.
+        if list.is_empty() { "\u{1f}".to_owned() } else { list.join("\u{1f}") }
+    });
+    (instances, projects)
 }
 
 /// What a driver error means to a caller. A unique violation is told apart by its constraint with

@@ -287,6 +287,17 @@ impl KeyStore for PgAccess {
         .execute(&mut *tx)
         .await
         .map_err(store_error)?;
+        // Templates that name the older key are the successor's, too, within the most that one may name.
+        sqlx::query(
+            "update sql_templates set visible_to = array_append(visible_to, $3)
+             where tenant_id = $1 and $2 = any (visible_to) and cardinality(visible_to) < 400",
+        )
+        .bind(ctx.tenant.as_uuid())
+        .bind(old.as_uuid())
+        .bind(new.id.as_uuid())
+        .execute(&mut *tx)
+        .await
+        .map_err(store_error)?;
         let entry = AuditEntry::ok(ROTATED).to("key", old).with("successor", new.id.to_string());
         self.audit.record(&mut tx, ctx, &entry).await?;
         tx.commit().await.map_err(store_error)?;

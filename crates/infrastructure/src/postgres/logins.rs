@@ -31,7 +31,7 @@ pub(super) struct Logins {
     /// `None` when passwords are not of our making.
     keys: Option<MasterKeys>,
     /// In the order of [`LOGINS`].
-    pools: [Login; 3],
+    pools: [Login; 4],
     /// How often the passwords were changed.
     changes: AtomicU64,
     /// One changes them at a time; when it found none that the server takes.
@@ -39,7 +39,7 @@ pub(super) struct Logins {
 }
 
 impl Logins {
-    pub(super) fn new(keys: Option<MasterKeys>, pools: [Login; 3]) -> Self {
+    pub(super) fn new(keys: Option<MasterKeys>, pools: [Login; 4]) -> Self {
         Self { keys, pools, changes: AtomicU64::new(0), refused: Mutex::new(None) }
     }
 
@@ -85,7 +85,7 @@ impl Logins {
     }
 
     /// The first set of passwords that the server takes.
-    async fn find(&self, keys: &MasterKeys) -> Option<[SecretString; 3]> {
+    async fn find(&self, keys: &MasterKeys) -> Option<[SecretString; 4]> {
         let candidates = match keys.passwords_to_try(LOGINS).await {
             Ok(candidates) => candidates,
             Err(error) => {

@@ -1,9 +1,12 @@
 //! Templates against the database: proving them at start-up, and running them.
 
+mod authored;
 mod estimate;
 mod page;
 mod page_end;
+mod probes;
 mod prove;
+mod prover;
 mod rows;
 mod tenants;
 
@@ -20,7 +23,9 @@ use sqlx::postgres::PgArguments;
 
 use super::Db;
 use super::db::{TemplateConnection, store_error};
+pub use authored::PgAuthoredTemplates;
 pub use prove::{PgTemplates, Proof, RefusedTemplate, prove};
+pub use prover::PgTemplateProver;
 use rows::RowReader;
 use tenants::TenantSlots;
 
@@ -34,6 +39,8 @@ const TENANT_WAIT: Duration = Duration::from_secs(2);
 pub struct PgTemplateRunner {
     db: Db,
     slots: TenantSlots,
+    /// Of templates that tenants write, which have connections of their own.
+    author_slots: TenantSlots,
     max_bytes: usize,
 }
 
@@ -45,12 +52,18 @@ impl PgTemplateRunner {
 
     /// The same with another cap on an answer's bytes.
     pub fn with_max_bytes(db: Db, max_bytes: usize) -> Self {
-        let share = (db.reader_slots() * TENANT_SHARE / 100).max(1);
-        Self { slots: TenantSlots::new(share as usize, TENANT_WAIT), db, max_bytes }
+        let slots = |connections: u32| {
+            TenantSlots::new((connections * TENANT_SHARE / 100).max(1) as usize, TENANT_WAIT)
+        };
+        Self { slots: slots(db.reader_slots()), author_slots: slots(db.author_slots()), db, max_bytes }
     }
 
     async fn attempt(&self, ctx: &Ctx, asked: &Asked<'_>, tested: bool) -> Result<Given, Failure> {
-        let mut connection = self.db.template_connection(tested).await.map_err(Failure::Final)?;
+        let connection = match asked.template.authored {
+            true => self.db.author_connection(tested).await,
+            false => self.db.template_connection(tested).await,
+        };
+        let mut connection = connection.map_err(Failure::Final)?;
         let result = match asked.what {
             What::Rows => fetch(&mut connection, ctx, asked, self.max_bytes).await.map(Given::Rows),
             What::Estimate => estimate::ask(&mut connection, ctx, asked).await.map(Given::Estimate),
@@ -73,7 +86,8 @@ impl PgTemplateRunner {
 
     /// Within the tenant's share, and once more when the connection turns out to be broken.
     async fn ask(&self, ctx: &Ctx, asked: &Asked<'_>) -> Result<Given, StoreError> {
-        let _slot = self.slots.take(ctx.tenant).await?;
+        let slots = if asked.template.authored { &self.author_slots } else { &self.slots };
+        let _slot = slots.take(ctx.tenant).await?;
         let result = match self.attempt(ctx, asked, false).await {
             Err(Failure::Broken(error)) => {
                 tracing::debug!(%error, "A template meets a broken connection and is run again");
@@ -148,7 +162,7 @@ impl TemplateRunner for PgTemplateRunner {
         let begun = Instant::now();
         let asked = Asked { what: What::Rows, template, arguments, limit, after };
         let given = self.ask(ctx, &asked).await;
-        metrics::histogram!("sql_query_duration_seconds", "template" => template.name.clone())
+        metrics::histogram!("sql_query_duration_seconds", "template" => label(template))
             .record(begun.elapsed().as_secs_f64());
         match given? {
             Given::Rows(rows) => Ok(rows),
@@ -169,6 +183,11 @@ impl TemplateRunner for PgTemplateRunner {
             Given::Rows(_) => Err(StoreError::Internal("an estimate was asked for".into())),
         }
     }
+}
+
+/// A template's name in metrics. Names that tenants choose are as many as they like, and their own.
+fn label(template: &Template) -> String {
+    if template.authored { "authored".to_owned() } else { template.name.clone() }
 }
 
 /// Why an attempt did not give rows.

@@ -52,6 +52,26 @@ pub(crate) async fn create(connection: &mut PgConnection, master: &MasterKeys) -
     Ok(())
 }
 
+/// Gives the database what it checks the seals of tenants' templates with. It follows from the pepper, so that there is
+/// one secret less to keep and to rotate.
+pub(crate) async fn store_seal_key(
+    connection: &mut PgConnection,
+    master: &MasterKeys,
+) -> Result<(), VaultError> {
+    let wrapped = read(connection, PEPPER).await?.ok_or(VaultError::NotPrepared)?;
+    let pepper = master.unwrap(&PEPPER.purpose(), &wrapped, PEPPER.what).await?;
+    let key = super::seal_key(&pepper);
+    sqlx::query(
+        "insert into public.template_seal (key) values ($1)
+         on conflict (one) do update set key = excluded.key where template_seal.key <> excluded.key",
+    )
+    .bind(key.as_slice())
+    .execute(connection)
+    .await
+    .map(drop)
+    .map_err(|error| store_error(error).into())
+}
+
 /// Reads and unwraps one.
 pub(super) async fn load(
     db: &Db,

@@ -118,28 +118,40 @@ impl MasterKeys {
     }
 
     /// The passwords to set for these database roles: the current ones of the wrapping key.
-    pub(crate) async fn passwords_to_set(&self, roles: [&str; 3]) -> Result<[SecretString; 3], VaultError> {
-        let [app, reader, queue] = roles.map(|role| self.primary.role_passwords(role));
-        let first =
-            |passwords: Vec<SecretString>| passwords.into_iter().next().expect("a key gives a password");
-        Ok([first(app.await?), first(reader.await?), first(queue.await?)])
+    pub(crate) async fn passwords_to_set<const N: usize>(
+        &self,
+        roles: [&str; N],
+    ) -> Result<[SecretString; N], VaultError> {
+        let mut current = Vec::with_capacity(N);
+        for role in roles {
+            let passwords = self.primary.role_passwords(role).await?;
+            current.push(passwords.into_iter().next().expect("a key gives a password"));
+        }
+        Ok(current.try_into().expect("there is one for each role"))
     }
 
     /// Every set of passwords that the roles may have at this moment of a rotation, the likeliest first.
-    pub(crate) async fn passwords_to_try(
+    pub(crate) async fn passwords_to_try<const N: usize>(
         &self,
-        roles: [&str; 3],
-    ) -> Result<Vec<[SecretString; 3]>, VaultError> {
+        roles: [&str; N],
+    ) -> Result<Vec<[SecretString; N]>, VaultError> {
         let mut all = Vec::new();
         for (index, key) in self.all().enumerate() {
             let derived = async {
-                let [app, reader, queue] = roles.map(|role| key.role_passwords(role));
-                Ok::<_, VaultError>((app.await?, reader.await?, queue.await?))
+                let mut of_roles = Vec::with_capacity(N);
+                for role in roles {
+                    of_roles.push(key.role_passwords(role).await?);
+                }
+                Ok::<_, VaultError>(of_roles)
             };
             match derived.await {
-                Ok((app, reader, queue)) => all.extend(
-                    app.into_iter().zip(reader).zip(queue).map(|((app, reader), queue)| [app, reader, queue]),
-                ),
+                Ok(of_roles) => {
+                    let sets = of_roles.iter().map(Vec::len).min().unwrap_or(0);
+                    all.extend((0..sets).map(|set| -> [SecretString; N] {
+                        let one: Vec<SecretString> = of_roles.iter().map(|of| of[set].clone()).collect();
+                        one.try_into().expect("there is one for each role")
+                    }));
+                }
                 // One that only helps out may be away.
                 Err(error) if index > 0 => {
                     tracing::warn!(%error, "The accepted key {} gives no passwords", hex::encode(key.id()));

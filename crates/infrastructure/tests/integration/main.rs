@@ -4,6 +4,7 @@
 
 mod asana;
 mod audit;
+mod authored_templates;
 mod credential_renewal;
 mod egress_guard;
 mod github_depth;
@@ -25,6 +26,7 @@ mod postgres_sessions;
 mod postgres_sync;
 mod redis_server;
 mod redis_tls;
+mod second_lock;
 mod source_contract;
 mod source_jira;
 mod stored_records;

@@ -17,9 +17,10 @@ use support::TestDb;
 /// - `sign_in_states`: whose sign-in it is shows at its end; found by a secret's keyed hash only, once, for minutes.
 /// - `tenant_deletions`: proof of a deletion, when the tenant is no more; counts and names, no content.
 /// - `deployment_secrets`: the installation's keys.
+/// - `template_seal`: what the second lock of tenants' templates is checked with; one function reads it.
 /// - `_sqlx_migrations`: which migrations have run.
 const NOT_BY_TENANT: &str = "('tenants', 'users', 'user_identities', 'sign_in_states', 'tenant_deletions', \
-                              'deployment_secrets', '_sqlx_migrations')";
+                              'deployment_secrets', 'template_seal', '_sqlx_migrations')";
 
 /// The text PostgreSQL gives back for the one policy.
 const POLICY: &str =
@@ -27,7 +28,7 @@ const POLICY: &str =
 const POLICY_OF_TENANTS: &str =
     "(id = (NULLIF(current_setting('app.current_tenant_id'::text, true), ''::text))::uuid)";
 
-const FUNCTIONS: [&str; 23] = [
+const FUNCTIONS: [&str; 24] = [
     "append_audit(uuid[],bigint[],uuid[],timestamp with time zone[],text[],uuid[],text[],text[],text[],uuid[],text[],\
      text[],text[],text[],bytea[],text[],bytea[],uuid[],bigint[],bytea[],bytea[]) of patchbay_lookup",
     "claim_due_syncs(bigint,double precision) of patchbay_lookup",
@@ -48,6 +49,7 @@ const FUNCTIONS: [&str; 23] = [
     "prune_webhook_deliveries(timestamp with time zone) of patchbay_lookup",
     "remove_job(text) of patchbay_queue",
     "remove_tenant_jobs() of patchbay_queue",
+    "sealed_tenant() of patchbay_lookup",
     "search_work_item_ids(text,integer) of patchbay_lookup",
     "sign_in_user(text,text,text,text,uuid) of patchbay_lookup",
     "sync_lags() of patchbay_lookup",
@@ -89,8 +91,16 @@ fn narrowing(table: &str) -> Option<Vec<String>> {
     };
     Some(match table {
         // Of the tenant as a whole: the use cases say who may see them.
-        "tenant_data_keys" | "api_keys" | "memberships" | "invitations" | "sessions" | "audit_heads"
-        | "audit_log" | "idempotency_keys" => vec![],
+        "tenant_data_keys"
+        | "api_keys"
+        | "memberships"
+        | "invitations"
+        | "sessions"
+        | "audit_heads"
+        | "audit_log"
+        | "idempotency_keys"
+        | "sql_templates"
+        | "sql_template_versions" => vec![],
         "source_instances" => vec![instance("id")],
         "projects" => vec![instance("instance_id"), project("key")],
         "work_items" | "work_item_metrics_daily" => vec![instance("instance_id"), project("project_key")],
@@ -136,7 +146,7 @@ async fn wrongly_narrowed(connection: &mut PgConnection) -> Vec<String> {
         "select c.relname::text, array(
              select case when p.polcmd = '*' and p.polroles = '{{0}}' and p.polwithcheck is null
                          then regexp_replace(pg_get_expr(p.polqual, p.polrelid), '\\s+', ' ', 'g') else 'of other form' end
-             from pg_policy p where p.polrelid = c.oid and not p.polpermissive)
+             from pg_policy p where p.polrelid = c.oid and not p.polpermissive and p.polname <> 'author_seal')
          from pg_class c where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace
            and c.relname not in {NOT_BY_TENANT}"
     )))
@@ -230,8 +240,9 @@ fn rules() -> Vec<(&'static str, String)> {
              where c.relnamespace in ('public'::regnamespace, 'published'::regnamespace)
                and a.grantee <> c.relowner
                and (a.grantee = 0 or a.privilege_type not in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
-                    or (a.grantee = 'patchbay_reader'::regrole and a.privilege_type <> 'SELECT')
-                    or a.grantee not in ('patchbay_app'::regrole, 'patchbay_reader'::regrole, 'patchbay_lookup'::regrole)
+                    or (a.grantee in ('patchbay_reader'::regrole, 'patchbay_author'::regrole) and a.privilege_type <> 'SELECT')
+                    or a.grantee not in ('patchbay_app'::regrole, 'patchbay_reader'::regrole, 'patchbay_author'::regrole,
+                                         'patchbay_lookup'::regrole)
                     or a.is_grantable)"
                 .to_owned(),
         ),
@@ -241,7 +252,7 @@ fn rules() -> Vec<(&'static str, String)> {
              from pg_class c join pg_attribute t on t.attrelid = c.oid, aclexplode(t.attacl) a
              where c.relnamespace in ('public'::regnamespace, 'published'::regnamespace)
                and (a.privilege_type <> 'SELECT'
-                    or a.grantee not in ('patchbay_reader'::regrole, 'patchbay_lookup'::regrole))
+                    or a.grantee not in ('patchbay_reader'::regrole, 'patchbay_author'::regrole, 'patchbay_lookup'::regrole))
                -- Id and slug of a tenant stay as they are.
                and not (c.relname = 'tenants' and t.attname in ('status', 'suspended_at', 'strict_audit')
                     and a.privilege_type = 'UPDATE' and a.grantee = 'patchbay_app'::regrole)
@@ -255,11 +266,11 @@ fn rules() -> Vec<(&'static str, String)> {
             "lets somebody create objects or temporary tables",
             "select format('schema %s: %s', n.nspname, r.rolname) from pg_namespace n, pg_roles r
              where n.nspname in ('public', 'published') and has_schema_privilege(r.oid, n.oid, 'create')
-               and r.rolname in ('patchbay_app', 'patchbay_reader', 'patchbay_queue', 'patchbay_lookup', 'patchbay_backup')
+               and r.rolname in ('patchbay_app', 'patchbay_reader', 'patchbay_author', 'patchbay_queue', 'patchbay_lookup', 'patchbay_backup')
              union all
              select format('database: %s', r.rolname) from pg_roles r
              where has_database_privilege(r.oid, current_database(), 'temporary')
-               and r.rolname in ('patchbay_app', 'patchbay_reader', 'patchbay_queue', 'patchbay_lookup')"
+               and r.rolname in ('patchbay_app', 'patchbay_reader', 'patchbay_author', 'patchbay_queue', 'patchbay_lookup')"
                 .to_owned(),
         ),
         (
@@ -282,7 +293,7 @@ fn rules() -> Vec<(&'static str, String)> {
             "is a role with wrong attributes",
             "select r.rolname::text from pg_roles r
              where r.rolname like 'patchbay\\_%' and (r.rolsuper or r.rolcreaterole or r.rolcreatedb or r.rolreplication
-                 or r.rolcanlogin <> (r.rolname in ('patchbay_app', 'patchbay_reader', 'patchbay_queue'))
+                 or r.rolcanlogin <> (r.rolname in ('patchbay_app', 'patchbay_reader', 'patchbay_author', 'patchbay_queue'))
                  or r.rolbypassrls <> (r.rolname in ('patchbay_lookup', 'patchbay_backup')))
              union all
              select format('%s is a member of %s', m.member::regrole, m.roleid::regrole) from pg_auth_members m
@@ -294,7 +305,7 @@ fn rules() -> Vec<(&'static str, String)> {
             "lets the application or the reader at people",
             "select format('%s: %s', c.relname, r.rolname) from pg_class c, pg_roles r
              where c.relname in ('users', 'user_identities') and c.relnamespace = 'public'::regnamespace
-               and r.rolname in ('patchbay_app', 'patchbay_reader', 'patchbay_queue')
+               and r.rolname in ('patchbay_app', 'patchbay_reader', 'patchbay_author', 'patchbay_queue')
                and (not c.relrowsecurity or not c.relforcerowsecurity
                     or exists (select from pg_policy p where p.polrelid = c.oid)
                     or has_any_column_privilege(r.oid, c.oid, 'select, insert, update')
@@ -302,10 +313,37 @@ fn rules() -> Vec<(&'static str, String)> {
                 .to_owned(),
         ),
         (
+            "lacks the second lock of what tenants' templates read",
+            "select c.relname::text from pg_class c
+             where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+               and has_any_column_privilege('patchbay_author', c.oid, 'select')
+               and not exists (select from pg_policy p where p.polrelid = c.oid and p.polname = 'author_seal'
+                   and not p.polpermissive and p.polcmd = 'r' and p.polroles = array['patchbay_author'::regrole::oid]
+                   and regexp_replace(pg_get_expr(p.polqual, p.polrelid), '\\s+', ' ', 'g')
+                       = '(tenant_id = ( SELECT sealed_tenant() AS sealed_tenant))')"
+                .to_owned(),
+        ),
+        (
+            "is not for tenants' templates to read as it is for the shipped ones",
+            "select format('%s.%s', c.relname, a.attname) from pg_class c
+             join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+             where c.relnamespace in ('public'::regnamespace, 'published'::regnamespace) and c.relkind in ('r', 'p', 'v')
+               and has_column_privilege('patchbay_reader', c.oid, a.attnum, 'select')
+                   <> has_column_privilege('patchbay_author', c.oid, a.attnum, 'select')"
+                .to_owned(),
+        ),
+        (
+            "shows what seals are made with",
+            "select r.rolname::text from pg_roles r
+             where r.rolname in ('patchbay_app', 'patchbay_reader', 'patchbay_author', 'patchbay_queue')
+               and has_any_column_privilege(r.oid, 'public.template_seal', 'select, insert, update')"
+                .to_owned(),
+        ),
+        (
             "lets the application or the reader into the job queue",
             "select format('%s: %s', c.relname, r.rolname) from pg_class c, pg_roles r
              where c.relnamespace = 'graphile_worker'::regnamespace and c.relkind in ('r', 'v')
-               and r.rolname in ('patchbay_app', 'patchbay_reader')
+               and r.rolname in ('patchbay_app', 'patchbay_reader', 'patchbay_author')
                and has_table_privilege(r.oid, c.oid, 'select, insert, update, delete')"
                 .to_owned(),
         ),
@@ -370,6 +408,7 @@ async fn the_functions_with_their_owners_rights_are_exactly_the_audited_ones() {
 async fn the_reader_may_call_no_function_with_effects_and_see_no_other_session() {
     let test = TestDb::new().await;
     let mut reader = test.connect("patchbay_reader").await;
+    let mut author = test.connect("patchbay_author").await;
     for statement in [
         "select set_config('app.current_tenant_id', '00000000-0000-0000-0000-000000000001', true)",
         "select pg_advisory_lock(1)",
@@ -415,11 +454,14 @@ async fn the_reader_may_call_no_function_with_effects_and_see_no_other_session()
         "select public.enqueue_job('patchbay', '{}', null, null, 1, 'k', 0)",
         "select * from graphile_worker._private_jobs",
         "select content_hash from public.work_items",
+        "select key from public.template_seal",
     ] {
-        let error = sqlx::raw_sql(statement).execute(&mut reader).await.expect_err(statement);
-        let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
-        // 25006: refused already because the transaction is read-only.
-        assert!(matches!(code.as_deref(), Some("42501" | "25006")), "{statement}: {error}");
+        for connection in [&mut reader, &mut author] {
+            let error = sqlx::raw_sql(statement).execute(connection).await.expect_err(statement);
+            let code = error.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+            // 25006: refused already because the transaction is read-only.
+            assert!(matches!(code.as_deref(), Some("42501" | "25006")), "{statement}: {error}");
+        }
     }
 }
 
@@ -458,6 +500,10 @@ async fn the_check_reports_every_kind_of_broken_table() {
          alter table user_identities no force row level security;
          drop policy project_grant on comments;
          alter policy instance_grant on sync_runs using (true);
+         drop policy author_seal on links;
+         alter policy author_seal on boards using (true);
+         grant select on sync_streams to patchbay_author;
+         grant select on template_seal to patchbay_app;
          create policy wide on projects as restrictive for select using (true);",
     )
     .execute(&mut admin)
@@ -493,6 +539,11 @@ async fn the_check_reports_every_kind_of_broken_table() {
         "comments is not narrowed as it should be",
         "sync_runs is not narrowed as it should be",
         "projects is not narrowed as it should be",
+        "links lacks the second lock",
+        "boards lacks the second lock",
+        "sync_streams lacks the second lock",
+        "sync_streams.stream is not for tenants' templates",
+        "patchbay_app shows what seals",
     ] {
         assert!(
             found.iter().any(|line| line.starts_with(expected)),

@@ -21,7 +21,7 @@ const MARK: &str = "FOREIGN-MARK";
 
 /// Name and statement; `{other}` is the other tenant's id.
 #[rustfmt::skip]
-const ATTACKS: &[(&str, &str)] = &[
+pub(crate) const ATTACKS: &[(&str, &str)] = &[
     // The tenant setting.
     ("set_config in the target list", "select set_config('app.current_tenant_id', '{other}', true) as a, title from published.work_items"),
     ("set_config in a CTE", "with s as materialized (select set_config('app.current_tenant_id', '{other}', true) as c) select w.title as a from s, published.work_items w"),

@@ -94,6 +94,7 @@ pub(crate) fn raw(statement: &str, columns: &[&str], timeout_ms: u64) -> Templat
         columns: columns.iter().map(|name| Column { name: (*name).into(), kind: ColumnType::Text }).collect(),
         statement: statement.into(),
         version: "raw".into(),
+        authored: false,
     }
 }
 

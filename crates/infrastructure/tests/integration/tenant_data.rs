@@ -45,6 +45,11 @@ pub async fn fill(admin: &mut PgConnection, tenant: TenantId) -> (Uuid, Uuid) {
                  details, hash)
              values ('{tenant}', 1000, '{user}', now(), 'system', 'test', '{user}', 'a.b', 'ok', '{{}}', {plain})"
         ),
+        format!("insert into sql_templates (tenant_id, name, updated_by) values ('{tenant}', 'own', 'a')"),
+        format!(
+            "insert into sql_template_versions (tenant_id, name, number, source, proved, report, created_by)
+             values ('{tenant}', 'own', 1, 'select', false, '{{}}', 'a')"
+        ),
         format!(
             "insert into idempotency_keys (tenant_id, principal, route, key, fingerprint, state, owner, lease_until, body,
                  expires_at)

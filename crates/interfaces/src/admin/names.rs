@@ -1,5 +1,7 @@
 //! Names with few values, for the description; taken from the domain, so that they cannot drift apart.
 
+use domain::authored::TemplateState;
+use domain::template::ColumnType;
 use domain::{
     AuditOutcome, FieldRole, InstanceStatus, KeyKind, PriorityNorm, Role, RunKind, RunState, Scope,
     StatusNorm, Toolset, TypeNorm,
@@ -26,6 +28,9 @@ names!(StatusName, StatusNorm::ALL.iter().map(|value| value.as_str()));
 names!(TypeName, TypeNorm::ALL.iter().map(|value| value.as_str()));
 names!(PriorityName, PriorityNorm::ALL.iter().map(|value| value.as_str()));
 names!(FieldRoleName, FieldRole::ALL.map(FieldRole::as_str));
+names!(TemplateStateName, TemplateState::ALL.map(TemplateState::as_str));
+names!(TemplateOriginName, ["shipped", "tenant"]);
+names!(ColumnTypeName, ColumnType::ALL.map(ColumnType::as_str));
 names!(AuditOutcomeName, AuditOutcome::ALL.map(AuditOutcome::as_str));
 names!(ScopeName, Scope::ALL.map(Scope::as_str));
 names!(RoleName, Role::ALL.map(Role::as_str));

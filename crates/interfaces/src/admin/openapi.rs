@@ -79,6 +79,7 @@ failures!(
         (name = "runs", description = "Backfills and syncs"),
         (name = "webhooks", description = "What trackers tell of their own accord, as hints where to look"),
         (name = "work items", description = "The normalized data"),
+        (name = "templates", description = "SQL templates: what assistants may ask the database"),
         (name = "audit", description = "What was done, by whom and when"),
         (name = "sign-in", description = "Signing in with a browser; its cookie then stands for the person on every route"),
         (name = "operations", description = "Health and metrics; no key needed"),

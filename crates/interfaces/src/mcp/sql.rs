@@ -35,7 +35,8 @@ use crate::idempotency::{self, Once};
 use crate::problem::Problem;
 use tools::SqlTools;
 
-/// How long a client may keep a list. Templates change with a release.
+/// How long a client may keep the list of tools. Templates change with a release or when an admin publishes one; calls
+/// notice within five seconds, whatever list a client has.
 const LIST_TTL_MS: u64 = 60_000;
 /// How long a client may keep what it read: freshness is no older anywhere else.
 const READ_TTL_MS: u64 = 5_000;
@@ -128,7 +129,7 @@ impl ServerHandler for SqlServer {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let ctx = self.counted(&context).await?;
-        let tools = self.tools.list(&ctx).map_err(fault)?;
+        let tools = self.tools.list(&ctx).await.map_err(fault)?;
         Ok(ListToolsResult::with_all_items(tools)
             .with_ttl_ms(LIST_TTL_MS)
             .with_cache_scope(CacheScope::Private))

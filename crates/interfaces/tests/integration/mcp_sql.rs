@@ -1,6 +1,7 @@
 //! The SQL MCP server as clients of both protocol eras meet it (security requirements 23, 27, 28, 30 and 36 to 38).
 
 mod audit;
+mod authored;
 mod beside;
 mod narrowed;
 

@@ -12,6 +12,7 @@ mod openapi;
 mod schedules;
 mod sessions;
 mod slow_clients;
+mod templates;
 mod webhooks;
 
 use std::sync::Arc;

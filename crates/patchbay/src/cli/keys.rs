@@ -32,7 +32,8 @@ pub(crate) struct KeyCreateArgs {
     #[arg(long, value_name = "SLUG")]
     pub(crate) tenant: String,
     /// What it may do; may be repeated or separated by commas: admin, instances:read, instances:write, sync:run,
-    /// items:read, keys:write, members:read, members:write, audit:read, mcp:jira:read, mcp:jira:write, mcp:sql.
+    /// items:read, keys:write, members:read, members:write, templates:read, templates:write,
+    /// audit:read, mcp:jira:read, mcp:jira:write, mcp:sql.
     #[arg(long = "scope", value_name = "SCOPE", required = true, value_delimiter = ',')]
     pub(crate) scopes: Vec<String>,
     /// A name to recognise it by.

@@ -79,6 +79,7 @@ pub(crate) fn wire_options(
         answers_in_redis: None,
         sign_in: SignIn::new(&listen.sign_in)?,
         worker_slots: usize::from(listen.worker_concurrency),
+        published_templates: listen.published_templates.into(),
     })
 }
 

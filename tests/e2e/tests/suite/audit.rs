@@ -123,7 +123,8 @@ async fn a_process_that_is_asked_to_end_stores_every_record() {
 }
 
 /// Routes that change something and are not in the table, with the reason.
-const ELSEWHERE: [(&str, &str); 8] = [
+const ELSEWHERE: [(&str, &str); 9] = [
+    ("try_template", "a read, whose record comes with the other reads': the tests of templates"),
     ("register_webhook", "calls a tracker that calls back: the tests of webhooks"),
     ("unregister_webhook", "calls a tracker: the tests of webhooks"),
     ("replay_webhook_delivery", "wants a delivery: the tests of webhooks"),
@@ -146,7 +147,11 @@ impl Table {
     async fn one(&mut self, operation: &str, id: &str, body: Option<Value>, action: &str) -> Value {
         let (method, path) = self.route(operation);
         let before = self.patchbay.database.count_of("acme", OF_TENANT).await.unwrap();
-        let answer = self.api.send(method, &path.replace("{id}", id), body.as_ref()).await.unwrap();
+        let answer = self
+            .api
+            .send(method, &path.replace("{id}", id).replace("{name}", id), body.as_ref())
+            .await
+            .unwrap();
         assert!(answer.status < 300, "{operation}: {answer:?}");
         let after = self.patchbay.database.count_of("acme", OF_TENANT).await.unwrap();
         assert_eq!(after - before, 1, "{operation} left {} records", after - before);
@@ -213,6 +218,15 @@ async fn every_route_that_changes_something_leaves_exactly_one_record() {
     let made = made["id"].as_str().unwrap_or_else(|| panic!("no id in {made}")).to_owned();
     table.one("rotate_key", &made, Some(json!({})), "key.rotate").await;
     table.one("revoke_key", &made, None, "key.revoke").await;
+
+    let source = "/*\ntitle = 'Own'\ndescription = 'Titles of items.'\n*/
+        select w.title as title from work_items w where w.tenant_id = $1";
+    let own = json!({"name": "own", "source": source});
+    table.one("create_template", "", Some(own), "template.create").await;
+    table.one("prove_template", "own", Some(json!({})), "template.prove").await;
+    let publish = json!({"version": 1, "all_keys": true});
+    table.one("publish_template", "own", Some(publish), "template.publish").await;
+    table.one("retire_template", "own", None, "template.retire").await;
 
     let invite = json!({"email": "ada@example.com", "role": "viewer"});
     let invitation = table.one("create_invitation", "", Some(invite), "invitation.create").await;

@@ -94,7 +94,9 @@ async fn call(world: &World, caller: &Caller, route: &Route, whose: Whose) -> (A
     }
     let body: Option<Value> = route.case.body.as_ref().map(|body| {
         let scope = caller.scopes.first().map_or("items:read", |scope| scope.as_str());
-        serde_json::from_str(&body.replace("$new", &world.new_name()).replace("$scope", scope))
+        let name = world.new_name();
+        let tool = name.replace('-', "_");
+        serde_json::from_str(&body.replace("$new", &name).replace("$tool", &tool).replace("$scope", scope))
             .unwrap_or_else(|error| panic!("[routes.{}] has a bad body: {error}", route.name))
     });
     // A stream of events goes on as long as its run.

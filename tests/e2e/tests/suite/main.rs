@@ -24,5 +24,6 @@ mod reliability;
 mod rotation;
 mod schemathesis;
 mod sign_in;
+mod templates;
 mod tenants;
 mod webhooks;

@@ -76,6 +76,10 @@ async fn existing_things(api: &Api, instance: &str) -> String {
     let key = api.post("/api/v1/keys", &new).await.unwrap();
     let invitation = json!({"email": "ada@example.com", "role": "viewer"});
     let invitation = api.post("/api/v1/invitations", &invitation).await.unwrap();
+    let source = "/*\ntitle = 'Own'\ndescription = 'Titles of items.'\n*/
+        select w.title as title from work_items w where w.tenant_id = $1";
+    let template = api.post("/api/v1/templates", &json!({"name": "own", "source": source})).await.unwrap();
+    assert_eq!(template.status, 201, "{template:?}");
     let text = |value: &Value| value.as_str().expect("an id").to_owned();
     let mut config = String::new();
     for (path, id) in [
@@ -90,6 +94,9 @@ async fn existing_things(api: &Api, instance: &str) -> String {
             "[[operations]]\ninclude-path-regex = \"^/api/v1/{path}/\"\nparameters = {{ \"path.id\" = \"{id}\" }}\n\n"
         );
     }
+    config.push_str(
+        "[[operations]]\ninclude-path-regex = \"^/api/v1/templates/\"\nparameters = { \"path.name\" = \"own\" }\n\n",
+    );
     config
 }
 

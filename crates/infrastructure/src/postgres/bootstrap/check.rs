@@ -89,33 +89,35 @@ fn outdated(version: Version) -> Option<Finding> {
 const MIGRATE_AS_SUPERUSER: &str = "run `patchbay migrate` with a superuser's address";
 
 /// Each statement gives a line for everything that is not as it should be.
-const CHECKS: [(&str, &str); 6] = [
+const CHECKS: [(&str, &str); 7] = [
     (
         "select format('the role %s does not exist', name)
-         from unnest(array['patchbay_owner', 'patchbay_app', 'patchbay_reader', 'patchbay_queue', 'patchbay_lookup',
-                           'patchbay_backup']) name
+         from unnest(array['patchbay_owner', 'patchbay_app', 'patchbay_reader', 'patchbay_author', 'patchbay_queue',
+                           'patchbay_lookup', 'patchbay_backup']) name
          where not exists (select from pg_catalog.pg_roles where rolname = name)",
         "run `patchbay migrate`",
     ),
     (
         "select format('the role %s may bypass row-level security or act for the whole server', rolname)
          from pg_catalog.pg_roles
-         where rolname in ('patchbay_owner', 'patchbay_app', 'patchbay_reader', 'patchbay_queue')
+         where rolname in ('patchbay_owner', 'patchbay_app', 'patchbay_reader', 'patchbay_author', 'patchbay_queue')
            and (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication)",
         MIGRATE_AS_SUPERUSER,
     ),
     (
-        "select format('the role patchbay_reader has no %s', split_part(setting, '=', 1))
-         from unnest(array['default_transaction_read_only=on', 'statement_timeout=5s', 'lock_timeout=500ms',
+        "select format('the role %s has no %s', r.rolname, split_part(setting, '=', 1))
+         from pg_catalog.pg_roles r,
+              unnest(array['default_transaction_read_only=on', 'statement_timeout=5s', 'lock_timeout=500ms',
                            'idle_in_transaction_session_timeout=10s', 'temp_file_limit=64MB']) setting
-         where exists (select from pg_catalog.pg_roles where rolname = 'patchbay_reader'
-                       and not coalesce(rolconfig, '{}') @> array[setting])",
+         where r.rolname in ('patchbay_reader', 'patchbay_author')
+           and not coalesce(r.rolconfig, '{}') @> array[setting]
+         order by 1",
         MIGRATE_AS_SUPERUSER,
     ),
     (
-        "select format('the role patchbay_reader may call %s', p.oid::regprocedure)
+        "select format('the role %s may call %s', r.rolname, p.oid::regprocedure)
          from pg_catalog.pg_proc p, pg_catalog.pg_roles r
-         where r.rolname = 'patchbay_reader' and p.pronamespace = 'pg_catalog'::regnamespace
+         where r.rolname in ('patchbay_reader', 'patchbay_author') and p.pronamespace = 'pg_catalog'::regnamespace
            and p.proname in ('set_config', 'pg_advisory_lock', 'pg_notify', 'pg_sleep', 'query_to_xml', 'ts_stat',
                              'lo_create', 'pg_export_snapshot', 'pg_terminate_backend', 'pg_cancel_backend')
            and pg_catalog.has_function_privilege(r.oid, p.oid, 'execute')
@@ -123,13 +125,13 @@ const CHECKS: [(&str, &str); 6] = [
         MIGRATE_AS_SUPERUSER,
     ),
     (
-        "select format('the role patchbay_reader may %s', may)
+        "select format('the role %s may %s', r.rolname, may)
          from pg_catalog.pg_roles r, lateral (values
              ('make temporary tables', pg_catalog.has_database_privilege(r.oid, pg_catalog.current_database(), 'temporary')),
              ('see other sessions'' statements', pg_catalog.has_table_privilege(r.oid, 'pg_catalog.pg_stat_activity', 'select')),
              ('run DO blocks', pg_catalog.has_language_privilege(r.oid, 'plpgsql', 'usage'))
          ) rights (may, has)
-         where r.rolname = 'patchbay_reader' and has",
+         where r.rolname in ('patchbay_reader', 'patchbay_author') and has",
         MIGRATE_AS_SUPERUSER,
     ),
     (
@@ -139,6 +141,17 @@ const CHECKS: [(&str, &str); 6] = [
            and not (c.relrowsecurity and c.relforcerowsecurity)
          order by 1",
         "stop serving, and enable it as the table's migration did: somebody has changed the schema by hand",
+    ),
+    (
+        "select format('the table %s lacks the second lock of templates that tenants write', c.oid::regclass)
+         from pg_catalog.pg_class c, pg_catalog.pg_roles r
+         where r.rolname = 'patchbay_author' and c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p')
+           and pg_catalog.has_any_column_privilege(r.oid, c.oid, 'select')
+           and not exists (
+               select from pg_catalog.pg_policy p
+               where p.polrelid = c.oid and p.polname = 'author_seal' and not p.polpermissive and p.polroles = array[r.oid])
+         order by 1",
+        "run `patchbay migrate`",
     ),
 ];
 

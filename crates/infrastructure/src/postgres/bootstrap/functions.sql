@@ -119,7 +119,8 @@ returns table (id uuid, slug text, status text, strict_audit boolean, created_at
 language sql stable strict security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select t.id, t.slug, t.status, t.strict_audit, t.created_at from public.tenants t where t.slug = p_slug
+    select t.id, t.slug, t.status, t.strict_audit, t.created_at from public.tenants t
+    where t.slug = p_slug and t.status <> 'probe'
 $$;
 
 -- Every tenant, for operators' commands that go over all of them.
@@ -128,7 +129,8 @@ returns table (id uuid, slug text, status text, strict_audit boolean, created_at
 language sql stable strict security definer
 set search_path = pg_catalog, pg_temp
 as $$
-    select t.id, t.slug, t.status, t.strict_audit, t.created_at from public.tenants t order by t.slug
+    select t.id, t.slug, t.status, t.strict_audit, t.created_at from public.tenants t
+    where t.status <> 'probe' order by t.slug
 $$;
 
 -- What wraps how many data keys of all tenants, and since when the oldest is as it is, for operators: numbers and key
@@ -140,6 +142,19 @@ set search_path = pg_catalog, pg_temp
 as $$
     select k.kek_id, k.retired_at is not null, count(*), min(coalesce(k.retired_at, k.created_at))
     from public.tenant_data_keys k group by 1, 2
+$$;
+
+-- Replaced by author.sql; here so that functions can call it on a database that has none yet.
+do $$
+begin
+    if pg_catalog.to_regprocedure('public.sealed_tenant()') is null then
+        create function public.sealed_tenant() returns uuid language sql stable security definer
+        set search_path = pg_catalog, pg_temp
+        as 'select null::uuid';
+        revoke all on function public.sealed_tenant() from public;
+        alter function public.sealed_tenant() owner to patchbay_lookup;
+    end if;
+end
 $$;
 
 -- Full text over the current tenant's items. @@ is not leakproof, so under row-level security the whole tenant
@@ -159,6 +174,8 @@ as $$
            or w.instance_id = any (string_to_array(current_setting('app.allowed_instances', true), ',')::uuid[]))
       and (coalesce(current_setting('app.allowed_projects', true), '') = ''
            or w.project_key = any (string_to_array(current_setting('app.allowed_projects', true), chr(31))))
+      -- The second lock of templates that tenants write, as the policies of author.sql have it.
+      and (session_user <> 'patchbay_author' or w.tenant_id = (select public.sealed_tenant()))
     order by pg_catalog.ts_rank(w.search, q) desc, w.updated_at desc, w.id
     limit least(greatest(p_limit, 0), 1000)
 $$;

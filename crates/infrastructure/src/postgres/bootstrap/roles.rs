@@ -23,17 +23,19 @@ pub struct RolePasswords {
     pub reader: Option<SecretString>,
     /// Of `patchbay_queue`.
     pub queue: Option<SecretString>,
+    /// Of `patchbay_author`.
+    pub author: Option<SecretString>,
 }
 
-/// The roles that log in: of [`RolePasswords`] `app`, `reader` and `queue`.
-pub(crate) const LOGINS: [&str; 3] = ["patchbay_app", "patchbay_reader", "patchbay_queue"];
+/// The roles that log in: of [`RolePasswords`] `app`, `reader`, `queue` and `author`.
+pub(crate) const LOGINS: [&str; 4] = ["patchbay_app", "patchbay_reader", "patchbay_queue", "patchbay_author"];
 
 impl RolePasswords {
     /// The passwords that every process with these master keys knows, so that nobody configures them. They follow the
     /// wrapping key; the others' are tried by processes that meet a refused login.
     pub async fn derived(master: &MasterKeys) -> Result<Self, VaultError> {
-        let [app, reader, queue] = master.passwords_to_set(LOGINS).await?;
-        Ok(Self { app: Some(app), reader: Some(reader), queue: Some(queue) })
+        let [app, reader, queue, author] = master.passwords_to_set(LOGINS).await?;
+        Ok(Self { app: Some(app), reader: Some(reader), queue: Some(queue), author: Some(author) })
     }
 }
 
@@ -89,7 +91,7 @@ async fn try_set_passwords(
     // One message is one transaction: nobody meets a new password of one role and an old one of another.
     let statement: String = LOGINS
         .into_iter()
-        .zip([&passwords.app, &passwords.reader, &passwords.queue])
+        .zip([&passwords.app, &passwords.reader, &passwords.queue, &passwords.author])
         .filter_map(|(role, password)| {
             let verifier = verifier(password.as_ref()?.expose_secret());
             Some(format!("alter role {role} password '{verifier}';"))

@@ -16,6 +16,8 @@ begin
             ('patchbay_app', true, false),
             -- SQL templates.
             ('patchbay_reader', true, false),
+            -- SQL templates that tenants write.
+            ('patchbay_author', true, false),
             -- Owns the job queue.
             ('patchbay_queue', true, false),
             -- Owns the few functions that look across tenants.
@@ -50,6 +52,12 @@ begin
             ('patchbay_reader', 'lock_timeout', '500ms'),
             ('patchbay_reader', 'idle_in_transaction_session_timeout', '10s'),
             ('patchbay_reader', 'temp_file_limit', '64MB'),
+            ('patchbay_author', 'search_path', 'published, public'),
+            ('patchbay_author', 'default_transaction_read_only', 'on'),
+            ('patchbay_author', 'statement_timeout', '5s'),
+            ('patchbay_author', 'lock_timeout', '500ms'),
+            ('patchbay_author', 'idle_in_transaction_session_timeout', '10s'),
+            ('patchbay_author', 'temp_file_limit', '64MB'),
             ('patchbay_app', 'lock_timeout', '30s'),
             ('patchbay_app', 'idle_in_transaction_session_timeout', '60s')
         ) as settings (role, name, value)

@@ -126,12 +126,18 @@ pub async fn prove(db: &Db, mut template: Template) -> Result<Proof, RefusedTemp
             Err(RefusedTemplate::Schema { name: template.name, reason: database.message().to_owned() })
         }
         Err(Refusal::Driver(error)) => Err(RefusedTemplate::Store(store_error(error))),
+        Err(Refusal::Store(error)) => Err(RefusedTemplate::Store(error)),
     }
 }
 
-enum Refusal {
+/// Why a template does not fit the database.
+pub(super) enum Refusal {
+    /// In words for its author.
     Reason(String),
+    /// As the database said it, or the way there.
     Driver(sqlx::Error),
+    /// The database cannot be asked.
+    Store(StoreError),
 }
 
 impl From<sqlx::Error> for Refusal {
@@ -173,7 +179,7 @@ struct Columns {
     middle: Option<Vec<KeyValue>>,
 }
 
-async fn columns(
+pub(super) async fn columns(
     connection: &mut PgConnection,
     statement: &str,
     template: &Template,

@@ -35,8 +35,8 @@ impl SqlTools {
     }
 
     /// The tools of this caller, by name.
-    pub(super) fn list(&self, ctx: &Ctx) -> Result<Vec<Tool>, Error> {
-        Ok(schemas::tools(&self.services.templates.list(ctx)?))
+    pub(super) async fn list(&self, ctx: &Ctx) -> Result<Vec<Tool>, Error> {
+        Ok(schemas::tools(&self.services.templates.list(ctx).await?))
     }
 
     /// Counts a request that calls no tool.
@@ -46,13 +46,23 @@ impl SqlTools {
 
     /// Calls a tool.
     pub(super) async fn call(&self, ctx: &Ctx, name: &str, arguments: Arguments) -> Result<Answer, Failure> {
-        let known = FIXED.contains(&name) || self.services.templates.get(ctx, name).is_ok();
-        let counted_as = if known { name } else { "unknown" };
-        let entry = self.entry(name, &arguments);
+        let fixed = FIXED.contains(&name);
+        let found = if fixed { None } else { Some(self.services.templates.get(ctx, name).await) };
+        // Whether it is there may not be known at the moment; running it says so.
+        let known =
+            fixed || found.as_ref().is_some_and(|found| !matches!(found, Err(Error::NotFound { .. })));
+        // Names that tenants choose are as many as they like, and their own.
+        let counted_as = match &found {
+            None => name,
+            Some(Ok(template)) if template.authored => "authored",
+            Some(Ok(_)) => name,
+            Some(Err(_)) => "unknown",
+        };
+        let entry = self.entry(ctx, name, &arguments).await;
         outcome::run(&self.services.audit, ctx, counted_as, entry, async {
             self.services.limits.count_tool(ctx, ToolClass::Read).await?;
             match name {
-                LIST_TEMPLATES => self.list_templates(ctx, &arguments),
+                LIST_TEMPLATES => self.list_templates(ctx, &arguments).await,
                 RUN_TEMPLATE => self.run_template(ctx, arguments).await,
                 GET_FRESHNESS => self.get_freshness(ctx, &arguments).await,
                 EXPLAIN_TEMPLATE => self.explain_template(ctx, arguments).await,
@@ -68,19 +78,19 @@ impl SqlTools {
     }
 
     /// What goes on the record of a call.
-    fn entry(&self, name: &str, arguments: &Arguments) -> AuditEntry {
+    async fn entry(&self, ctx: &Ctx, name: &str, arguments: &Arguments) -> AuditEntry {
         match name {
             RUN_TEMPLATE | EXPLAIN_TEMPLATE => {
                 let template = arguments.get("name").and_then(Value::as_str).unwrap_or_default();
                 let tool = if name == RUN_TEMPLATE { RUN_TEMPLATE } else { EXPLAIN_TEMPLATE };
                 record::template(template, arguments).with("tool", tool)
             }
-            name if self.services.templates.is_known(name) => record::template(name, arguments),
+            name if self.services.templates.is_known(ctx, name).await => record::template(name, arguments),
             name => record::tool(name, arguments),
         }
     }
 
-    fn list_templates(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
+    async fn list_templates(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
         arguments::only(given, &["query", "tag", "limit", "cursor"])?;
         let query = arguments::text(given, "query", 200)?.map(str::to_lowercase);
         let tag = arguments::text(given, "tag", 50)?;
@@ -93,7 +103,7 @@ impl SqlTools {
                 && tag.is_none_or(|tag| tags.iter().any(|own| own == tag))
                 && after.is_none_or(|after| name.as_str() > after)
         };
-        let mine = self.services.templates.list(ctx)?;
+        let mine = self.services.templates.list(ctx).await?;
         let mut found: Vec<&Arc<Template>> = mine.iter().filter(matches).collect();
         let more = found.len() > limit;
         found.truncate(limit);
@@ -106,7 +116,7 @@ impl SqlTools {
     async fn run_template(&self, ctx: &Ctx, mut given: Arguments) -> Result<Answer, Failure> {
         arguments::only(&given, &["name", "arguments", "limit", "cursor", "format"])?;
         let csv = arguments::word(&given, "format", &["rows", "csv"])? == Some("csv");
-        let (name, mut inner) = self.named(ctx, &mut given)?;
+        let (name, mut inner) = self.named(ctx, &mut given).await?;
         for outside in ["limit", "cursor"] {
             let Some(value) = given.remove(outside).filter(|value| !value.is_null()) else { continue };
             if inner.contains_key(outside) {
@@ -125,7 +135,7 @@ impl SqlTools {
 
     async fn explain_template(&self, ctx: &Ctx, mut given: Arguments) -> Result<Answer, Failure> {
         arguments::only(&given, &["name", "arguments"])?;
-        let (name, inner) = self.named(ctx, &mut given)?;
+        let (name, inner) = self.named(ctx, &mut given).await?;
         let estimate = self.services.templates.explain(ctx, &name, &inner).await.map_err(of_arguments)?;
         let freshness = self.services.templates.cached_freshness(ctx).await?;
         let within_guard = estimate.is_within_guard();
@@ -133,11 +143,13 @@ impl SqlTools {
     }
 
     /// The template that is named among the arguments, and its own.
-    fn named(&self, ctx: &Ctx, given: &mut Arguments) -> Result<(String, Arguments), Failure> {
+    async fn named(&self, ctx: &Ctx, given: &mut Arguments) -> Result<(String, Arguments), Failure> {
         let Some(name) = arguments::text(given, "name", 128)?.map(str::to_owned) else {
             return Err(Failure::invalid("/name", "is required"));
         };
-        self.services.templates.get(ctx, &name).map_err(|error| self.no_such_template(ctx, error))?;
+        if let Err(error) = self.services.templates.get(ctx, &name).await {
+            return Err(self.no_such_template(ctx, error).await);
+        }
         match given.remove("arguments") {
             None | Some(Value::Null) => Ok((name, Map::new())),
             Some(Value::Object(inner)) => Ok((name, inner)),
@@ -165,9 +177,9 @@ impl SqlTools {
         Ok(Answer { content: json!({"tables": tables}), line, size: None })
     }
 
-    fn no_such_template(&self, ctx: &Ctx, error: Error) -> Failure {
+    async fn no_such_template(&self, ctx: &Ctx, error: Error) -> Failure {
         let Error::NotFound { .. } = error else { return error.into() };
-        let names = self.services.templates.list(ctx).unwrap_or_default();
+        let names = self.services.templates.list(ctx).await.unwrap_or_default();
         let mut body = ErrorBody::new("not_found", "there is no template of that name")
             .with_hint("sql_list_templates lists them");
         body.field = Some("/name".into());

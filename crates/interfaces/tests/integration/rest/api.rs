@@ -23,7 +23,7 @@ async fn every_route_of_the_api_refuses_anonymous_callers_before_it_looks_at_any
             continue;
         }
         for method in item.as_object().unwrap().keys() {
-            let uri = path.replace("{id}", "no-uuid");
+            let uri = path.replace("{id}", "no-uuid").replace("{name}", "no_name");
             let request = Request::builder().method(method.to_uppercase().as_str()).uri(&uri);
             let (response, problem) = api.send(request, "not json").await;
             assert_eq!(response.status(), 401, "{method} {path}: {problem}");

@@ -33,6 +33,7 @@ pub(crate) struct Tenant {
     key: String,
     invitation: String,
     member: String,
+    template: String,
 }
 
 /// Somebody who calls.
@@ -148,6 +149,7 @@ impl Tenant {
         let (key, invitation) = (make_key(&api, &[Scope::KeysWrite]).await.0, make_invitation(&api).await);
         let text = |value: &Value| value.as_str().expect("an id").to_owned();
         Self {
+            template: make_template(&api, &format!("own_of_{slug}")).await,
             member: make_member(patchbay, &id, slug).await,
             run: text(&run["id"]),
             work_item: text(&items.body["items"][0]["id"]),
@@ -168,6 +170,8 @@ impl Tenant {
             "key" => self.key.clone(),
             "invitation" => self.invitation.clone(),
             "member" => self.member.clone(),
+            "template" => self.template.clone(),
+            "new template" => make_template(&self.api, &world.new_name().replace('-', "_")).await,
             "new instance" => {
                 let body = json!({"source": "github", "name": world.new_name(), "base_url": "http://127.0.0.1:9",
                     "credentials": {"kind": "token", "token": "t"}});
@@ -206,6 +210,15 @@ async fn make_invitation(api: &Api) -> String {
     let email = format!("{}@example.com", uuid::Uuid::new_v4().simple());
     let made = made(api, "/api/v1/invitations", &json!({"email": email, "role": "viewer"})).await;
     made["id"].as_str().unwrap().to_owned()
+}
+
+/// A template that has passed its proof and is nobody's tool. Its name, which is its id.
+async fn make_template(api: &Api, name: &str) -> String {
+    let source = "/*\ntitle = 'Own'\ndescription = 'Titles of items.'\n*/
+        select w.title as title from work_items w where w.tenant_id = $1";
+    let made = made(api, "/api/v1/templates", &json!({"name": name, "source": source})).await;
+    assert_eq!(made["state"], "proved", "{made}");
+    name.to_owned()
 }
 
 /// A viewer of the tenant. Inserted: to become one, a person signs in, which other tests try.
