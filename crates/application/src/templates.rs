@@ -135,12 +135,6 @@ impl TemplateService {
         require_sql(ctx)?;
         Ok(self.sync.freshness(ctx, None).await?)
     }
-
-    /// How fresh each instance's data is; up to two seconds old, and at hand.
-    pub async fn cached_freshness(&self, ctx: &Ctx) -> Result<Arc<Vec<Freshness>>, Error> {
-        require_sql(ctx)?;
-        Ok(self.sync.cached_freshness(ctx).await?)
-    }
 }
 
 /// Whether the caller's grant and scopes reach this one.
