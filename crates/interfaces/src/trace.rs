@@ -52,3 +52,12 @@ pub(crate) fn link(span: &Span, other: &Span) {
         span.add_link(other);
     }
 }
+
+/// Gives a span that is under way another name. The field `otel.name` counts only before a span is entered.
+pub(crate) fn rename(span: &Span, name: impl FnOnce() -> String) {
+    let context = span.context();
+    let span = context.span();
+    if span.span_context().is_valid() {
+        span.update_name(name());
+    }
+}

@@ -8,7 +8,7 @@ use metrics::{Unit, describe_histogram, histogram};
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResponse, ProtocolVersion};
 use rmcp::service::{RequestContext, RoleServer};
-use tracing::field::{Empty, display};
+use tracing::field::Empty;
 use tracing::{Instrument, Span};
 
 use crate::trace::{self, Sent};
@@ -97,8 +97,7 @@ pub(super) async fn operation<O: Outcome>(
     doing: impl Future<Output = O>,
 ) -> O {
     let version = version(context.protocol_version());
-    let span = span(method, version);
-    span.record("jsonrpc.request.id", display(shortened(&context.id.to_string())));
+    let span = span(method, version, Some(shortened(&context.id.to_string())));
     if let Some(traceparent) = context.meta.get_traceparent() {
         let ambient = Span::current();
         let sent = Sent { traceparent, tracestate: context.meta.get_tracestate() };
@@ -111,10 +110,11 @@ pub(super) async fn operation<O: Outcome>(
 
 /// The same for a tool called in plain HTTP: the request is the operation, and its span the parent.
 pub(super) async fn plain_call<O: Outcome>(doing: impl Future<Output = O>) -> O {
-    measured("tools/call", "none", span("tools/call", "none"), doing).await
+    measured("tools/call", "none", span("tools/call", "none", None), doing).await
 }
 
-fn span(method: &'static str, version: &'static str) -> Span {
+/// As much as is known is said at once: what is recorded later is written anew for the log each time.
+fn span(method: &'static str, version: &'static str, id: Option<&str>) -> Span {
     tracing::info_span!(
         "mcp.server",
         otel.name = method,
@@ -123,10 +123,10 @@ fn span(method: &'static str, version: &'static str) -> Span {
         mcp.method.name = method,
         mcp.protocol.version = version,
         mcp.resource.uri = Empty,
-        gen_ai.operation.name = Empty,
+        gen_ai.operation.name = (method == "tools/call").then_some("execute_tool"),
         gen_ai.tool.name = Empty,
         gen_ai.prompt.name = Empty,
-        jsonrpc.request.id = Empty,
+        jsonrpc.request.id = id,
         rpc.response.status_code = Empty,
         "error.type" = Empty,
         network.transport = "tcp",
@@ -170,9 +170,8 @@ async fn measured<O: Outcome>(
 /// Says which tool the running operation calls. `tool` must be a name of ours, so that callers cannot make up metrics.
 pub(super) fn calls_tool(tool: &str) {
     let span = Span::current();
-    span.record("gen_ai.operation.name", "execute_tool");
     span.record("gen_ai.tool.name", tool);
-    span.record("otel.name", display(format_args!("tools/call {tool}")));
+    trace::rename(&span, || format!("tools/call {tool}"));
     // Outside of an operation there is nothing to be told.
     let _ = TARGET.try_with(|target| target.borrow_mut().tool = Some(tool.to_owned()));
 }
@@ -181,7 +180,7 @@ pub(super) fn calls_tool(tool: &str) {
 pub(super) fn gets_prompt(prompt: &'static str) {
     let span = Span::current();
     span.record("gen_ai.prompt.name", prompt);
-    span.record("otel.name", display(format_args!("prompts/get {prompt}")));
+    trace::rename(&span, || format!("prompts/get {prompt}"));
     let _ = TARGET.try_with(|target| target.borrow_mut().prompt = Some(prompt));
 }
 

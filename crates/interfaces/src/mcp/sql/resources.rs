@@ -1,11 +1,12 @@
-//! What an assistant can read beside calling tools: the catalogue of templates, and how fresh the data is.
+//! What an assistant can read beside calling tools: the words of the model, the catalogue of templates, and how fresh the
+//! data is.
 
 use application::ports::ToolClass;
 use application::{Ctx, Error};
 use domain::template::Template;
 use http::StatusCode;
 use rmcp::model::{Resource, ResourceTemplate, SubscriptionFilter};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::super::listen::{Sight, digest};
 use super::super::outcome::{self, Answer, Failure, ToolError};
@@ -14,6 +15,8 @@ use super::answers;
 use super::tools::{SqlTools, now};
 use crate::problem::ErrorBody;
 
+/// Comes with the installation, so that there are no changes of it to tell.
+const DICTIONARY: &str = "patchbay://dictionary";
 const TEMPLATES: &str = "patchbay://templates";
 const FRESHNESS: &str = "patchbay://freshness";
 /// What all resources of one template begin with.
@@ -31,6 +34,10 @@ const MOST_SUBSCRIBED: usize = 50;
 /// By address, so that the order stays.
 pub(super) fn list() -> Vec<Resource> {
     vec![
+        Resource::new(DICTIONARY, "dictionary")
+            .with_title("Dictionary")
+            .with_description("What the tables and columns of the normalized model mean.")
+            .with_mime_type(JSON),
         Resource::new(FRESHNESS, "freshness")
             .with_title("Freshness of the data")
             .with_description(
@@ -73,6 +80,7 @@ impl SqlTools {
         let read = outcome::kept(&self.services.audit, ctx, record::resource(&shown), async {
             self.services.limits.count_tool(ctx, ToolClass::Read).await?;
             let content = match uri {
+                DICTIONARY => self.get_dictionary(ctx, &Map::new())?.content,
                 TEMPLATES => {
                     let templates = self.services.templates.list(ctx)?;
                     json!({"templates": templates.iter().map(|template| summary(template)).collect::<Vec<_>>()})

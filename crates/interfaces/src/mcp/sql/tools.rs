@@ -157,7 +157,7 @@ impl SqlTools {
         }
     }
 
-    fn get_dictionary(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
+    pub(super) fn get_dictionary(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
         arguments::only(given, &["table", "query"])?;
         self.services.templates.require(ctx)?;
         let wanted = arguments::text(given, "table", 63)?;

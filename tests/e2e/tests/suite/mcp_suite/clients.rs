@@ -53,17 +53,9 @@ async fn the_inspector_finds_no_fault_in_the_schemas_and_calls_a_tool_in_each_er
     for era in ["legacy", "auto", "modern"] {
         let listed = inspect(&["--protocol-era", era, "--method", "tools/list", "--strict"]).await;
         assert!(listed.to_string().contains("\"find_work_items\""), "{era}: {listed}");
-        let called = inspect(&[
-            "--protocol-era",
-            era,
-            "--method",
-            "tools/call",
-            "--tool-name",
-            "search_issues_by_project",
-            "--tool-arg",
-            "project=acme/app",
-        ]);
-        let called = called.await;
+        let call = ["--method", "tools/call", "--tool-name", "search_issues_by_project"];
+        let call = [&["--protocol-era", era][..], &call, &["--tool-arg", "project=acme/app"]].concat();
+        let called = inspect(&call).await;
         assert!(called.to_string().contains("acme/app#"), "{era}: {called}");
     }
     world.end().await;

@@ -113,6 +113,7 @@ pub(super) fn questions() -> Value {
         ["resources/read", {"uri": "patchbay://freshness"}],
         ["resources/read", {"uri": "patchbay://templates/find_work_items"}],
         ["resources/read", {"uri": "patchbay://templates/no_such_template"}],
+        ["resources/read", {"uri": "patchbay://dictionary"}],
         ["prompts/list"],
         ["prompts/get", {"name": "weekly_report", "arguments": {"project": "acme/app", "days": "7"}}],
     ])
@@ -141,9 +142,10 @@ pub(super) fn check(who: &str, answers: &[Value]) {
     assert_eq!(text(&answers[5])["instances"].as_array().map(Vec::len), Some(1), "{who}");
     assert_eq!(text(&answers[6])["name"], "find_work_items", "{who}");
     assert!(answers[7]["failed"].as_str().unwrap().contains("no resource"), "{who}: {}", answers[7]);
-    let prompts = answers[8]["prompts"].as_array().unwrap();
+    assert!(text(&answers[8])["tables"].as_array().is_some_and(|tables| tables.len() > 3), "{who}");
+    let prompts = answers[9]["prompts"].as_array().unwrap();
     let names: Vec<&str> = prompts.iter().map(|prompt| prompt["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["release_notes", "stand_up", "weekly_report"], "{who}");
-    let told = answers[9]["messages"][0]["content"]["text"].as_str().unwrap();
+    let told = answers[10]["messages"][0]["content"]["text"].as_str().unwrap();
     assert!(told.contains("get_project_metrics") && told.contains("acme/app"), "{who}: {told}");
 }
