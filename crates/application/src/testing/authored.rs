@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use domain::authored::{
     AuthoredTemplate, MOST_TEMPLATES, MOST_VERSIONS, ProbeRun, ProofFinding, ProofReport, VersionSummary,
 };
-use domain::template::{Column, ColumnType, Template};
-use domain::{Allowed, KeyId, TenantId};
+use domain::template::{Column, ColumnType, DEFAULT_COST, MAX_BYTES, Template};
+use domain::{Allowed, KeyId, Scope, TenantId};
 
 use super::{Memory, moment};
 use crate::Ctx;

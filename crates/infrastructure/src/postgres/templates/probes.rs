@@ -240,7 +240,7 @@ mod tests {
 
     fn answer(values: &[Value]) -> RowSet {
         let row = values.iter().enumerate().map(|(n, value)| (n.to_string(), value.clone())).collect();
-        RowSet { columns: Vec::new(), rows: vec![row], bytes: 0, truncated: false }
+        RowSet { columns: Vec::new(), rows: vec![row], bytes: 0, truncated: false, next: None }
     }
 
     #[test]

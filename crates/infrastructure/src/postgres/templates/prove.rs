@@ -172,11 +172,11 @@ async fn ask(
 }
 
 /// What the database says of the columns.
-struct Columns {
+pub(super) struct Columns {
     /// Those that callers see.
-    shown: Vec<Column>,
+    pub(super) shown: Vec<Column>,
     /// Some row's place in the order of pages, if there is one.
-    middle: Option<Vec<KeyValue>>,
+    pub(super) middle: Option<Vec<KeyValue>>,
 }
 
 pub(super) async fn columns(

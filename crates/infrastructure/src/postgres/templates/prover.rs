@@ -7,14 +7,15 @@ use application::Ctx;
 use application::ports::{Clock, Proved, StoreError, TemplateProver, TemplateRunner};
 use async_trait::async_trait;
 use domain::authored::{MOST_FINDINGS, ProbeRun, ProofFinding, ProofReport};
-use domain::template::{Argument, Column, Param, ParamType, Template};
+use domain::template::{Argument, Binding, Claim, Column, Param, ParamType, Template};
 use serde_json::Value;
-use sqlx::{PgConnection, Row};
+use sqlx::PgConnection;
 use tokio::sync::OnceCell;
 
+use super::estimate::{cost, plan_of};
 use super::probes::{self, PROBES, PROJECT};
 use super::prove::{Refusal, columns};
-use super::{PgTemplateRunner, bind, limited};
+use super::{Asked, PgTemplateRunner, What};
 use crate::postgres::Db;
 use crate::postgres::db::store_error;
 use crate::templates::{Finding, check};
@@ -73,9 +74,11 @@ impl PgTemplateProver {
         template.columns.clone_from(&columns);
         report.columns = columns;
         report.cost = Some(two_digits(cost));
-        if cost > MAX_COST {
+        report.max_cost = template.max_cost.min(MAX_COST);
+        if cost > report.max_cost {
+            let most = report.max_cost;
             return Err(Refusal::Reason(format!(
-                "is expected to cost {:.0}, and may cost {MAX_COST:.0}: compare tenant_id, project_key or updated_at \
+                "is expected to cost {:.0}, and may cost {most:.0}: compare tenant_id, project_key or updated_at \
                  with a parameter, so that an index serves it, or join fewer views",
                 two_digits(cost)
             )));
@@ -178,20 +181,21 @@ async fn examine(
     ctx: &Ctx,
     template: &Template,
 ) -> Result<(Vec<Column>, f64), Refusal> {
-    let statement = limited(&template.statement, template.params.len());
-    let columns = columns(connection, &statement, template).await?;
+    let least = low(&template.params);
+    let asked =
+        Asked { what: What::Estimate, template, arguments: &least, limit: template.max_limit, after: None };
+    let columns = columns(connection, &asked.statement(), template).await?;
     let mut worst: f64 = 0.0;
-    for arguments in [low(&template.params), high(&template.params), absent(&template.params)] {
-        let mut bound = bind(ctx, &arguments)?;
-        sqlx::Arguments::add(&mut bound, template.max_limit + 1).map_err(sqlx::Error::Encode)?;
-        #[expect(clippy::disallowed_methods, reason = "a template's statement passed the gate")]
-        let explain = sqlx::AssertSqlSafe(format!("EXPLAIN (FORMAT JSON) {statement}"));
-        let plan = sqlx::query_with(explain, bound).persistent(false).fetch_one(&mut *connection).await?;
-        let plan: Value = plan.try_get(0)?;
-        let cost = plan.pointer("/0/Plan/Total Cost").and_then(Value::as_f64);
-        worst = worst.max(cost.ok_or_else(|| Refusal::Reason("PostgreSQL told no cost for it".into()))?);
+    for arguments in [&least, &high(&template.params), &absent(&template.params)] {
+        // A page from the middle is another statement than the first one.
+        for after in [None, columns.middle.as_deref()] {
+            let plan = plan_of(connection, ctx, &Asked { arguments, after, ..asked }).await?;
+            let cost = cost(&plan);
+            worst =
+                worst.max(cost.ok_or_else(|| Refusal::Reason("PostgreSQL told no cost for it".into()))?);
+        }
     }
-    Ok((columns, worst))
+    Ok((columns.shown, worst))
 }
 
 /// A text the parameter takes.
@@ -206,21 +210,41 @@ fn word(param: &Param, allowed: &[String], last: bool) -> String {
     }
 }
 
+/// What a parameter is whoever asks: a constant, or what is known of a caller that is narrowed to nothing.
+fn fixed(param: &Param) -> Option<Argument> {
+    match &param.binding {
+        Binding::Model => None,
+        Binding::Constant(value) => Some(read(&param.kind, Some(value))),
+        Binding::Claim(claim) if claim.is_list() => Some(Argument::TextList(None)),
+        Binding::Claim(claim) => {
+            Some(Argument::Text(matches!(claim, Claim::Principal).then(|| "probe".to_owned())))
+        }
+    }
+}
+
 /// The least of everything.
 fn low(params: &[Param]) -> Vec<Argument> {
-    let of = |param: &Param| match &param.kind {
+    params.iter().map(|param| fixed(param).unwrap_or_else(|| least(param))).collect()
+}
+
+fn least(param: &Param) -> Argument {
+    match &param.kind {
         ParamType::Text { allowed, .. } => Argument::Text(Some(word(param, allowed, false))),
         ParamType::Integer { min, .. } => Argument::Integer(Some(*min)),
         ParamType::Boolean => Argument::Boolean(Some(false)),
         ParamType::Date => Argument::Date(Some(chrono::NaiveDate::default())),
         ParamType::Timestamp => Argument::Timestamp(Some(chrono::DateTime::default())),
-    };
-    params.iter().map(of).collect()
+        ParamType::TextList => Argument::TextList(None),
+    }
 }
 
 /// The most of everything.
 fn high(params: &[Param]) -> Vec<Argument> {
-    let of = |param: &Param| match &param.kind {
+    params.iter().map(|param| fixed(param).unwrap_or_else(|| most(param))).collect()
+}
+
+fn most(param: &Param) -> Argument {
+    match &param.kind {
         ParamType::Text { allowed, .. } => Argument::Text(Some(word(param, allowed, true))),
         ParamType::Integer { max, .. } => Argument::Integer(Some(*max)),
         ParamType::Boolean => Argument::Boolean(Some(true)),
@@ -229,8 +253,8 @@ fn high(params: &[Param]) -> Vec<Argument> {
             let day = chrono::NaiveDate::from_ymd_opt(2100, 1, 1).unwrap_or_default();
             Argument::Timestamp(Some(day.and_time(chrono::NaiveTime::MIN).and_utc()))
         }
-    };
-    params.iter().map(of).collect()
+        ParamType::TextList => Argument::TextList(None),
+    }
 }
 
 /// Nothing where nothing need be given, so that optional conditions fall away.
@@ -240,17 +264,23 @@ fn absent(params: &[Param]) -> Vec<Argument> {
 
 /// What finds most of the probes' data: optional conditions fall away unless they have a default.
 fn for_probing(param: &Param) -> Argument {
-    let given = low(std::slice::from_ref(param)).pop().unwrap_or(Argument::Text(None));
-    let default = param.default.as_ref();
-    match given {
-        given if param.required => given,
-        Argument::Text(_) => Argument::Text(default.and_then(Value::as_str).map(str::to_owned)),
-        Argument::Integer(_) => Argument::Integer(default.and_then(Value::as_i64)),
-        Argument::Boolean(_) => Argument::Boolean(default.and_then(Value::as_bool)),
-        Argument::Date(_) => Argument::Date(default.and_then(Value::as_str).and_then(|day| day.parse().ok())),
-        Argument::Timestamp(_) => {
-            Argument::Timestamp(default.and_then(Value::as_str).and_then(|at| at.parse().ok()))
-        }
+    match fixed(param) {
+        Some(fixed) => fixed,
+        None if param.required => least(param),
+        None => read(&param.kind, param.default.as_ref()),
+    }
+}
+
+/// A value that passed the check of the template's header.
+fn read(kind: &ParamType, value: Option<&Value>) -> Argument {
+    let text = || value.and_then(Value::as_str);
+    match kind {
+        ParamType::Text { .. } => Argument::Text(text().map(str::to_owned)),
+        ParamType::Integer { .. } => Argument::Integer(value.and_then(Value::as_i64)),
+        ParamType::Boolean => Argument::Boolean(value.and_then(Value::as_bool)),
+        ParamType::Date => Argument::Date(text().and_then(|day| day.parse().ok())),
+        ParamType::Timestamp => Argument::Timestamp(text().and_then(|at| at.parse().ok())),
+        ParamType::TextList => Argument::TextList(None),
     }
 }
 
