@@ -82,7 +82,7 @@ impl SqlTools {
             let content = match uri {
                 DICTIONARY => self.get_dictionary(ctx, &Map::new())?.content,
                 TEMPLATES => {
-                    let templates = self.services.templates.list(ctx)?;
+                    let templates = self.services.templates.list(ctx).await?;
                     json!({"templates": templates.iter().map(|template| summary(template)).collect::<Vec<_>>()})
                 }
                 FRESHNESS => {
@@ -91,7 +91,7 @@ impl SqlTools {
                 }
                 uri => {
                     let name = uri.strip_prefix(TEMPLATE).ok_or_else(no_such_resource)?;
-                    let template = self.services.templates.get(ctx, name).map_err(|error| match error {
+                    let template = self.services.templates.get(ctx, name).await.map_err(|error| match error {
                         Error::NotFound { .. } => no_such_resource(),
                         error => error.into(),
                     })?;
@@ -105,7 +105,7 @@ impl SqlTools {
 
     /// What the caller has now, for telling when it changes.
     pub(super) async fn sight(&self, ctx: &Ctx) -> Result<Sight, Error> {
-        let templates = self.services.templates.list(ctx)?;
+        let templates = self.services.templates.list(ctx).await?;
         let all: Vec<(&str, &str)> =
             templates.iter().map(|template| (template.name.as_str(), template.version.as_str())).collect();
         let mut sight = Sight { lists: digest(&all), ..Sight::default() };
@@ -124,7 +124,7 @@ impl SqlTools {
 
     /// Names of this caller's templates that begin so.
     pub(super) async fn template_names(&self, ctx: &Ctx, begin: &str) -> Result<Vec<String>, Error> {
-        let mine = self.services.templates.list(ctx)?;
+        let mine = self.services.templates.list(ctx).await?;
         Ok(mine
             .iter()
             .filter(|template| template.name.starts_with(begin))
