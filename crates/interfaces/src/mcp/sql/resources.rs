@@ -91,10 +91,11 @@ impl SqlTools {
                 }
                 uri => {
                     let name = uri.strip_prefix(TEMPLATE).ok_or_else(no_such_resource)?;
-                    let template = self.services.templates.get(ctx, name).await.map_err(|error| match error {
-                        Error::NotFound { .. } => no_such_resource(),
-                        error => error.into(),
-                    })?;
+                    let template =
+                        self.services.templates.get(ctx, name).await.map_err(|error| match error {
+                            Error::NotFound { .. } => no_such_resource(),
+                            error => error.into(),
+                        })?;
                     answers::template(&template)
                 }
             };
