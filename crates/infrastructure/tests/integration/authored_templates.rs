@@ -52,7 +52,7 @@ impl Desk {
     async fn with_ceiling(ceiling: i64) -> Self {
         let test = TestDb::new().await;
         // Brings the key of seals.
-        test.vault().await;
+        let vault = Arc::new(test.vault().await);
         let store = Arc::new(PgAuthoredTemplates::new(test.db.clone(), test.audit()));
         let catalog: Arc<dyn TemplateCatalog> = Arc::new(PgTemplates::load(&test.db).await.unwrap());
         let runner: Arc<dyn TemplateRunner> = Arc::new(PgTemplateRunner::new(test.db.clone()));
@@ -63,11 +63,11 @@ impl Desk {
             catalog: catalog.clone(),
             runner: runner.clone(),
             audit: Arc::new(PgAuditLog::start(test.db.clone(), test.audit())),
-            clock,
+            clock: clock.clone(),
             ceiling,
         });
         let sync = Arc::new(PgSync::new(test.db.clone(), test.audit()));
-        let templates = TemplateService::new(catalog, store.clone(), runner, sync);
+        let templates = TemplateService::new(catalog, store.clone(), runner, sync, vault, clock);
         Self { test, authoring, templates, store }
     }
 
