@@ -1,9 +1,8 @@
 /*
 title = "History of a work item"
 description = """
-Everything that happened to one item, oldest first: created, status changes, other changed fields (title, assignee, \
-labels, sprint and so on) and comments, each with who and when. Comments are cut after 500 characters. Use it for \
-questions such as "who moved ENG-12 back" or "what happened to owner/repo#12"."""
+Everything that happened to one item, oldest first: created, status changes, other changed fields and comments, each \
+with who and when. Comments are cut after 500 characters."""
 tags = ["issues", "history"]
 default_limit = 100
 max_limit = 500
@@ -13,17 +12,17 @@ timeout_ms = 5000
 name = "key"
 type = "text"
 required = true
-description = "Key as the tracker shows it, such as ENG-12 or owner/repo#12."
+description = "Item key, such as ENG-12 or owner/repo#12."
 
 [[params]]
 name = "instance"
 type = "text"
-description = "Slug of the instance, where two have an item of that key."
+description = "Slug of the instance, where two have that key."
 
 [[params]]
 name = "since"
 type = "timestamp"
-description = "Only what happened at or after this moment."
+description = "Only what happened then or later."
 */
 select h.at, h.actor, h.what, h.from_value, h.to_value, w.source_key, i.slug as instance
 from work_items w
@@ -46,4 +45,4 @@ where w.tenant_id = $1
   and w.source_key = $2::text
   and ($3::text is null or i.slug = $3::text)
   and ($4::timestamptz is null or h.at >= $4::timestamptz)
-order by h.at, h.what, h.to_value
+order by h.at, h.what, h.to_value, i.slug

@@ -1,8 +1,8 @@
 /*
 title = "What changed lately"
 description = """
-Status changes, other changed fields, comments and new items since a moment, newest first, over all projects or one. Use \
-it for stand-ups and for "what happened since yesterday". Comments are cut after 200 characters."""
+Status changes, other changed fields, comments and new items of the last hours, newest first, for stand-ups and "what \
+happened since yesterday". Comments are cut after 200 characters."""
 tags = ["history", "reports"]
 default_limit = 50
 max_limit = 500
@@ -19,7 +19,7 @@ description = "How many hours back."
 [[params]]
 name = "project"
 type = "text"
-description = "Only in this project, by its key."
+description = "Only this project key."
 
 [[params]]
 name = "actor"
