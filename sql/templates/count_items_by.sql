@@ -1,8 +1,8 @@
 /*
 title = "Count items by a property"
 description = """
-How many items have each value of one property, most first; how many of them are open, and their story points. An item \
-with two labels counts under both; `value` is null for items without one."""
+How many items have each value of a property, and how many of them are open. An item with two labels counts under \
+both; null: items without one."""
 tags = ["metrics"]
 default_limit = 50
 max_limit = 500
@@ -18,7 +18,7 @@ description = "The property."
 [[params]]
 name = "project"
 type = "text"
-description = "Only this project key."
+description = "Project key."
 
 [[params]]
 name = "status"
@@ -29,12 +29,12 @@ description = "Only this status."
 [[params]]
 name = "created_since"
 type = "timestamp"
-description = "Only items created then or later."
+description = "Created then or later."
 
 [[params]]
 name = "resolved_since"
 type = "timestamp"
-description = "Only items completed or cancelled then or later."
+description = "Done or cancelled then or later."
 */
 select c.value, count(*) as items, sum(c.is_open)::bigint as open_items, sum(c.story_points) as story_points
 from (

@@ -1,9 +1,8 @@
 /*
 title = "Cycle time percentiles"
 description = """
-Per week (Monday, UTC) and type, newest first: items completed and the 50th, 85th and 95th percentile of their hours \
-from the first move into progress (without one: from creation; `from_in_progress` counts those with one) to the last \
-completion. Reopened items count again once they are completed; weeks without completions are left out."""
+By week (Monday, UTC) and type: items completed and percentiles of their hours from the first start (without one, \
+creation; `from_in_progress` counts those with) to the last completion. Weeks without any are left out."""
 tags = ["metrics"]
 default_limit = 100
 max_limit = 500
@@ -21,7 +20,7 @@ type = "integer"
 min = 1
 max = 260
 default = 12
-description = "How many, the current one included."
+description = "How many, with this one."
 
 [[params]]
 name = "type"

@@ -1,8 +1,6 @@
 /*
 title = "Items related to an item"
-description = """
-Parent, children and everything linked to or from one item (blocks, duplicates, mentions and so on), also in the \
-tracker's words. Linked items that are not synced show their key alone."""
+description = "Parent, children and links from or to an item. Linked items that are not synced show their key only."
 tags = ["issues", "links"]
 default_limit = 50
 max_limit = 500
@@ -17,7 +15,7 @@ description = "Item key, such as ENG-12 or owner/repo#12."
 [[params]]
 name = "instance"
 type = "text"
-description = "Slug of the instance, where two have that key."
+description = "Instance slug, where two have that key."
 */
 with item as (
     select w.instance_id, i.slug, w.ref_key, w.parent_ref_key

@@ -1,8 +1,6 @@
 /*
 title = "Find work items by words"
-description = """
-Full-text search over titles and the beginning of bodies. Understands quoted phrases, `or` and a leading minus; newest \
-update first, of the 1000 best matches."""
+description = "Full-text search in titles and first lines, newest update first. Takes quoted phrases, `or` and a leading minus."
 tags = ["issues", "search"]
 default_limit = 25
 max_limit = 200
@@ -13,12 +11,12 @@ name = "query"
 type = "text"
 required = true
 max_length = 300
-description = "Words, such as: login redirect -mobile."
+description = "Such as: login redirect -mobile."
 
 [[params]]
 name = "project"
 type = "text"
-description = "Only this project key."
+description = "Project key."
 
 [[params]]
 name = "status"

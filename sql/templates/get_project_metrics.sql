@@ -1,9 +1,8 @@
 /*
 title = "Daily figures of a project"
 description = """
-One row a day (UTC), oldest first, up to five years back: items created, completed, cancelled and reopened, open at its \
-end, and average hours from creation to completion. An item counts as completed on the day of its last completion, and \
-not while it is open again. Today is not over."""
+A row a day (UTC), oldest first: items created, completed (for the last time), cancelled, reopened, open at its \
+end, and average hours from creation to completion."""
 tags = ["metrics"]
 default_limit = 100
 max_limit = 400
@@ -18,12 +17,12 @@ description = "Project key, such as ENG or owner/repo."
 [[params]]
 name = "from"
 type = "date"
-description = "First day; else `days` days up to `to`."
+description = "First day; else `days` up to `to`."
 
 [[params]]
 name = "to"
 type = "date"
-description = "Last day; else today (UTC)."
+description = "Last day; else today."
 
 [[params]]
 name = "days"
@@ -31,7 +30,7 @@ type = "integer"
 min = 1
 max = 400
 default = 30
-description = "How many days; ignored with `from`."
+description = "How many; ignored with `from`."
 */
 with days as (
     select c.day

@@ -1,8 +1,6 @@
 /*
 title = "History of a work item"
-description = """
-Everything that happened to one item, oldest first: created, status changes, other changed fields and comments, each \
-with who and when. Comments are cut after 500 characters."""
+description = "Creation, status changes, other changed fields and comments (the first 500 characters) of an item, oldest first."
 tags = ["issues", "history"]
 default_limit = 100
 max_limit = 500
@@ -17,12 +15,12 @@ description = "Item key, such as ENG-12 or owner/repo#12."
 [[params]]
 name = "instance"
 type = "text"
-description = "Slug of the instance, where two have that key."
+description = "Instance slug, where two have that key."
 
 [[params]]
 name = "since"
 type = "timestamp"
-description = "Only what happened then or later."
+description = "Happened then or later."
 */
 select h.at, h.actor, h.what, h.from_value, h.to_value, w.source_key, i.slug as instance
 from work_items w

@@ -1,8 +1,8 @@
 /*
 title = "Blocked items and what blocks them"
 description = """
-Open items that an open item blocks, by the trackers' links in either direction, a row for each pair, longest untouched \
-first. A blocker that is not synced shows its key and status unknown."""
+Open items that open items block, by links of either direction, longest untouched first. Blockers that are not \
+synced show their key only."""
 tags = ["issues", "flow"]
 default_limit = 50
 max_limit = 500
@@ -11,12 +11,12 @@ timeout_ms = 5000
 [[params]]
 name = "project"
 type = "text"
-description = "Only this project key."
+description = "Project key."
 
 [[params]]
 name = "assignee"
 type = "text"
-description = "Only items of this assignee, by name or login, exactly."
+description = "Exact name or login."
 */
 with pairs as (
     select e.instance_id, e.blocked, max(e.blocker) as blocker, max(e.blocker_key) as blocker_key

@@ -1,7 +1,6 @@
 /*
 title = "Items nobody has touched"
-description = """
-Open items (to do or in progress) without an update for some days, longest untouched first."""
+description = "Open items without an update for some days, longest untouched first."
 tags = ["issues", "flow"]
 default_limit = 50
 max_limit = 500
@@ -13,12 +12,12 @@ type = "integer"
 min = 1
 max = 3650
 default = 30
-description = "At least so many days."
+description = "At least so many."
 
 [[params]]
 name = "project"
 type = "text"
-description = "Only this project key."
+description = "Project key."
 
 [[params]]
 name = "status"

@@ -1,8 +1,6 @@
 /*
 title = "Issues of a project"
-description = """
-Issues, tasks and pull requests of one project, newest update first, for questions such as "what is in progress in \
-owner/repo". By words: find_work_items."""
+description = "Issues, tasks and pull requests of a project, newest update first. By words: find_work_items."
 tags = ["issues", "search"]
 default_limit = 50
 max_limit = 500
@@ -29,17 +27,17 @@ description = "Only this type."
 [[params]]
 name = "assignee"
 type = "text"
-description = "Name or login of the first assignee, exactly."
+description = "Exact name or login."
 
 [[params]]
 name = "label"
 type = "text"
-description = "A label it carries, exactly."
+description = "Exact label."
 
 [[params]]
 name = "updated_since"
 type = "timestamp"
-description = "Only items updated then or later."
+description = "Updated then or later."
 */
 select w.source_key, w.title, w.status, w.status_original, w.type, w.priority, w.assignee, w.updated_at, w.url
 from work_items w

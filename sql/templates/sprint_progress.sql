@@ -1,8 +1,8 @@
 /*
 title = "Progress of sprints"
 description = """
-Per sprint, newest first: items in it at its start, added and removed since, completed, cancelled and open at its end \
-(of running ones: now), story points, days left. `complete_history` is false where the tracker told only the present."""
+By sprint (active ones, unless asked otherwise): items at its start, added, removed, completed, cancelled and open \
+at its end or now. `complete_history`: false where the tracker told only the present."""
 tags = ["metrics", "sprints"]
 default_limit = 20
 max_limit = 200
@@ -11,7 +11,7 @@ timeout_ms = 10000
 [[params]]
 name = "sprint"
 type = "text"
-description = "Name of the sprint, exactly."
+description = "Exact name."
 
 [[params]]
 name = "state"
@@ -22,7 +22,7 @@ description = "Only this state; without it and `sprint`: active."
 [[params]]
 name = "instance"
 type = "text"
-description = "Only this instance, by its slug."
+description = "Instance slug."
 */
 select s.name as sprint, s.slug as instance, s.state, s.start_at, s.end_at, s.completed_at,
        p.at_start, p.added, p.removed, p.completed, p.cancelled, p.still_open, p.points_total, p.points_completed,

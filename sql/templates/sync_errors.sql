@@ -1,8 +1,6 @@
 /*
 title = "What goes wrong with syncing"
-description = """
-Runs that failed or left projects out, and items that could not be stored, newest first, with what to do. Empty when \
-nothing went wrong. For when data seems to be missing or old."""
+description = "Failed syncs and items that could not be stored, newest first, with what to do; empty when all went well."
 tags = ["sync"]
 default_limit = 50
 max_limit = 500
@@ -14,12 +12,12 @@ type = "integer"
 min = 1
 max = 365
 default = 7
-description = "How many days back."
+description = "How far back."
 
 [[params]]
 name = "instance"
 type = "text"
-description = "Only this instance, by its slug."
+description = "Instance slug."
 */
 select e.at, i.slug as instance, e.what, e.code, e.detail
 from (

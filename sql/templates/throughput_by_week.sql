@@ -1,9 +1,8 @@
 /*
 title = "Throughput by week"
 description = """
-One row a week (Monday, UTC), newest first, empty weeks included: items created, completed and cancelled, story points \
-completed, and items completed that week that are open again. An item counts as completed in the week of its last \
-completion, and not while it is open again. This week is not over."""
+By week (Monday, UTC), newest first: items created, completed (for the last time), cancelled, and completed that \
+week but open again. This week is not over."""
 tags = ["metrics"]
 default_limit = 100
 max_limit = 260
@@ -15,12 +14,12 @@ type = "integer"
 min = 1
 max = 260
 default = 12
-description = "How many, the current one included."
+description = "How many, with this one."
 
 [[params]]
 name = "project"
 type = "text"
-description = "Only this project key."
+description = "Project key."
 
 [[params]]
 name = "type"

@@ -1,8 +1,8 @@
 /*
 title = "Work in progress by assignee"
 description = """
-Per first assignee (null: nobody), most first: items in progress, their story points, median and longest days since they \
-last came into progress (without a history: since creation), and the key that is longest."""
+Items in progress by first assignee (null: nobody), days since they last came into progress (without a history, \
+since creation), and the oldest."""
 tags = ["metrics", "flow"]
 default_limit = 50
 max_limit = 500
@@ -11,7 +11,7 @@ timeout_ms = 10000
 [[params]]
 name = "project"
 type = "text"
-description = "Only this project key."
+description = "Project key."
 
 [[params]]
 name = "type"

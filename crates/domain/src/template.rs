@@ -92,19 +92,6 @@ impl ColumnType {
             Self::TextList => "text_list",
         }
     }
-
-    /// JSON Schema of a nullable value of this type.
-    pub fn json_schema(self) -> Value {
-        match self {
-            Self::Text => json!({"type": ["string", "null"]}),
-            Self::Integer => json!({"type": ["integer", "null"]}),
-            Self::Number => json!({"type": ["number", "null"]}),
-            Self::Boolean => json!({"type": ["boolean", "null"]}),
-            Self::Date => json!({"type": ["string", "null"], "format": "date"}),
-            Self::Timestamp => json!({"type": ["string", "null"], "format": "date-time"}),
-            Self::TextList => json!({"type": ["array", "null"], "items": {"type": "string"}}),
-        }
-    }
 }
 
 /// An output column.
@@ -145,21 +132,26 @@ pub struct Template {
 
 impl Template {
     /// JSON Schema of the tool's arguments.
+    ///
+    /// Every listed tool costs an assistant context in each conversation, so it says what an assistant cannot know: not
+    /// how long a text may be, which [`Template::bind`] tells when it matters, and nothing beside a list of values.
     pub fn input_schema(&self) -> Map<String, Value> {
         let mut properties = Map::new();
         let mut required = Vec::new();
         for param in &self.params {
             let mut schema = match &param.kind {
-                ParamType::Text { max_length, allowed } if allowed.is_empty() => {
-                    json!({"type": "string", "minLength": 1, "maxLength": max_length})
+                ParamType::Text { allowed, .. } if !allowed.is_empty() => {
+                    json!({"type": "string", "enum": allowed})
                 }
-                ParamType::Text { allowed, .. } => json!({"type": "string", "enum": allowed}),
+                ParamType::Text { .. } => json!({"type": "string"}),
                 ParamType::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
                 ParamType::Boolean => json!({"type": "boolean"}),
                 ParamType::Date => json!({"type": "string", "format": "date"}),
                 ParamType::Timestamp => json!({"type": "string", "format": "date-time"}),
             };
-            schema["description"] = Value::from(param.description.as_str());
+            if schema.get("enum").is_none() {
+                schema["description"] = Value::from(param.description.as_str());
+            }
             if let Some(default) = &param.default {
                 schema["default"] = default.clone();
             }
@@ -170,13 +162,14 @@ impl Template {
         }
         properties.insert(
             "limit".into(),
-            json!({"type": "integer", "minimum": 1, "maximum": self.max_limit, "default": self.default_limit,
-                   "description": "Most rows to return."}),
+            json!({"type": "integer", "minimum": 1, "maximum": self.max_limit, "default": self.default_limit}),
         );
         let mut schema = Map::new();
         schema.insert("type".into(), "object".into());
         schema.insert("properties".into(), properties.into());
-        schema.insert("required".into(), required.into());
+        if !required.is_empty() {
+            schema.insert("required".into(), required.into());
+        }
         schema.insert("additionalProperties".into(), false.into());
         schema
     }

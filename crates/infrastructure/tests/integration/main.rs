@@ -31,6 +31,7 @@ mod stored_records;
 mod support;
 mod template_attacks;
 mod template_data;
+mod template_plans;
 mod template_rows;
 mod templates;
 mod tenant_data;

@@ -22,5 +22,7 @@ mod reliability;
 mod rotation;
 mod schemathesis;
 mod sign_in;
+mod templates;
 mod tenants;
+mod tool_list;
 mod webhooks;

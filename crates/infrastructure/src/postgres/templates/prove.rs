@@ -8,7 +8,7 @@ use application::ports::{StoreError, TemplateCatalog};
 use domain::template::{Argument, Column, ParamType, Template};
 use domain::{RequestId, TenantId};
 use serde_json::Value;
-use sqlx::postgres::PgTypeInfo;
+use sqlx::postgres::{PgDatabaseError, PgErrorPosition, PgTypeInfo};
 use sqlx::{Column as _, Executor, PgConnection, Postgres, Row, SqlSafeStr, Statement, Type, TypeInfo};
 use uuid::Uuid;
 
@@ -44,6 +44,8 @@ pub enum RefusedTemplate {
         name: String,
         /// Why.
         reason: String,
+        /// The character of the template's statement, from one, that the database points at.
+        character: Option<usize>,
     },
     /// The database cannot be asked.
     #[error("the templates cannot be checked")]
@@ -101,17 +103,22 @@ pub async fn prove(db: &Db, mut template: Template) -> Result<Proof, RefusedTemp
             template.columns = columns;
             Ok(Proof { template, cost })
         }
-        Err(Refusal::Reason(reason)) => Err(RefusedTemplate::Schema { name: template.name, reason }),
-        // Read by the operator at start-up only: it may say what the database said.
-        Err(Refusal::Driver(sqlx::Error::Database(database))) => {
-            Err(RefusedTemplate::Schema { name: template.name, reason: database.message().to_owned() })
+        Err(Refusal::Reason(reason, character)) => {
+            Err(RefusedTemplate::Schema { name: template.name, reason, character })
         }
+        // Read by the operator at start-up only: it may say what the database said.
+        Err(Refusal::Driver(sqlx::Error::Database(database))) => Err(RefusedTemplate::Schema {
+            name: template.name,
+            reason: database.message().to_owned(),
+            character: None,
+        }),
         Err(Refusal::Driver(error)) => Err(RefusedTemplate::Store(store_error(error))),
     }
 }
 
 enum Refusal {
-    Reason(String),
+    /// And where in the statement.
+    Reason(String, Option<usize>),
     Driver(sqlx::Error),
 }
 
@@ -119,6 +126,18 @@ impl From<sqlx::Error> for Refusal {
     fn from(error: sqlx::Error) -> Self {
         Self::Driver(error)
     }
+}
+
+/// What PostgreSQL says of a statement it does not prepare. It counts from the beginning of [`limited`].
+fn unfit(error: sqlx::Error) -> Refusal {
+    let sqlx::Error::Database(database) = &error else { return Refusal::Driver(error) };
+    let before = limited("", 0).find('\n').map_or(0, |end| end + 1);
+    let position = database.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::position);
+    let character = match position {
+        Some(PgErrorPosition::Original(at)) => at.checked_sub(before),
+        _ => None,
+    };
+    Refusal::Reason(database.message().to_owned(), character)
 }
 
 async fn ask(
@@ -138,7 +157,7 @@ async fn ask(
     let plan: Value = plan.try_get(0)?;
     tracing::debug!(template.name = template.name, %plan, "The template fits the schema");
     let cost = plan.pointer("/0/Plan/Total Cost").and_then(Value::as_f64);
-    let cost = cost.ok_or_else(|| Refusal::Reason("PostgreSQL told no cost for it".into()))?;
+    let cost = cost.ok_or_else(|| Refusal::Reason("PostgreSQL told no cost for it".into(), None))?;
     Ok((columns, cost))
 }
 
@@ -153,20 +172,22 @@ async fn columns(
         .collect();
     #[expect(clippy::disallowed_methods, reason = "a template's statement passed the gate")]
     let statement = sqlx::AssertSqlSafe(statement.to_owned()).into_sql_str();
-    let prepared = connection.prepare_with(statement, &types).await?;
+    let prepared = connection.prepare_with(statement, &types).await.map_err(unfit)?;
     let mut names = BTreeSet::new();
     let mut columns = Vec::new();
     for column in prepared.columns() {
         let name = column.name().to_owned();
         let Some(kind) = column_type(column.type_info()) else {
-            return Err(Refusal::Reason(format!(
+            let reason = format!(
                 "the column `{name}` has the type {}, which callers cannot be given: cast it to text, bigint, \
                  double precision, boolean, date, timestamptz or text[]",
                 column.type_info().name()
-            )));
+            );
+            return Err(Refusal::Reason(reason, None));
         };
         if name.starts_with('?') || !names.insert(name.clone()) {
-            return Err(Refusal::Reason(format!("a column is called `{name}`: give each a name of its own")));
+            let reason = format!("a column is called `{name}`: give each a name of its own");
+            return Err(Refusal::Reason(reason, None));
         }
         columns.push(Column { name, kind });
     }

@@ -10,7 +10,7 @@ async fn what_went_wrong_is_listed_and_nothing_when_nothing_did() {
     let (one, two) = (hand.instance("one").await, hand.instance("two").await);
     let tenant = hand.ctx.tenant;
     let columns = ["instance", "what", "code", "detail"];
-    let mut run = async |hand: &mut Hand, instance, state: &str, created: u32, finished: u32, code: &str| {
+    let run = async |hand: &mut Hand, instance, state: &str, created: u32, finished: u32, code: &str| {
         hand.sql(format!(
             "insert into sync_runs (tenant_id, id, instance_id, kind, state, error_code, error_hint, created_at, finished_at)
              values ('{tenant}', gen_random_uuid(), '{instance}', 'incremental', '{state}', {code}, 'do ' || {code},

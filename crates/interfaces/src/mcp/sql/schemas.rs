@@ -1,12 +1,15 @@
-//! The tools as they are listed: names, words, and schemas without unions, references or open objects, because some
-//! model vendors refuse those.
+//! The tools as they are listed: names, words, and schemas without unions or references, because some model vendors
+//! refuse those.
+//!
+//! The list is part of every conversation, so it is short (docs/adr/0005-short-lists-of-tools.md): no titles, which
+//! `sql_list_templates` has; no hints that mean nothing of a tool that only reads; of `mcp:sql` no word, as without it
+//! there is no list. What can be null has no type in an output schema: `["string", "null"]` is a union.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use domain::Scope;
 use domain::template::Template;
-use rmcp::model::{JsonObject, MetaObject, Tool, ToolAnnotations};
+use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
 pub(super) const LIST_TEMPLATES: &str = "sql_list_templates";
@@ -27,25 +30,14 @@ pub(super) fn tools(templates: &[Arc<Template>]) -> Vec<Tool> {
     tools
 }
 
-fn tool(name: &str, title: &str, description: &str, input: Value, output: Value) -> Tool {
-    let annotations =
-        ToolAnnotations::new().read_only(true).destructive(false).idempotent(true).open_world(false);
+fn tool(name: &str, description: &str, input: Value, output: Value) -> Tool {
     Tool::new_with_raw(
         name.to_owned(),
         Some(Cow::Owned(description.to_owned())),
         Arc::new(into_object(input)),
     )
-    .with_title(title)
     .with_raw_output_schema(Arc::new(into_object(output)))
-    .with_annotations(annotations)
-    .with_meta(required_scope())
-}
-
-/// Says which scope a tool needs, as the routes of the admin API do.
-fn required_scope() -> MetaObject {
-    let mut meta = JsonObject::new();
-    meta.insert("patchbay/required-scope".into(), Scope::McpSql.as_str().into());
-    MetaObject(meta)
+    .with_annotations(ToolAnnotations::new().read_only(true).open_world(false))
 }
 
 fn into_object(value: Value) -> JsonObject {
@@ -56,147 +48,87 @@ fn into_object(value: Value) -> JsonObject {
     }
 }
 
-/// An object of exactly these properties, all of them required but those in `optional`.
-fn exactly(properties: Value, optional: &[&str]) -> Value {
-    let properties = into_object(properties);
-    let required: Vec<&String> =
-        properties.keys().filter(|name| !optional.contains(&name.as_str())).collect();
-    json!({"type": "object", "required": required, "properties": properties, "additionalProperties": false})
+/// Arguments of exactly these names.
+fn arguments(properties: Value) -> Value {
+    json!({"type": "object", "properties": properties, "additionalProperties": false})
 }
 
+/// An answer, or a part of one, that has at least these properties: there may come more.
+fn answer(properties: Value, required: &[&str]) -> Value {
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+/// Says only what differs from tool to tool, the columns. What all answers have in common stands at `sql_run_template`.
 fn template_tool(template: &Template) -> Tool {
-    let columns: JsonObject =
-        template.columns.iter().map(|column| (column.name.clone(), column.kind.json_schema())).collect();
-    let output = exactly(
-        json!({
-            "rows": {"type": "array", "items": exactly(Value::Object(columns), &[])},
-            "row_count": {"type": "integer"},
-            "truncated": {"type": "boolean"},
-            "freshness": freshness(),
-            "template_version": {"type": "string"},
-        }),
-        &[],
-    );
-    let input = Value::Object(template.input_schema());
-    tool(&template.name, &template.title, &template.description, input, output)
-}
-
-fn freshness() -> Value {
-    let entry = exactly(
-        json!({
-            "instance": {"type": "string"},
-            "source": {"type": "string"},
-            "state": {"type": "string", "enum": FRESHNESS_STATES},
-            "synced_at": {"type": ["string", "null"], "format": "date-time"},
-            "lag_s": {"type": ["integer", "null"]},
-        }),
-        &[],
-    );
-    json!({"type": "array", "items": entry})
+    let names: Vec<&str> = template.columns.iter().map(|column| column.name.as_str()).collect();
+    let rows =
+        json!({"type": "array", "description": names.join(", "), "items": {"type": "array", "items": {}}});
+    let output = answer(json!({"rows": rows}), &["columns", "rows"]);
+    tool(&template.name, &template.description, Value::Object(template.input_schema()), output)
 }
 
 fn get_freshness() -> Tool {
-    let entry = exactly(
+    let entry = answer(
         json!({
             "instance": {"type": "string"},
             "instance_id": {"type": "string"},
             "source": {"type": "string"},
             "state": {"type": "string", "enum": FRESHNESS_STATES},
-            "synced_at": {"type": ["string", "null"], "format": "date-time"},
-            "lag_s": {"type": ["integer", "null"]},
-            "backfilled_at": {"type": ["string", "null"], "format": "date-time"},
-            "last_error": {"type": ["string", "null"]},
             "items": {"type": "integer"},
             "dead_letters": {"type": "integer"},
         }),
-        &[],
+        &["instance", "state", "synced_at", "lag_s", "backfilled_at", "last_error", "items", "dead_letters"],
     );
     tool(
         GET_FRESHNESS,
-        "Freshness of the data",
-        "Says for each connected tracker up to when its changes are here, and whether a sync is failing.",
-        exactly(
-            json!({"instance": {"type": "string", "maxLength": 63, "description": "Only this instance, by its short name."}}),
-            &["instance"],
-        ),
-        exactly(json!({"instances": {"type": "array", "items": entry}}), &[]),
+        "Up to when the changes of each connected tracker are here, and whether a sync is failing.",
+        arguments(json!({"instance": {"type": "string", "description": "Instance slug."}})),
+        answer(json!({"instances": {"type": "array", "items": entry}}), &["instances"]),
     )
 }
 
 fn list_templates() -> Tool {
-    let column = exactly(json!({"name": {"type": "string"}, "type": {"type": "string"}}), &[]);
-    let parameter = exactly(
-        json!({
-            "name": {"type": "string"},
-            "type": {"type": "string"},
-            "required": {"type": "boolean"},
-            "description": {"type": "string"},
-            "allowed": {"type": "array", "items": {"type": "string"}},
-            "default": {"type": "string"},
-            "minimum": {"type": "integer"},
-            "maximum": {"type": "integer"},
-        }),
-        &["allowed", "default", "minimum", "maximum"],
-    );
-    let template = exactly(
-        json!({
-            "name": {"type": "string"},
-            "title": {"type": "string"},
-            "description": {"type": "string"},
-            "tags": {"type": "array", "items": {"type": "string"}},
-            "parameters": {"type": "array", "items": parameter},
-            "columns": {"type": "array", "items": column},
-            "version": {"type": "string"},
-        }),
-        &[],
+    let template = answer(
+        json!({"name": {"type": "string"}, "description": {"type": "string"}}),
+        &["name", "title", "description", "tags", "parameters", "columns", "version"],
     );
     tool(
         LIST_TEMPLATES,
-        "Find query templates",
-        "Lists the ready-made queries with their parameters and columns. Run one by its own tool or with sql_run_template.",
-        exactly(
-            json!({
-                "query": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Words of the name, title or description."},
-                "tag": {"type": "string", "minLength": 1, "maxLength": 50},
-                "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
-                "cursor": {"type": "string", "maxLength": 100, "description": "next_cursor of the answer before."},
-            }),
-            &["query", "tag", "limit", "cursor"],
-        ),
-        exactly(
-            json!({"templates": {"type": "array", "items": template}, "next_cursor": {"type": ["string", "null"]}}),
-            &[],
-        ),
+        "Finds templates, the ready-made queries, with their parameters and columns.",
+        arguments(json!({
+            "query": {"type": "string", "description": "Words of the name, title or description."},
+            "tag": {"type": "string"},
+            "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+            "cursor": {"type": "string", "description": "next_cursor of the answer before."},
+        })),
+        answer(json!({"templates": {"type": "array", "items": template}}), &["templates", "next_cursor"]),
     )
 }
 
 fn run_template() -> Tool {
-    let column = exactly(json!({"name": {"type": "string"}, "type": {"type": "string"}}), &[]);
+    let column = answer(json!({"name": {"type": "string"}, "type": {"type": "string"}}), &["name", "type"]);
+    let mut input = arguments(json!({
+        "name": {"type": "string", "description": "As sql_list_templates names it."},
+        "arguments": {"type": "object", "description": "Its parameters."},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
+        "format": {"type": "string", "enum": ["rows", "csv"], "default": "rows"},
+    }));
+    input["required"] = json!(["name"]);
     tool(
         RUN_TEMPLATE,
-        "Run a query template",
-        "Runs a template by name, with rows as arrays or CSV: shorter than the template's own tool for many rows.",
-        exactly(
-            json!({
-                "name": {"type": "string", "minLength": 1, "maxLength": 32, "description": "As sql_list_templates names it."},
-                "arguments": {"type": "object", "description": "Its parameters, as sql_list_templates lists them."},
-                "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "Most rows; each template has its own bound."},
-                "format": {"type": "string", "enum": ["rows", "csv"], "default": "rows"},
-            }),
-            &["arguments", "limit", "format"],
-        ),
-        exactly(
+        "Runs a template by name, as its own tool does, with rows as arrays or CSV.",
+        input,
+        answer(
             json!({
                 "columns": {"type": "array", "items": column},
                 "rows": {"type": "array", "items": {"type": "array", "items": {}}},
                 "csv": {"type": "string"},
                 "row_count": {"type": "integer"},
                 "truncated": {"type": "boolean"},
-                "elapsed_ms": {"type": "integer"},
+                "freshness": {"type": "array", "items": {"type": "object"}},
                 "template_version": {"type": "string"},
-                "freshness": freshness(),
             }),
-            &["rows", "csv"],
+            &["columns", "row_count", "truncated", "freshness", "template_version"],
         ),
     )
 }
