@@ -9,6 +9,11 @@ create index links_blocking on links (tenant_id, item_ref_key) where type_norm i
 -- Open items by how long nothing happened to them.
 create index work_items_open on work_items (tenant_id, updated_at)
     where deleted_at is null and status_norm in ('todo', 'in_progress');
+-- What was made and what was completed in a time.
+create index work_items_created on work_items (tenant_id, created_at) where deleted_at is null;
+create index work_item_transitions_done on work_item_transitions (tenant_id, at) where to_norm = 'done';
+-- Few: the items that links point at in vain.
+create index work_items_gone on work_items (tenant_id, ref_key) where deleted_at is not null;
 
 grant select (parent_ref_key) on work_items to patchbay_reader;
 create or replace view published.work_items with (security_invoker = true) as
@@ -19,9 +24,15 @@ create or replace view published.work_items with (security_invoker = true) as
            estimate_s, spent_s, remaining_s, parent_ref_key
     from public.work_items where deleted_at is null;
 
+-- Without those to items that are gone: like items that are not synced, they would be shown by their key alone.
 create view published.links with (security_invoker = true) as
-    select tenant_id, instance_id, item_ref_key, type_norm as type, type_original, to_ref_key, to_key, to_url
-    from public.links;
+    select l.tenant_id, l.instance_id, l.item_ref_key, l.type_norm as type, l.type_original, l.to_ref_key, l.to_key,
+           l.to_url
+    from public.links l
+    where not exists (
+        select from public.work_items w
+        where w.tenant_id = l.tenant_id and w.instance_id = l.instance_id and w.ref_key = l.to_ref_key
+          and w.deleted_at is not null);
 create view published.changes with (security_invoker = true) as
     select tenant_id, instance_id, item_ref_key, at, actor, field, from_value, to_value
     from public.work_item_changes;

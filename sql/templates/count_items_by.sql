@@ -1,9 +1,8 @@
 /*
 title = "Count items by a property"
 description = """
-How many items there are for each value of one property (status, type, priority, assignee, label, milestone, project or \
-instance), most first, with how many of them are open and their story points. An item with two labels counts under \
-both; `value` is null for items without one."""
+How many items have each value of a property, and how many of them are open. An item with two labels counts under \
+both; null: items without one."""
 tags = ["metrics"]
 default_limit = 50
 max_limit = 500
@@ -19,23 +18,23 @@ description = "The property."
 [[params]]
 name = "project"
 type = "text"
-description = "Only in this project, by its key."
+description = "Project key."
 
 [[params]]
 name = "status"
 type = "text"
 enum = ["todo", "in_progress", "done", "cancelled", "unknown"]
-description = "Only this normalized status."
+description = "Only this status."
 
 [[params]]
 name = "created_since"
 type = "timestamp"
-description = "Only items created at or after this moment."
+description = "Created then or later."
 
 [[params]]
 name = "resolved_since"
 type = "timestamp"
-description = "Only items completed or cancelled at or after this moment."
+description = "Done or cancelled then or later."
 */
 select c.value, count(*) as items, sum(c.is_open)::bigint as open_items, sum(c.story_points) as story_points
 from (

@@ -1,10 +1,8 @@
 /*
 title = "Cycle time percentiles"
 description = """
-Per week (Monday, UTC) and type: how many items were completed and the 50th, 85th and 95th percentile of their \
-cycle time in hours, newest week first. Cycle time runs from the first move into an in-progress status up to \
-completion; for items never seen in progress, from creation to completion. `from_in_progress` counts the former. \
-Cancelled items and items that were reopened and are still open do not count."""
+By week (Monday, UTC) and type: items completed and percentiles of their hours from the first start (without one, \
+creation; `from_in_progress` counts those with) to the last completion. Weeks without any are left out."""
 tags = ["metrics"]
 default_limit = 100
 max_limit = 500
@@ -17,7 +15,7 @@ key = ["week desc", "type"]
 name = "project"
 type = "text"
 required = true
-description = "Project key as the tracker shows it, such as owner/repo or ENG."
+description = "Project key, such as ENG or owner/repo."
 
 [[params]]
 name = "weeks"
@@ -25,13 +23,13 @@ type = "integer"
 min = 1
 max = 260
 default = 12
-description = "How many weeks, the current one included."
+description = "How many, with this one."
 
 [[params]]
 name = "type"
 type = "text"
 enum = ["epic", "story", "task", "subtask", "bug", "feature", "pull_request", "milestone", "other"]
-description = "Only this normalized type."
+description = "Only this type."
 */
 with completed as (
     select date_trunc('week', w.resolved_at at time zone 'UTC')::date as week, w.type, s.started_at,

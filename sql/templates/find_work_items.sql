@@ -1,8 +1,6 @@
 /*
 title = "Find work items by words"
-description = """
-Full-text search over titles and the beginning of bodies, in every project or one. Understands quoted phrases, \
-`or` and a leading minus, as web search engines do; newest update first. Looks at the 1000 best matches."""
+description = "Full-text search in titles and first lines, newest update first. Takes quoted phrases, `or` and a leading minus."
 tags = ["issues", "search"]
 default_limit = 25
 max_limit = 200
@@ -17,24 +15,24 @@ name = "query"
 type = "text"
 required = true
 max_length = 300
-description = "Words to look for, such as: login redirect -mobile."
+description = "Such as: login redirect -mobile."
 
 [[params]]
 name = "project"
 type = "text"
-description = "Only in this project, by its key."
+description = "Project key."
 
 [[params]]
 name = "status"
 type = "text"
 enum = ["todo", "in_progress", "done", "cancelled", "unknown"]
-description = "Normalized status."
+description = "Only this status."
 
 [[params]]
 name = "type"
 type = "text"
 enum = ["epic", "story", "task", "subtask", "bug", "feature", "pull_request", "milestone", "other"]
-description = "Normalized type."
+description = "Only this type."
 */
 select w.source_key, w.project_key, w.title, w.status, w.type, w.priority, w.assignee, w.updated_at, w.url, w.id
 from search_work_item_ids($2::text, 1000) as found(item_id)

@@ -1,9 +1,8 @@
 /*
 title = "Daily figures of a project"
 description = """
-One row a day (UTC), oldest first: items created, completed, cancelled and reopened that day, items open at its end, \
-and the average hours from creation to completion of the items completed that day. Days on which nothing happened \
-may be missing; the figures of the current day are not final."""
+A row a day (UTC), oldest first: items created, completed (for the last time), cancelled, reopened, open at its \
+end, and average hours from creation to completion."""
 tags = ["metrics"]
 default_limit = 100
 max_limit = 400
@@ -13,17 +12,17 @@ timeout_ms = 5000
 name = "project"
 type = "text"
 required = true
-description = "Project key as the tracker shows it, such as owner/repo or ENG."
+description = "Project key, such as ENG or owner/repo."
 
 [[params]]
 name = "from"
 type = "date"
-description = "First day. Without it: `days` days up to `to`."
+description = "First day; else `days` up to `to`."
 
 [[params]]
 name = "to"
 type = "date"
-description = "Last day; today (UTC) without it."
+description = "Last day; else today."
 
 [[params]]
 name = "days"
@@ -31,21 +30,32 @@ type = "integer"
 min = 1
 max = 400
 default = 30
-description = "How many days up to `to`; ignored when `from` is given."
+description = "How many; ignored with `from`."
 */
-select m.day,
-       sum(m.created)::bigint as created,
-       sum(m.completed)::bigint as completed,
-       sum(m.cancelled)::bigint as cancelled,
-       sum(m.reopened)::bigint as reopened,
-       sum(m.open_at_end)::bigint as open_at_end,
-       round((sum(m.lead_time_hours) / nullif(sum(m.completed), 0))::numeric, 1)::double precision
+with days as (
+    select c.day
+    from calendar c
+    where c.day >= coalesce($3::date,
+            coalesce($4::date, (now() at time zone 'UTC')::date) - ($5::bigint::integer - 1))
+      and c.day <= coalesce($4::date, (now() at time zone 'UTC')::date)
+), figures as (
+    select m.day, m.created, m.completed, m.cancelled, m.reopened, m.lead_time_hours, m.open_at_end,
+           lead(m.day) over (partition by m.instance_id order by m.day) as next_day
+    from metrics_daily m
+    where m.tenant_id = $1
+      and m.project_key = $2::text
+      and m.day <= coalesce($4::date, (now() at time zone 'UTC')::date)
+)
+select d.day,
+       coalesce(sum(f.created) filter (where f.day = d.day), 0)::bigint as created,
+       coalesce(sum(f.completed) filter (where f.day = d.day), 0)::bigint as completed,
+       coalesce(sum(f.cancelled) filter (where f.day = d.day), 0)::bigint as cancelled,
+       coalesce(sum(f.reopened) filter (where f.day = d.day), 0)::bigint as reopened,
+       coalesce(sum(f.open_at_end), 0)::bigint as open_at_end,
+       round((sum(f.lead_time_hours) filter (where f.day = d.day)
+           / nullif(sum(f.completed) filter (where f.day = d.day), 0))::numeric, 1)::double precision
            as avg_lead_time_hours
-from metrics_daily m
-where m.tenant_id = $1
-  and m.project_key = $2::text
-  and m.day >= coalesce($3::date,
-        coalesce($4::date, (now() at time zone 'UTC')::date) - ($5::bigint::integer - 1))
-  and m.day <= coalesce($4::date, (now() at time zone 'UTC')::date)
-group by m.day
-order by m.day
+from days d
+left join figures f on f.day <= d.day and (f.next_day is null or f.next_day > d.day)
+group by d.day
+order by d.day

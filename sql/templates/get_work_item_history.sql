@@ -1,9 +1,6 @@
 /*
 title = "History of a work item"
-description = """
-Everything that happened to one item, oldest first: created, status changes, other changed fields (title, assignee, \
-labels, sprint and so on) and comments, each with who and when. Comments are cut after 500 characters. Use it for \
-questions such as "who moved ENG-12 back" or "what happened to owner/repo#12"."""
+description = "Creation, status changes, other changed fields and comments (the first 500 characters) of an item, oldest first."
 tags = ["issues", "history"]
 default_limit = 100
 max_limit = 500
@@ -17,17 +14,17 @@ hidden = ["id"]
 name = "key"
 type = "text"
 required = true
-description = "Key as the tracker shows it, such as ENG-12 or owner/repo#12."
+description = "Item key, such as ENG-12 or owner/repo#12."
 
 [[params]]
 name = "instance"
 type = "text"
-description = "Slug of the instance, where two have an item of that key."
+description = "Instance slug, where two have that key."
 
 [[params]]
 name = "since"
 type = "timestamp"
-description = "Only what happened at or after this moment."
+description = "Happened then or later."
 */
 select h.at, h.actor, h.what, h.from_value, h.to_value, w.source_key, i.slug as instance, w.id
 from work_items w

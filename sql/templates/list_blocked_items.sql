@@ -1,9 +1,8 @@
 /*
 title = "Blocked items and what blocks them"
 description = """
-Open items that an open item blocks, by the trackers' own links (blocks, is blocked by, depends on), one row for each \
-pair, the longest untouched first. A blocker that is not synced is shown by its key with status unknown. Items that only \
-have a label or status called blocked are not found here: use search_issues_by_project with `label`."""
+Open items that open items block, by links of either direction, longest untouched first. Blockers that are not \
+synced show their key only."""
 tags = ["issues", "flow"]
 default_limit = 50
 max_limit = 500
@@ -16,22 +15,24 @@ hidden = ["id"]
 [[params]]
 name = "project"
 type = "text"
-description = "Only blocked items of this project, by its key."
+description = "Project key."
 
 [[params]]
 name = "assignee"
 type = "text"
-description = "Only blocked items of this assignee, by name or login, exactly."
+description = "Exact name or login."
 */
 with pairs as (
-    select l.instance_id, l.item_ref_key as blocked, l.to_ref_key as blocker, l.to_key as blocker_key
-    from links l
-    where l.tenant_id = $1 and l.type = 'blocked_by'
-    union
-    select l.instance_id, l.to_ref_key, l.item_ref_key, w.source_key
-    from links l
-    join work_items w on w.tenant_id = $1 and w.instance_id = l.instance_id and w.ref_key = l.item_ref_key
-    where l.tenant_id = $1 and l.type = 'blocks' and l.to_ref_key is not null
+    select e.instance_id, e.blocked, max(e.blocker) as blocker, max(e.blocker_key) as blocker_key
+    from (
+        select l.instance_id, l.item_ref_key as blocked, l.to_ref_key as blocker, l.to_key as blocker_key
+        from links l
+        where l.tenant_id = $1 and l.type = 'blocked_by'
+        union all
+        select l.instance_id, l.to_ref_key, l.item_ref_key, null::text
+        from links l
+        where l.tenant_id = $1 and l.type = 'blocks' and l.to_ref_key is not null) e
+    group by e.instance_id, e.blocked, coalesce(e.blocker, e.blocker_key)
 )
 select w.source_key, w.title, w.project_key, w.status, w.assignee, w.updated_at, w.url,
        coalesce(b.source_key, p.blocker_key) as blocked_by, b.title as blocker_title,
@@ -40,6 +41,6 @@ from pairs p
 join work_items w on w.tenant_id = $1 and w.instance_id = p.instance_id and w.ref_key = p.blocked
 left join work_items b on b.tenant_id = $1 and b.instance_id = p.instance_id and b.ref_key = p.blocker
 where w.status in ('todo', 'in_progress')
-  and (b.id is null or b.status in ('todo', 'in_progress', 'unknown'))
+  and (b.status in ('todo', 'in_progress', 'unknown') or (b.id is null and p.blocker_key is not null))
   and ($2::text is null or w.project_key = $2::text)
   and ($3::text is null or w.assignee = $3::text)

@@ -1,8 +1,6 @@
 /*
 title = "What changed lately"
-description = """
-Status changes, other changed fields, comments and new items since a moment, newest first, over all projects or one. Use \
-it for stand-ups and for "what happened since yesterday". Comments are cut after 200 characters."""
+description = "New items, status changes, other changed fields and comments of the last hours, newest first: for stand-ups."
 tags = ["history", "reports"]
 default_limit = 50
 max_limit = 500
@@ -18,17 +16,17 @@ type = "integer"
 min = 1
 max = 744
 default = 24
-description = "How many hours back."
+description = "How far back."
 
 [[params]]
 name = "project"
 type = "text"
-description = "Only in this project, by its key."
+description = "Project key."
 
 [[params]]
 name = "actor"
 type = "text"
-description = "Only what this person did, by name or login, exactly."
+description = "Exact name or login of who did it."
 
 [[params]]
 name = "what"

@@ -1,8 +1,6 @@
 /*
 title = "Items nobody has touched"
-description = """
-Open items (to do or in progress) that were not updated for some days, longest untouched first. Use it for questions \
-such as "what is rotting in our backlog"."""
+description = "Open items without an update for some days, longest untouched first."
 tags = ["issues", "flow"]
 default_limit = 50
 max_limit = 500
@@ -18,24 +16,24 @@ type = "integer"
 min = 1
 max = 3650
 default = 30
-description = "At least so many days without an update."
+description = "At least so many."
 
 [[params]]
 name = "project"
 type = "text"
-description = "Only in this project, by its key."
+description = "Project key."
 
 [[params]]
 name = "status"
 type = "text"
 enum = ["todo", "in_progress"]
-description = "Only this normalized status."
+description = "Only this status."
 
 [[params]]
 name = "type"
 type = "text"
 enum = ["epic", "story", "task", "subtask", "bug", "feature", "pull_request", "milestone", "other"]
-description = "Only this normalized type."
+description = "Only this type."
 */
 select w.source_key, w.title, w.project_key, w.status, w.type, w.priority, w.assignee, w.updated_at,
        date_part('day', now() - w.updated_at)::bigint as days_untouched, w.url, w.id

@@ -1,8 +1,6 @@
 /*
-title = "Search issues of a project"
-description = """
-Lists issues, tasks and pull requests of one project, newest update first, with normalized and original status. \
-Use it for questions such as "what is in progress in owner/repo". To search by words use find_work_items."""
+title = "Issues of a project"
+description = "Issues, tasks and pull requests of a project, newest update first. By words: find_work_items."
 tags = ["issues", "search"]
 default_limit = 50
 max_limit = 500
@@ -16,34 +14,34 @@ hidden = ["id"]
 name = "project"
 type = "text"
 required = true
-description = "Project key as the tracker shows it, such as owner/repo or ENG."
+description = "Project key, such as ENG or owner/repo."
 
 [[params]]
 name = "status"
 type = "text"
 enum = ["todo", "in_progress", "done", "cancelled", "unknown"]
-description = "Normalized status."
+description = "Only this status."
 
 [[params]]
 name = "type"
 type = "text"
 enum = ["epic", "story", "task", "subtask", "bug", "feature", "pull_request", "milestone", "other"]
-description = "Normalized type."
+description = "Only this type."
 
 [[params]]
 name = "assignee"
 type = "text"
-description = "Name or login of the first assignee, exactly."
+description = "Exact name or login."
 
 [[params]]
 name = "label"
 type = "text"
-description = "A label the item carries, exactly."
+description = "Exact label."
 
 [[params]]
 name = "updated_since"
 type = "timestamp"
-description = "Only items updated at or after this moment."
+description = "Updated then or later."
 */
 select w.source_key, w.title, w.status, w.status_original, w.type, w.priority, w.assignee, w.updated_at, w.url, w.id
 from work_items w

@@ -1,8 +1,6 @@
 /*
 title = "What goes wrong with syncing"
-description = """
-Runs that failed or ended without some projects, and items that could not be stored, newest first, with what to do about \
-it. An empty answer means that nothing went wrong in that time. Use it when data seems to be missing or old."""
+description = "Failed syncs and items that could not be stored, newest first, with what to do; empty when all went well."
 tags = ["sync"]
 default_limit = 50
 max_limit = 500
@@ -17,12 +15,12 @@ type = "integer"
 min = 1
 max = 365
 default = 7
-description = "How many days back."
+description = "How far back."
 
 [[params]]
 name = "instance"
 type = "text"
-description = "Only of this instance, by its slug."
+description = "Instance slug."
 */
 select e.at, i.slug as instance, e.what, e.code, e.detail
 from (
@@ -31,11 +29,12 @@ from (
     from runs r
     where r.tenant_id = $1
       and r.state in ('failed', 'partial')
-      and r.created_at >= now() - make_interval(days => $2::bigint::integer)
+      -- A run of many days is found by its end.
+      and r.created_at >= now() - make_interval(days => $2::bigint::integer + 30)
     union all
     select d.created_at, d.instance_id, 'item not stored', d.stream, d.source_id || ': ' || d.error
     from dead_letters d
-    where d.tenant_id = $1
-      and d.created_at >= now() - make_interval(days => $2::bigint::integer)) e
+    where d.tenant_id = $1) e
 join instances i on i.tenant_id = $1 and i.id = e.instance_id
-where $3::text is null or i.slug = $3::text
+where e.at >= now() - make_interval(days => $2::bigint::integer)
+  and ($3::text is null or i.slug = $3::text)

@@ -1,9 +1,8 @@
 /*
 title = "Throughput by week"
 description = """
-One row a week (Monday, UTC), newest first, weeks without anything included: items created, completed and cancelled, the \
-story points completed, and how many items were completed that week before and are open again. An item counts as \
-completed in the week of its last completion, and not while it is open again. The current week is not over."""
+By week (Monday, UTC), newest first: items created, completed (for the last time), cancelled, and completed that \
+week but open again. This week is not over."""
 tags = ["metrics"]
 default_limit = 100
 max_limit = 260
@@ -15,23 +14,24 @@ type = "integer"
 min = 1
 max = 260
 default = 12
-description = "How many weeks, the current one included."
+description = "How many, with this one."
 
 [[params]]
 name = "project"
 type = "text"
-description = "Only in this project, by its key."
+description = "Project key."
 
 [[params]]
 name = "type"
 type = "text"
 enum = ["epic", "story", "task", "subtask", "bug", "feature", "pull_request", "milestone", "other"]
-description = "Only this normalized type."
+description = "Only this type."
 */
 with weeks as (
-    select distinct c.week
+    select c.week
     from calendar c
-    where c.day >= date_trunc('week', now() at time zone 'UTC')::date - 7 * ($2::bigint::integer - 1)
+    where c.day = c.week
+      and c.week >= date_trunc('week', now() at time zone 'UTC')::date - 7 * ($2::bigint::integer - 1)
 ), events as (
     select date_trunc('week', w.created_at at time zone 'UTC')::date as week,
            1 as created, 0 as completed, 0 as cancelled, null::double precision as points, 0 as reopened
@@ -57,11 +57,13 @@ with weeks as (
     select r.week, 0, 0, 0, null::double precision, 1
     from (
         select date_trunc('week', max(t.at) at time zone 'UTC')::date as week
-        from work_items w
-        join transitions t on t.tenant_id = $1 and t.instance_id = w.instance_id and t.item_ref_key = w.ref_key
-            and t.to_norm = 'done'
-        where w.tenant_id = $1
-          and w.status in ('todo', 'in_progress')
+        from transitions t
+        join work_items w on w.tenant_id = $1 and w.instance_id = t.instance_id and w.ref_key = t.item_ref_key
+        where t.tenant_id = $1
+          and t.to_norm = 'done'
+          and t.at >= (date_trunc('week', now() at time zone 'UTC')
+                - make_interval(weeks => $2::bigint::integer - 1)) at time zone 'UTC'
+          and w.status not in ('done', 'cancelled')
           and ($3::text is null or w.project_key = $3::text)
           and ($4::text is null or w.type = $4::text)
         group by w.id) r

@@ -1,8 +1,8 @@
 /*
 title = "Work in progress by assignee"
 description = """
-For each first assignee (null: nobody): how many items are in progress, their story points, the median and the longest \
-time in days since each last came into progress, and the key of the one that is longest in progress; most items first."""
+Items in progress by first assignee (null: nobody), days since they last came into progress (without a history, \
+since creation), and the oldest."""
 tags = ["metrics", "flow"]
 default_limit = 50
 max_limit = 500
@@ -11,13 +11,13 @@ timeout_ms = 10000
 [[params]]
 name = "project"
 type = "text"
-description = "Only in this project, by its key."
+description = "Project key."
 
 [[params]]
 name = "type"
 type = "text"
 enum = ["epic", "story", "task", "subtask", "bug", "feature", "pull_request", "milestone", "other"]
-description = "Only this normalized type."
+description = "Only this type."
 */
 with progress as (
     select w.assignee, w.source_key, w.story_points,

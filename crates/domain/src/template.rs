@@ -64,6 +64,9 @@ pub struct Template {
 
 impl Template {
     /// JSON Schema of the tool's arguments.
+    ///
+    /// Every listed tool costs an assistant context in each conversation, so it says what an assistant cannot know: not
+    /// how long a text may be, which [`Template::bind`] tells when it matters, and nothing beside a list of values.
     pub fn input_schema(&self) -> Map<String, Value> {
         let mut properties = Map::new();
         let mut required = Vec::new();
@@ -75,20 +78,20 @@ impl Template {
         }
         properties.insert(
             LIMIT.into(),
-            json!({"type": "integer", "minimum": 1, "maximum": self.max_limit, "default": self.default_limit,
-                   "description": "Most rows to return."}),
+            json!({"type": "integer", "minimum": 1, "maximum": self.max_limit, "default": self.default_limit}),
         );
         if self.page.is_some() {
             properties.insert(
                 CURSOR.into(),
-                json!({"type": "string", "maxLength": MAX_CURSOR,
-                       "description": "next_cursor of the answer before; other arguments the same."}),
+                json!({"type": "string"}),
             );
         }
         let mut schema = Map::new();
         schema.insert("type".into(), "object".into());
         schema.insert("properties".into(), properties.into());
-        schema.insert("required".into(), required.into());
+        if !required.is_empty() {
+            schema.insert("required".into(), required.into());
+        }
         schema.insert("additionalProperties".into(), false.into());
         schema
     }

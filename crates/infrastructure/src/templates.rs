@@ -3,12 +3,14 @@
 mod finding;
 mod gate;
 mod header;
+mod locate;
 
 use domain::template::{Page, Template};
 use sha2::{Digest, Sha256};
 
 pub use finding::{Finding, Position};
 pub use gate::{FUNCTIONS, RELATIONS};
+pub use locate::locate;
 
 /// The whitelist: what is not in this list is not a tool. Name, and text of `sql/templates/<name>.sql`.
 pub const BUILT_IN: &[(&str, &str)] = &[
@@ -134,5 +136,60 @@ mod tests {
         assert!(check("t", &unused).unwrap_err()[0].message.contains("never uses $2"));
         let beyond = rendered("select id from work_items where tenant_id = $1 and title = $2");
         assert!(beyond.unwrap_err().contains("only $1 to $1"));
+    }
+
+    /// Line and column of the first finding.
+    fn place(text: &str) -> (u64, u64) {
+        let findings = check("t", text).unwrap_err();
+        let at = findings[0].at.unwrap_or_else(|| panic!("{findings:?} have no place"));
+        (at.line, at.column)
+    }
+
+    #[test]
+    fn findings_are_placed_by_line_and_character_of_the_file() {
+        let param = "[[params]]\nname = 'limit'\ntype = 'text'\ndescription = 'x'\n";
+        for (text, expected) in [
+            // The header: a wrong type, an unknown word, TOML that is none, a parameter as a whole.
+            ("/*\ntitle = 'T'\ndescription = 'D'\nmax_limit = 'many'\n*/ select 1".to_owned(), (4, 13)),
+            ("/*\ntitle = 'T'\ndescription = 'D'\nlimt = 3\n*/ select 1".to_owned(), (4, 1)),
+            ("/*\ntitle = 'T'\ndescription = \n*/ select 1".to_owned(), (3, 15)),
+            (format!("/*\ntitle = 'T'\ndescription = 'D'\n{param}*/ select 1"), (4, 1)),
+            // The parser, on the line where the header ends and on a later one.
+            (format!("{}selec 1", HEADER.trim_end()), (4, 3)),
+            (format!("{HEADER}select w.title as a\nform work_items w"), (6, 1)),
+            // The gate, behind a character of more than one byte.
+            (
+                format!(
+                    "{HEADER}select 'é' as a, pg_sleep(1) as b\nfrom work_items w where w.tenant_id = $1"
+                ),
+                (5, 18),
+            ),
+            (
+                format!(
+                    "{HEADER}select w.title as a,\n       w.nope as b from work_items w where w.tenant_id = $1"
+                ),
+                (6, 10),
+            ),
+            (format!("{HEADER}select w.title as a from pg_class w where w.tenant_id = $1"), (5, 26)),
+        ] {
+            assert_eq!(place(&text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_database_points_at_is_found_in_the_file() {
+        let text = format!(
+            "{HEADER}select count(*) as n, -- w.day\n  max(w.title) as day\nfrom work_items w\nwhere w.tenant_id = $1 and w.day > now()"
+        );
+        let statement = check("t", &text).unwrap().statement;
+        let at = |part: &str| {
+            let place = locate(&text, &statement, statement.find(part).unwrap() + 1).unwrap();
+            (place.line, place.column)
+        };
+        assert_eq!(at("w.day"), (8, 28));
+        assert_eq!(at("w.title"), (6, 7));
+        assert_eq!(at("pg_catalog.now"), (8, 36));
+        assert_eq!(at("published.work_items"), (7, 6));
+        assert_eq!(locate(&text, &statement, 10_000), None);
     }
 }

@@ -73,7 +73,7 @@ fn template(name: &str, params: Vec<Param>, columns: &[(&str, ColumnType)]) -> A
     })
 }
 
-/// The same names, parameters and columns as the four that are delivered.
+/// The same names, parameters and columns as four of those that are delivered.
 pub fn built_in_templates() -> Vec<Arc<Template>> {
     use ColumnType::{Date, Integer, Number, Text, Timestamp};
     let statuses = ["todo", "in_progress", "done", "cancelled", "unknown"];

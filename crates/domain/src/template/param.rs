@@ -144,17 +144,17 @@ impl Param {
     /// JSON Schema of its values, with description and default.
     pub(super) fn json_schema(&self) -> Value {
         let mut schema = match &self.kind {
-            ParamType::Text { max_length, allowed } if allowed.is_empty() => {
-                json!({"type": "string", "minLength": 1, "maxLength": max_length})
-            }
-            ParamType::Text { allowed, .. } => json!({"type": "string", "enum": allowed}),
+            ParamType::Text { allowed, .. } if !allowed.is_empty() => json!({"type": "string", "enum": allowed}),
+            ParamType::Text { .. } => json!({"type": "string"}),
             ParamType::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
             ParamType::Boolean => json!({"type": "boolean"}),
             ParamType::Date => json!({"type": "string", "format": "date"}),
             ParamType::Timestamp => json!({"type": "string", "format": "date-time"}),
             ParamType::TextList => json!({"type": "array", "items": {"type": "string"}}),
         };
-        schema["description"] = Value::from(self.description.as_str());
+        if schema.get("enum").is_none() {
+            schema["description"] = Value::from(self.description.as_str());
+        }
         if let Some(default) = &self.default {
             schema["default"] = default.clone();
         }

@@ -32,7 +32,7 @@ impl Position {
     }
 
     /// The place in a file of a place in a part of it that begins at `start`.
-    fn within(self, start: Self) -> Self {
+    pub(super) fn within(self, start: Self) -> Self {
         match self.line {
             1 => Self { line: start.line, column: start.column + self.column - 1 },
             line => Self { line: start.line + line - 1, column: self.column },

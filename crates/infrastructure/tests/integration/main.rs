@@ -37,6 +37,8 @@ mod template_dictionary;
 mod template_fuzz;
 mod template_limits;
 mod template_pages;
+mod template_plans;
+mod template_rows;
 mod templates;
 mod tenant_data;
 mod tenants;

@@ -184,14 +184,15 @@ async fn every_table_and_view_shows_a_narrowed_transaction_its_part_only() {
             let (project, both, none) = match name {
                 "raw_objects"
                 | "sync_dead_letters"
+                | "dead_letters"
                 | "source_users"
                 | "boards"
                 | "sprints"
                 | "webhook_deliveries"
                 | "webhook_subscriptions" => (0, 0, 0),
-                "source_instances" | "instances" | "credentials" | "sync_runs" | "sync_run_events"
-                | "write_intents" | "custom_fields" | "status_map" | "resolution_map" | "type_map"
-                | "priority_map" | "field_map" | "sync_schedules" => (all, all / 2, all),
+                "source_instances" | "instances" | "credentials" | "sync_runs" | "runs"
+                | "sync_run_events" | "write_intents" | "custom_fields" | "status_map" | "resolution_map"
+                | "type_map" | "priority_map" | "field_map" | "sync_schedules" => (all, all / 2, all),
                 _ => (all / 2, all / 4, 0),
             };
             assert_eq!(seen, [all, all / 2, project, both, 0, none], "{relation} as {role}");
@@ -329,18 +330,41 @@ async fn every_template_answers_from_what_the_caller_may_see() {
     let by_project = with(&alpha, Grant { projects_read: projects(&["o/a"]), ..Grant::default() });
     let nothing = with(&alpha, Grant { instances: Allowed::Only(BTreeSet::new()), ..Grant::default() });
     let no_project = with(&alpha, Grant { projects_read: projects(&[]), ..Grant::default() });
+    // Something that is still open, untouched and blocked, in each project of each instance.
+    run(
+        &mut test.admin().await,
+        "update work_items set status_norm = 'in_progress', resolved_at = null, updated_at = now() - interval '9 days'
+         where source_key like '%#3';
+         insert into links (tenant_id, instance_id, item_ref_key, type_norm, type_original, to_key, to_url, synced_at)
+         select tenant_id, instance_id, ref_key, 'blocked_by', 'b', 'k', 'https://example.com', now()
+         from work_items where source_key like '%#3'"
+            .into(),
+    )
+    .await;
     // What each counts, for all, one instance of two, one project of two.
-    let size = |name: &str, rows: &[serde_json::Map<String, Value>]| match name {
-        "get_project_metrics" => rows.iter().filter_map(|row| row["created"].as_i64()).sum(),
-        "cycle_time_percentiles" => rows.iter().filter_map(|row| row["completed_items"].as_i64()).sum(),
-        _ => i64::try_from(rows.len()).unwrap(),
+    let size = |name: &str, rows: &[serde_json::Map<String, Value>]| {
+        let sum = |column: &str| rows.iter().filter_map(|row| row[column].as_i64()).sum();
+        match name {
+            "get_project_metrics" | "throughput_by_week" => sum("created"),
+            "cycle_time_percentiles" => sum("completed_items"),
+            "count_items_by" | "wip_by_assignee" => sum("items"),
+            _ => i64::try_from(rows.len()).unwrap(),
+        }
     };
     let mut tried = 0;
     for template in catalog.list() {
         let name = template.name.as_str();
-        for (key, of_project) in [("o/a", true), ("o/b", false)] {
+        for (key, mut of_project) in [("o/a", true), ("o/b", false)] {
             let arguments = match name {
                 "find_work_items" => json!({"query": "crash", "project": key}),
+                "count_items_by" => json!({"by": "status", "project": key}),
+                "list_stale_items" => json!({"days": 8, "project": key}),
+                "find_related_items" | "get_work_item_history" => json!({"key": format!("{key}#1")}),
+                // Of which project a sprint or what was not stored is cannot be told: none for a key of few projects.
+                "sprint_progress" | "sync_errors" => {
+                    of_project = false;
+                    json!({})
+                }
                 _ => json!({"project": key}),
             };
             let all = size(name, &answer(&alpha, name, &arguments).await);
@@ -361,7 +385,24 @@ async fn every_template_answers_from_what_the_caller_may_see() {
             }
         }
     }
-    assert!(tried >= 32, "{tried}");
+    assert_eq!(tried, catalog.list().len() * 8);
+    // Nor by leaving the project out.
+    for (name, arguments) in [
+        ("count_items_by", json!({"by": "project"})),
+        ("list_blocked_items", json!({})),
+        ("list_recent_changes", json!({})),
+        ("list_stale_items", json!({"days": 8})),
+        ("throughput_by_week", json!({})),
+        ("wip_by_assignee", json!({})),
+    ] {
+        let all = size(name, &answer(&alpha, name, &arguments).await);
+        assert!(all >= 4, "{name}");
+        for (ctx, expected) in
+            [(&by_instance, all / 2), (&by_project, all / 2), (&nothing, 0), (&no_project, 0)]
+        {
+            assert_eq!(size(name, &answer(ctx, name, &arguments).await), expected, "{name}, {:?}", ctx.grant);
+        }
+    }
     // The search looks past the policies, and cuts at its limit: it must narrow before.
     let found = answer(&by_project, "find_work_items", &json!({"query": "crash"})).await;
     assert_eq!(found.len(), 6);

@@ -412,12 +412,8 @@ async fn what_a_failed_template_says_holds_nothing_of_a_row() {
     let alpha = test.ctx("alpha").await;
     fill(&test, &alpha, 5, MARK).await;
     let runner = PgTemplateRunner::new(test.db.clone());
-    let failed = runner.run(
-        &alpha,
-        &raw("select title::int::text as x from published.work_items", &["x"], 5_000),
-        &[],
-        1,
-    );
-    let error = application::Error::from(failed.await.unwrap_err());
+    let failing = raw("select title::int::text as x from published.work_items", &["x"], 5_000);
+    let failed = runner.run(&alpha, &failing, &[], 1).await;
+    let error = application::Error::from(failed.unwrap_err());
     assert!(!error.to_string().contains(MARK), "{error}");
 }

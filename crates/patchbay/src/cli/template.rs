@@ -14,7 +14,9 @@ pub(crate) struct TemplateArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TemplateCommand {
-    /// Prove template files: that each is one harmless query that fits the schema. Exit code 1 when one is not.
+    /// Prove template files: that each is one harmless query that fits the schema.
+    ///
+    /// Exit code 0 when all pass, 1 when one does not, 2 when they could not be checked.
     ///
     /// Each finding is printed as <file>:<line>:<column>: <what is wrong>. A template that passes is printed with its
     /// parameters, its columns and what the planner expects it to cost.

@@ -18,7 +18,11 @@ const MAX_BYTES: u64 = 256 * 1024;
 
 pub(crate) async fn run(args: TemplateArgs) -> anyhow::Result<ExitCode> {
     match args.command {
-        TemplateCommand::Check(args) => check(args).await,
+        // One is for findings.
+        TemplateCommand::Check(args) => Ok(check(args).await.unwrap_or_else(|error| {
+            eprintln!("patchbay: the templates were not checked: {error:#}");
+            ExitCode::from(2)
+        })),
     }
 }
 
@@ -77,9 +81,13 @@ async fn examine(path: &Path, db: Option<&Db>) -> anyhow::Result<Result<Passed, 
         Err(findings) => return Ok(Err(findings)),
     };
     let Some(db) = db else { return Ok(Ok(Passed { template, cost: None })) };
+    let statement = template.statement.clone();
     match prove(db, template).await {
         Ok(Proof { template, cost }) => Ok(Ok(Passed { template, cost: Some(cost) })),
-        Err(RefusedTemplate::Schema { reason, .. }) => found(format!("does not fit the database: {reason}")),
+        Err(RefusedTemplate::Schema { reason, character, .. }) => {
+            let at = character.and_then(|character| templates::locate(&text, &statement, character));
+            Ok(Err(vec![Finding { at, message: format!("does not fit the database: {reason}") }]))
+        }
         Err(error) => Err(error.into()),
     }
 }

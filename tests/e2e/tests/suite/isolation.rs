@@ -119,14 +119,12 @@ fn has_no_rows(answer: &Answer) -> bool {
     let refused = answer.status == 422 || answer.body.pointer("/result/isError") == Some(&Value::Bool(true));
     let empty = |name: &str| body[name].as_array().is_some_and(Vec::is_empty);
     // Figures are given for every day, zero where nothing happened.
-    let zeros = body["rows"].as_array().is_some_and(|rows| {
-        rows.iter().all(|row| {
-            let values = row.as_object().map(|row| row.values().collect::<Vec<_>>()).unwrap_or_default();
-            !values.is_empty()
-                && values.iter().all(|value| value.as_f64().is_none_or(|number| number == 0.0))
-                && row.get("day").or(row.get("week")).is_some()
-        })
-    });
+    let dated = matches!(body.pointer("/columns/0/name").and_then(Value::as_str), Some("day" | "week"));
+    let nothing = |value: &Value| value.is_null() || value.as_f64() == Some(0.0);
+    let zeros = dated
+        && body["rows"].as_array().is_some_and(|rows| {
+            rows.iter().all(|row| row.as_array().is_some_and(|row| row.iter().skip(1).all(nothing)))
+        });
     refused || empty("items") || empty("rows") || zeros
 }
 

@@ -25,5 +25,7 @@ mod rotation;
 mod schemathesis;
 mod sign_in;
 mod templates;
+mod authored_templates;
 mod tenants;
+mod tool_list;
 mod webhooks;

@@ -88,18 +88,14 @@ async fn an_sdk_client_gets_what_the_database_holds_and_a_second_tenant_nothing_
         assert_ne!(answer["isError"], true, "call {i}: {answer}");
     }
     let keys = |answer: &Value| -> Vec<String> {
+        let names = ["source_key", "title", "status"];
+        let columns = answer["structuredContent"]["columns"].as_array().unwrap();
+        assert!(columns.iter().map(|column| &column["name"]).take(3).eq(names), "{columns:?}");
         answer["structuredContent"]["rows"]
             .as_array()
             .unwrap()
             .iter()
-            .map(|row| {
-                format!(
-                    "{}|{}|{}",
-                    row["source_key"].as_str().unwrap(),
-                    row["title"].as_str().unwrap(),
-                    row["status"].as_str().unwrap()
-                )
-            })
+            .map(|row| [0, 1, 2].map(|column| row[column].as_str().unwrap()).join("|"))
             .collect()
     };
     let db = &patchbay.database;

@@ -1,150 +1,102 @@
-//! Templates that tenants write, through the running product: two replicas, two tenants, and a hostile admin.
+//! `patchbay template check`, as whoever writes a template and CI run it.
 
-use std::time::Duration;
+use std::path::PathBuf;
 
-use patchbay_e2e::{Api, Patchbay};
+use patchbay_e2e::Patchbay;
 use serde_json::{Value, json};
-use simulator::{Simulator, SimulatorConfig, TokenGrant, generate};
+use tempfile::TempDir;
 
-fn text(statement: &str) -> String {
-    format!("/*\ntitle = 'Own'\ndescription = 'Titles of items.'\n*/\n{statement}")
-}
+const HEADER: &str = "/*\ntitle = 'T'\ndescription = 'D'\n*/\n";
 
-const TITLES: &str =
-    "select w.title as title, w.project_key as project from work_items w where w.tenant_id = $1";
-
-async fn create(api: &Api, name: &str, statement: &str) -> Value {
-    let made =
-        api.post("/api/v1/templates", &json!({"name": name, "source": text(statement)})).await.unwrap();
-    assert_eq!(made.status, 201, "{made:?}");
-    made.body
-}
-
-async fn publish(api: &Api, name: &str, visible_to: &Value) {
-    let mut body = json!({"version": 1});
-    match visible_to {
-        Value::Null => body["all_keys"] = json!(true),
-        keys => body["visible_to"] = keys.clone(),
-    }
-    let published = api.post(&format!("/api/v1/templates/{name}/publish"), &body).await.unwrap();
-    assert_eq!(published.status, 200, "{published:?}");
-}
-
-/// Calls the tool until it answers so. A change counts within five seconds on every replica; a test waits longer rather
-/// than to fail on a busy machine.
-async fn until(api: &Api, mcp: &str, tool: &str, status: u16) -> Value {
-    for _ in 0..150 {
-        let answer = api.invoke(mcp, tool, &json!({"limit": 100})).await.unwrap();
-        if answer.status == status {
-            return answer.body;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("{tool} does not answer {status}")
-}
-
-fn projects(answer: &Value) -> Vec<&str> {
-    let mut projects: Vec<&str> =
-        answer["rows"].as_array().unwrap().iter().map(|row| row["project"].as_str().unwrap()).collect();
-    projects.dedup();
-    projects
+/// Runs the command; its exit code, standard output and standard error.
+async fn check(
+    patchbay: &Patchbay,
+    args: &[&str],
+    settings: &[(&str, &str)],
+) -> (Option<i32>, String, String) {
+    let args: Vec<&str> = ["template", "check"].iter().chain(args).copied().collect();
+    let output = patchbay.spawn(&args, settings).unwrap().wait_with_output().await.unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tenants_templates_are_its_own_on_every_replica_and_a_hostile_admin_gets_findings() {
-    let token = |tenant: &str| TokenGrant {
-        token: format!("token-{tenant}"),
-        login: tenant.into(),
-        repositories: Some(vec![format!("{tenant}/app")]),
-    };
-    let tracker = Simulator::start(SimulatorConfig {
-        port: 0,
-        repositories: vec![
-            generate::repository("acme/app", 5, 12),
-            generate::repository("globex/app", 6, 12),
-        ],
-        tokens: vec![token("acme"), token("globex")],
-        latency: Duration::ZERO,
-    })
-    .await
-    .unwrap();
+async fn template_files_are_proved_and_what_is_wrong_is_shown_by_line_and_column() {
     let patchbay = Patchbay::install().await.unwrap();
-    let (one, two) =
-        (patchbay.serve("admin,mcp-sql,worker").await.unwrap(), patchbay.serve("mcp-sql").await.unwrap());
-    let (first, second) = (one.mcp_sql_url.clone().unwrap(), two.mcp_sql_url.clone().unwrap());
-    let mut tenants = Vec::new();
-    for slug in ["acme", "globex"] {
-        patchbay.tenant(slug).await.unwrap();
-        let admin = one.api(&patchbay.key(slug, "admin").await.unwrap()).unwrap();
-        let settings = json!({"repositories": [format!("{slug}/app")]});
-        let instance =
-            admin.connect_github(&tracker.url(), &format!("token-{slug}"), &settings).await.unwrap();
-        admin.run_to(&instance, "backfill", "succeeded").await.unwrap();
-        tenants.push(admin);
-    }
-    let [acme, globex] = &tenants[..] else { panic!("there are two") };
+    let folder = TempDir::new().unwrap();
+    let file = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let good = file(
+        "open_items.sql",
+        format!("{HEADER}select w.source_key, w.updated_at from work_items w where w.tenant_id = $1"),
+    );
+    let header =
+        file("header.sql", "/*\ntitle = 'T'\ndescription = 'D'\nmax_limit = 'many'\n*/ select 1".into());
+    let parser = file("parser.sql", format!("{HEADER}selec 1"));
+    let gate = file(
+        "gate.sql",
+        format!("{HEADER}select w.title as a,\n  pg_sleep(1) as b\nfrom work_items w where w.tenant_id = $1"),
+    );
+    let column = file(
+        "column.sql",
+        format!("{HEADER}select w.title as a\nfrom work_items w\nwhere w.tenant_id = $1 and w.day > now()"),
+    );
+    let missing = folder.path().join("missing.sql").display().to_string();
 
-    // The same name in both.
-    create(acme, "titles", TITLES).await;
-    create(globex, "titles", TITLES).await;
-    let helpdesk = json!({"name": "helpdesk", "scopes": ["mcp:sql"]});
-    let helpdesk = acme.post("/api/v1/keys", &helpdesk).await.unwrap().body;
-    publish(acme, "titles", &json!([helpdesk["id"]])).await;
-    let assistant = acme.with_key(helpdesk["key"].as_str().unwrap());
-    for mcp in [&first, &second] {
-        assert_eq!(projects(&until(&assistant, mcp, "titles", 200).await), ["acme/app"]);
-        // Neither another key of the tenant nor the other tenant has it.
-        for other in [acme, globex] {
-            assert_eq!(other.invoke(mcp, "titles", &json!({})).await.unwrap().status, 404);
-        }
-    }
-    publish(globex, "titles", &Value::Null).await;
-    for mcp in [&first, &second] {
-        assert_eq!(projects(&until(globex, mcp, "titles", 200).await), ["globex/app"]);
-    }
-
-    let retired = acme.post("/api/v1/templates/titles/retire", &json!({})).await.unwrap();
-    assert_eq!((retired.status, &retired.body["state"]), (200, &json!("retired")));
-    for mcp in [&first, &second] {
-        until(&assistant, mcp, "titles", 404).await;
-        assert_eq!(projects(&until(globex, mcp, "titles", 200).await), ["globex/app"]);
-    }
-    let runs = acme.get("/api/v1/templates/titles/runs").await.unwrap();
+    let (code, out, err) = check(&patchbay, &[&good], &[]).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.starts_with(&format!("{good}: ok, version ")), "{out}");
     assert!(
-        runs.body["items"].as_array().unwrap().iter().any(|run| run["principal"] == "helpdesk"),
-        "{runs:?}"
+        out.contains("columns: source_key text, updated_at timestamp") && out.contains("cost: "),
+        "{out}"
     );
 
-    let foreign =
-        globex.get("/api/v1/tenant").await.unwrap().body["id"].as_str().unwrap_or_default().to_owned();
-    for hostile in [
-        "select set_config('app.current_tenant_id', 'x', true) as title from work_items w where w.tenant_id = $1".to_owned(),
-        format!("select w.title as title from work_items w where w.tenant_id = '{foreign}'"),
-        "select w.title as title from work_items w".to_owned(),
-        "select w.title as title from public.work_items w where w.tenant_id = $1".to_owned(),
-        "select k.key as title from public.template_seal k".to_owned(),
-        "select current_setting('app.tenant_seal') as title from work_items w where w.tenant_id = $1".to_owned(),
-        "select w.title as title from work_items w where w.tenant_id = $1; set app.current_tenant_id = ''".to_owned(),
-        "select query_to_xml('select 1', true, true, '')::text as title from work_items w where w.tenant_id = $1".to_owned(),
+    let (code, out, err) = check(&patchbay, &[&good, &header, &parser, &gate, &column, &missing], &[]).await;
+    assert_eq!(code, Some(1), "{out}{err}");
+    for (file, place, words) in [
+        (&header, ":4:13: ", "header"),
+        (&parser, ":5:1: ", "is not SQL"),
+        (&gate, ":6:3: ", "pg_sleep"),
+        (&column, ":7:28: ", "w.day does not exist"),
+        (&missing, ": ", "cannot be read"),
     ] {
-        let draft = create(acme, "hostile", &hostile).await;
-        assert_eq!(draft["state"], "draft", "{hostile}: {draft}");
-        assert!(!draft["shown"]["report"]["findings"].as_array().unwrap().is_empty(), "{hostile}");
-        let version = draft["version"].clone();
-        let publication = json!({"version": version, "all_keys": true});
-        let refused = acme.post("/api/v1/templates/hostile/publish", &publication).await.unwrap();
-        assert_eq!(refused.status, 422, "{hostile}");
-        let tried = acme.post("/api/v1/templates/hostile/try", &json!({})).await.unwrap();
-        assert_eq!((tried.status, tried.body["code"].as_str()), (409, Some("conflict")), "{hostile}");
+        let found =
+            out.lines().any(|line| line.starts_with(&format!("{file}{place}")) && line.contains(words));
+        assert!(found, "{file}{place} … {words} is missing in:\n{out}");
     }
-    // Tenants for probing are there by now, and on no operator's list.
-    let listed = patchbay.run(&["tenant", "list"]).await.unwrap();
-    assert!(!listed.contains("probe"), "{listed}");
-    let (_, doctor) = patchbay.fails(&["tenant", "show", "patchbay-probe-1"], &[]).await.unwrap();
-    assert!(!doctor.contains("probe item"), "{doctor}");
-    for server in [one, two] {
-        assert_eq!(server.terminate().await.unwrap(), Some(0));
-    }
-    patchbay.run(&["tenant", "delete", "acme", "--confirm", "acme"]).await.unwrap();
-    patchbay.database.drop().await.unwrap();
+
+    // For programs; and without a database, which knows neither columns nor their types.
+    let (code, out, _) = check(&patchbay, &["--json", &good, &gate], &[]).await;
+    assert_eq!(code, Some(1));
+    let lines: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((&lines[0]["ok"], &lines[0]["name"]), (&json!(true), &json!("open_items")), "{out}");
+    assert_eq!(lines[0]["columns"][1], json!({"name": "updated_at", "type": "timestamp"}));
+    assert!(lines[0]["cost"].is_number() && lines[0]["params"]["properties"]["limit"].is_object(), "{out}");
+    assert_eq!((&lines[1]["ok"], &lines[1]["findings"][0]["line"]), (&json!(false), &json!(6)), "{out}");
+    assert_eq!(lines[1]["findings"][0]["column"], 3);
+    let nowhere = [("PATCHBAY_DATABASE_URL", "postgres://nobody@127.0.0.1:1/none")];
+    let (code, out, err) = check(&patchbay, &["--without-database", &good, &column], &nowhere).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+
+    // Not checked is not the same as refused.
+    let (code, out, err) = check(&patchbay, &[&good], &nowhere).await;
+    assert_eq!((code, out.as_str()), (Some(2), ""), "{err}");
+    assert!(err.contains("were not checked"), "{err}");
+    assert_eq!(check(&patchbay, &[], &[]).await.0, Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_shipped_template_passes_its_own_check() {
+    let patchbay = Patchbay::install().await.unwrap();
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../sql/templates");
+    let files: Vec<String> =
+        std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().path().display().to_string()).collect();
+    assert!(files.len() >= 14, "{files:?}");
+    let args: Vec<&str> = files.iter().map(String::as_str).collect();
+    let (code, out, err) = check(&patchbay, &args, &[]).await;
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert_eq!(out.lines().filter(|line| line.contains(": ok, version ")).count(), files.len(), "{out}");
 }

@@ -7,7 +7,7 @@ use application::Ctx;
 use application::ports::{StoreError, TemplateCatalog};
 use domain::template::{Argument, Column, KeyType, KeyValue, ParamType, SortKey, Template};
 use domain::{RequestId, TenantId};
-use sqlx::postgres::{PgColumn, PgTypeInfo};
+use sqlx::postgres::{PgColumn, PgDatabaseError, PgErrorPosition, PgTypeInfo};
 use sqlx::{Column as _, Executor, PgConnection, Postgres, SqlSafeStr, Statement, Type, TypeInfo};
 use uuid::Uuid;
 
@@ -44,6 +44,8 @@ pub enum RefusedTemplate {
         name: String,
         /// Why.
         reason: String,
+        /// The character of the template's statement, from one, that the database points at.
+        character: Option<usize>,
     },
     /// The database cannot be asked.
     #[error("the templates cannot be checked")]
@@ -120,11 +122,15 @@ pub async fn prove(db: &Db, mut template: Template) -> Result<Proof, RefusedTemp
             template.columns = columns;
             Ok(Proof { template, cost })
         }
-        Err(Refusal::Reason(reason)) => Err(RefusedTemplate::Schema { name: template.name, reason }),
-        // Read by the operator at start-up only: it may say what the database said.
-        Err(Refusal::Driver(sqlx::Error::Database(database))) => {
-            Err(RefusedTemplate::Schema { name: template.name, reason: database.message().to_owned() })
+        Err(Refusal::Reason(reason, character)) => {
+            Err(RefusedTemplate::Schema { name: template.name, reason, character })
         }
+        // Read by the operator at start-up only: it may say what the database said.
+        Err(Refusal::Driver(sqlx::Error::Database(database))) => Err(RefusedTemplate::Schema {
+            name: template.name,
+            reason: database.message().to_owned(),
+            character: None,
+        }),
         Err(Refusal::Driver(error)) => Err(RefusedTemplate::Store(store_error(error))),
         Err(Refusal::Store(error)) => Err(RefusedTemplate::Store(error)),
     }
@@ -132,8 +138,8 @@ pub async fn prove(db: &Db, mut template: Template) -> Result<Proof, RefusedTemp
 
 /// Why a template does not fit the database.
 pub(super) enum Refusal {
-    /// In words for its author.
-    Reason(String),
+    /// In words for its author, and where in the statement.
+    Reason(String, Option<usize>),
     /// As the database said it, or the way there.
     Driver(sqlx::Error),
     /// The database cannot be asked.
@@ -144,6 +150,18 @@ impl From<sqlx::Error> for Refusal {
     fn from(error: sqlx::Error) -> Self {
         Self::Driver(error)
     }
+}
+
+/// What PostgreSQL says of a statement it does not prepare. It counts from the beginning of the statement around it.
+fn unfit(error: sqlx::Error) -> Refusal {
+    let sqlx::Error::Database(database) = &error else { return Refusal::Driver(error) };
+    let before = super::page::statement("", 0, None, None).find('\n').map_or(0, |end| end + 1);
+    let position = database.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::position);
+    let character = match position {
+        Some(PgErrorPosition::Original(at)) => at.checked_sub(before),
+        _ => None,
+    };
+    Refusal::Reason(database.message().to_owned(), character)
 }
 
 async fn ask(
@@ -163,7 +181,7 @@ async fn ask(
     // Explaining checks the reader's rights on everything the statement touches; preparing does not.
     let plan = plan_of(connection, nobody, &asked).await?;
     tracing::debug!(template.name = template.name, %plan, "The template fits the schema");
-    let cost = cost(&plan).ok_or_else(|| Refusal::Reason("PostgreSQL told no cost for it".into()))?;
+    let cost = cost(&plan).ok_or_else(|| Refusal::Reason("PostgreSQL told no cost for it".into(), None))?;
     // A page from the middle is another statement: it must fit as well.
     if let Some(after) = &columns.middle {
         plan_of(connection, nobody, &Asked { after: Some(after), ..asked }).await?;
@@ -190,7 +208,7 @@ pub(super) async fn columns(
         .collect();
     #[expect(clippy::disallowed_methods, reason = "a template's statement passed the gate")]
     let statement = sqlx::AssertSqlSafe(statement.to_owned()).into_sql_str();
-    let prepared = connection.prepare_with(statement, &types).await?;
+    let prepared = connection.prepare_with(statement, &types).await.map_err(unfit)?;
     let mut names = BTreeSet::new();
     let mut shown = Vec::new();
     let hidden = template.page.iter().flat_map(|page| &page.hidden).collect::<Vec<_>>();
@@ -198,22 +216,23 @@ pub(super) async fn columns(
     for (i, column) in found.iter().enumerate() {
         let name = column.name().to_owned();
         if name.starts_with('?') || !names.insert(name.clone()) {
-            return Err(Refusal::Reason(format!("a column is called `{name}`: give each a name of its own")));
+            let reason = format!("a column is called `{name}`: give each a name of its own");
+            return Err(Refusal::Reason(reason, None));
         }
         if hidden.contains(&&name) {
             if i + hidden.len() < found.len() {
-                return Err(Refusal::Reason(format!(
-                    "the hidden column `{name}` must stand behind all others"
-                )));
+                let reason = format!("the hidden column `{name}` must stand behind all others");
+                return Err(Refusal::Reason(reason, None));
             }
             continue;
         }
         let Some(kind) = column_type(column.type_info()) else {
-            return Err(Refusal::Reason(format!(
+            let reason = format!(
                 "the column `{name}` has the type {}, which callers cannot be given: cast it to text, bigint, \
                  double precision, boolean, date, timestamptz or text[]",
                 column.type_info().name()
-            )));
+            );
+            return Err(Refusal::Reason(reason, None));
         };
         shown.push(Column { name, kind });
     }
@@ -224,14 +243,13 @@ pub(super) async fn columns(
 /// A value the column of a page key may have.
 fn middle(key: &SortKey, columns: &[PgColumn]) -> Result<KeyValue, Refusal> {
     let Some(column) = columns.iter().find(|column| column.name() == key.column) else {
-        return Err(Refusal::Reason(format!(
-            "the page key names `{}`, which is no column of it",
-            key.column
-        )));
+        let reason = format!("the page key names `{}`, which is no column of it", key.column);
+        return Err(Refusal::Reason(reason, None));
     };
     let kind = key_type(column.type_info()).ok_or_else(|| {
         let kind = column.type_info().name();
-        Refusal::Reason(format!("rows cannot be paged by `{}`, whose type is {kind}", key.column))
+        let reason = format!("rows cannot be paged by `{}`, whose type is {kind}", key.column);
+        Refusal::Reason(reason, None)
     })?;
     let text = match kind {
         KeyType::Text => "a",

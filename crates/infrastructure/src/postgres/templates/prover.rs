@@ -77,18 +77,20 @@ impl PgTemplateProver {
         report.max_cost = template.max_cost.min(MAX_COST);
         if cost > report.max_cost {
             let most = report.max_cost;
-            return Err(Refusal::Reason(format!(
+            let reason = format!(
                 "is expected to cost {:.0}, and may cost {most:.0}: compare tenant_id, project_key or updated_at \
                  with a parameter, so that an index serves it, or join fewer views",
                 two_digits(cost)
-            )));
+            );
+            return Err(Refusal::Reason(reason, None));
         }
         report.probes = self.probe(template).await?;
         let foreign: u64 = report.probes.iter().map(|probe| probe.foreign).sum();
         if foreign > 0 {
-            return Err(Refusal::Reason(format!(
+            let reason = format!(
                 "showed {foreign} values of another tenant when it was run for two tenants that exist for probing"
-            )));
+            );
+            return Err(Refusal::Reason(reason, None));
         }
         Ok(())
     }
@@ -139,7 +141,7 @@ fn finding(finding: Finding) -> ProofFinding {
 /// What the author is told; an error when the text is not to blame.
 fn reason(refusal: Refusal) -> Result<String, StoreError> {
     match refusal {
-        Refusal::Reason(reason) => Ok(reason),
+        Refusal::Reason(reason, _) => Ok(reason),
         Refusal::Store(StoreError::Timeout { limit_ms }) => {
             Ok(format!("took longer than its {limit_ms} ms for a tenant with five items"))
         }
@@ -192,7 +194,7 @@ async fn examine(
             let plan = plan_of(connection, ctx, &Asked { arguments, after, ..asked }).await?;
             let cost = cost(&plan);
             worst =
-                worst.max(cost.ok_or_else(|| Refusal::Reason("PostgreSQL told no cost for it".into()))?);
+                worst.max(cost.ok_or_else(|| Refusal::Reason("PostgreSQL told no cost for it".into(), None))?);
         }
     }
     Ok((columns.shown, worst))

@@ -13,32 +13,28 @@ use serde_json::{Map, Value, json};
 use super::super::outcome::{Answer, Size};
 use super::schemas::VERDICTS;
 
-/// How a template's own tool answers: rows as objects.
+/// How a template's own tool answers: rows as arrays, as their names would be half of the answer.
 pub(super) fn of_tool(answer: TemplateAnswer, now: DateTime<Utc>) -> Answer {
-    let line = line(&answer, now);
-    let size = size(&answer.rows);
-    let TemplateAnswer { template, rows: RowSet { rows, truncated, .. }, next_cursor, freshness } = answer;
-    let mut content = Map::new();
-    content.insert("row_count".into(), rows.len().into());
-    content.insert("rows".into(), Value::Array(rows.into_iter().map(Value::Object).collect()));
-    content.insert("truncated".into(), truncated.into());
-    surroundings(&mut content, &template, &freshness, now);
-    if let Some(next) = next_cursor {
-        content.insert("next_cursor".into(), next.into());
-    }
-    Answer { content: Value::Object(content), line, size }
+    of_template(answer, false, now, Map::new())
 }
 
-/// How `sql_run_template` answers: rows as arrays, or CSV.
+/// How `sql_run_template` answers: the same, or CSV.
 pub(super) fn of_run(answer: TemplateAnswer, csv: bool, elapsed_ms: u64, now: DateTime<Utc>) -> Answer {
+    of_template(answer, csv, now, Map::from_iter([("elapsed_ms".to_owned(), elapsed_ms.into())]))
+}
+
+fn of_template(
+    answer: TemplateAnswer,
+    csv: bool,
+    now: DateTime<Utc>,
+    mut content: Map<String, Value>,
+) -> Answer {
     let line = line(&answer, now);
     let size = size(&answer.rows);
     let TemplateAnswer { template, rows, next_cursor, freshness } = answer;
-    let mut content = Map::new();
     content.insert("columns".into(), columns(&rows.columns));
     content.insert("row_count".into(), rows.rows.len().into());
     content.insert("truncated".into(), rows.truncated.into());
-    content.insert("elapsed_ms".into(), elapsed_ms.into());
     surroundings(&mut content, &template, &freshness, now);
     if let Some(next) = next_cursor {
         content.insert("next_cursor".into(), next.into());

@@ -1,12 +1,15 @@
-//! The tools as they are listed: names, words, and schemas without unions, references or open objects, because some
-//! model vendors refuse those.
+//! The tools as they are listed: names, words, and schemas without unions or references, because some model vendors
+//! refuse those.
+//!
+//! The list is part of every conversation, so it is short (docs/adr/0006-short-lists-of-tools.md): no titles, which
+//! `sql_list_templates` has; no hints that mean nothing of a tool that only reads; of `mcp:sql` no word, as without it
+//! there is no list. What can be null has no type in an output schema: `["string", "null"]` is a union.
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use domain::Scope;
-use domain::template::{MAX_CURSOR, Template};
-use rmcp::model::{JsonObject, MetaObject, Tool, ToolAnnotations};
+use domain::template::{Column, ColumnType, Template};
+use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
 pub(super) const LIST_TEMPLATES: &str = "sql_list_templates";
@@ -19,7 +22,7 @@ pub(super) const GET_DICTIONARY: &str = "sql_get_dictionary";
 pub(super) const FIXED: [&str; 5] =
     [EXPLAIN_TEMPLATE, GET_DICTIONARY, GET_FRESHNESS, LIST_TEMPLATES, RUN_TEMPLATE];
 
-/// What `sql_explain_template` thinks of a cost.
+/// The words under `verdict` of an estimate: below the guard, and beyond.
 pub(super) const VERDICTS: [&str; 2] = ["within_guard", "too_expensive"];
 
 /// The words under `state` of freshness.
@@ -33,25 +36,14 @@ pub(super) fn tools(templates: &[Arc<Template>]) -> Vec<Tool> {
     tools
 }
 
-fn tool(name: &str, title: &str, description: &str, input: Value, output: Value) -> Tool {
-    let annotations =
-        ToolAnnotations::new().read_only(true).destructive(false).idempotent(true).open_world(false);
+fn tool(name: &str, description: &str, input: Value, output: Value) -> Tool {
     Tool::new_with_raw(
         name.to_owned(),
         Some(Cow::Owned(description.to_owned())),
         Arc::new(into_object(input)),
     )
-    .with_title(title)
     .with_raw_output_schema(Arc::new(into_object(output)))
-    .with_annotations(annotations)
-    .with_meta(required_scope())
-}
-
-/// Says which scope a tool needs, as the routes of the admin API do.
-fn required_scope() -> MetaObject {
-    let mut meta = JsonObject::new();
-    meta.insert("patchbay/required-scope".into(), Scope::McpSql.as_str().into());
-    MetaObject(meta)
+    .with_annotations(ToolAnnotations::new().read_only(true).open_world(false))
 }
 
 fn into_object(value: Value) -> JsonObject {
@@ -62,145 +54,73 @@ fn into_object(value: Value) -> JsonObject {
     }
 }
 
-/// An object of exactly these properties, all of them required but those in `optional`.
-fn exactly(properties: Value, optional: &[&str]) -> Value {
-    let properties = into_object(properties);
-    let required: Vec<&String> =
-        properties.keys().filter(|name| !optional.contains(&name.as_str())).collect();
-    json!({"type": "object", "required": required, "properties": properties, "additionalProperties": false})
+/// Arguments of exactly these names.
+fn arguments(properties: Value) -> Value {
+    json!({"type": "object", "properties": properties, "additionalProperties": false})
 }
 
+/// An answer, or a part of one, that has at least these properties: there may come more.
+fn answer(properties: Value, required: &[&str]) -> Value {
+    json!({"type": "object", "properties": properties, "required": required})
+}
+
+/// Says only what differs from tool to tool, the columns. What all answers have in common stands at `sql_run_template`.
 fn template_tool(template: &Template) -> Tool {
-    let columns: JsonObject =
-        template.columns.iter().map(|column| (column.name.clone(), column.kind.json_schema())).collect();
-    let mut properties = json!({
-        "rows": {"type": "array", "items": exactly(Value::Object(columns), &[])},
-        "row_count": {"type": "integer"},
-        "truncated": {"type": "boolean"},
-        "freshness": freshness(),
-        "warnings": texts(),
-        "template_version": {"type": "string"},
-    });
-    // Left out rather than null when there are no more rows: some vendors refuse types with an alternative.
-    if template.page.is_some() {
-        properties["next_cursor"] = json!({"type": "string"});
-    }
-    let output = exactly(properties, &["next_cursor"]);
-    let input = Value::Object(template.input_schema());
-    tool(&template.name, &template.title, &template.description, input, output)
-}
-
-fn texts() -> Value {
-    json!({"type": "array", "items": {"type": "string"}})
-}
-
-fn freshness() -> Value {
-    let entry = exactly(
-        json!({
-            "instance": {"type": "string"},
-            "source": {"type": "string"},
-            "state": {"type": "string", "enum": FRESHNESS_STATES},
-            "synced_at": {"type": ["string", "null"], "format": "date-time"},
-            "lag_s": {"type": ["integer", "null"]},
-        }),
-        &[],
-    );
-    json!({"type": "array", "items": entry})
+    let typed = |column: &Column| match column.kind {
+        ColumnType::Text => column.name.clone(),
+        kind => format!("{} {}", column.name, kind.as_str()),
+    };
+    let columns: Vec<String> = template.columns.iter().map(typed).collect();
+    let rows =
+        json!({"type": "array", "description": columns.join(", "), "items": {"type": "array", "items": {}}});
+    let output = answer(json!({"rows": rows}), &["rows"]);
+    tool(&template.name, &template.description, Value::Object(template.input_schema()), output)
 }
 
 fn get_freshness() -> Tool {
-    let entry = exactly(
-        json!({
-            "instance": {"type": "string"},
-            "instance_id": {"type": "string"},
-            "source": {"type": "string"},
-            "state": {"type": "string", "enum": FRESHNESS_STATES},
-            "synced_at": {"type": ["string", "null"], "format": "date-time"},
-            "lag_s": {"type": ["integer", "null"]},
-            "target_s": {"type": ["integer", "null"]},
-            "backfilled_at": {"type": ["string", "null"], "format": "date-time"},
-            "last_error": {"type": ["string", "null"]},
-            "items": {"type": "integer"},
-            "dead_letters": {"type": "integer"},
-        }),
-        &[],
+    let entry = answer(
+        json!({"state": {"type": "string", "enum": FRESHNESS_STATES}}),
+        &["instance", "state", "synced_at", "lag_s", "backfilled_at", "last_error", "items", "dead_letters"],
     );
     tool(
         GET_FRESHNESS,
-        "Freshness of the data",
-        "Says for each connected tracker up to when its changes are here, and whether a sync is failing.",
-        exactly(
-            json!({"instance": {"type": "string", "maxLength": 63, "description": "Only this instance, by its short name."}}),
-            &["instance"],
-        ),
-        exactly(json!({"instances": {"type": "array", "items": entry}, "warnings": texts()}), &[]),
+        "Up to when the changes of each connected tracker are here, and whether a sync is failing.",
+        arguments(json!({"instance": {"type": "string", "description": "Instance slug."}})),
+        answer(json!({"instances": {"type": "array", "items": entry}}), &["instances"]),
     )
 }
 
 fn list_templates() -> Tool {
-    let column = exactly(json!({"name": {"type": "string"}, "type": {"type": "string"}}), &[]);
-    let parameter = exactly(
-        json!({
-            "name": {"type": "string"},
-            "type": {"type": "string"},
-            "required": {"type": "boolean"},
-            "description": {"type": "string"},
-            "allowed": {"type": "array", "items": {"type": "string"}},
-            "default": {"type": "string"},
-            "minimum": {"type": "integer"},
-            "maximum": {"type": "integer"},
-        }),
-        &["allowed", "default", "minimum", "maximum"],
-    );
-    let template = exactly(
-        json!({
-            "name": {"type": "string"},
-            "title": {"type": "string"},
-            "description": {"type": "string"},
-            "tags": {"type": "array", "items": {"type": "string"}},
-            "parameters": {"type": "array", "items": parameter},
-            "columns": {"type": "array", "items": column},
-            "version": {"type": "string"},
-        }),
-        &[],
-    );
+    let parts = ["name", "title", "description", "tags", "parameters", "columns", "version"];
+    let template = json!({"type": "object", "required": parts});
     tool(
         LIST_TEMPLATES,
-        "Find query templates",
-        "Lists the ready-made queries with their parameters and columns. Run one by its own tool or with sql_run_template.",
-        exactly(
-            json!({
-                "query": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Words of the name, title or description."},
-                "tag": {"type": "string", "minLength": 1, "maxLength": 50},
-                "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
-                "cursor": {"type": "string", "maxLength": 100, "description": "next_cursor of the answer before."},
-            }),
-            &["query", "tag", "limit", "cursor"],
-        ),
-        exactly(
-            json!({"templates": {"type": "array", "items": template}, "next_cursor": {"type": ["string", "null"]}}),
-            &[],
-        ),
+        "Finds templates, the ready-made queries, with their parameters and columns.",
+        arguments(json!({
+            "query": {"type": "string", "description": "Words of the name, title or description."},
+            "tag": {"type": "string"},
+            "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+            "cursor": {"type": "string"},
+        })),
+        answer(json!({"templates": {"type": "array", "items": template}}), &["templates", "next_cursor"]),
     )
 }
 
 fn run_template() -> Tool {
-    let column = exactly(json!({"name": {"type": "string"}, "type": {"type": "string"}}), &[]);
+    let column = json!({"type": "object", "required": ["name", "type"]});
+    let mut input = arguments(json!({
+        "name": {"type": "string"},
+        "arguments": {"type": "object", "description": "Its parameters."},
+        "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
+        "cursor": {"type": "string"},
+        "format": {"type": "string", "enum": ["rows", "csv"], "default": "rows"},
+    }));
+    input["required"] = json!(["name"]);
     tool(
         RUN_TEMPLATE,
-        "Run a query template",
-        "Runs a template by name, with rows as arrays or CSV: shorter than the template's own tool for many rows.",
-        exactly(
-            json!({
-                "name": {"type": "string", "minLength": 1, "maxLength": 32, "description": "As sql_list_templates names it."},
-                "arguments": {"type": "object", "description": "Its parameters, as sql_list_templates lists them."},
-                "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "description": "Most rows; each template has its own bound."},
-                "cursor": {"type": "string", "maxLength": MAX_CURSOR, "description": "next_cursor of the answer before; arguments the same."},
-                "format": {"type": "string", "enum": ["rows", "csv"], "default": "rows"},
-            }),
-            &["arguments", "limit", "cursor", "format"],
-        ),
-        exactly(
+        "Runs a template by name, as its own tool does, with rows as arrays or CSV.",
+        input,
+        answer(
             json!({
                 "columns": {"type": "array", "items": column},
                 "rows": {"type": "array", "items": {"type": "array", "items": {}}},
@@ -208,71 +128,44 @@ fn run_template() -> Tool {
                 "row_count": {"type": "integer"},
                 "truncated": {"type": "boolean"},
                 "next_cursor": {"type": "string"},
-                "elapsed_ms": {"type": "integer"},
-                "template_version": {"type": "string"},
-                "freshness": freshness(),
-                "warnings": texts(),
+                "freshness": {"type": "array", "items": {"type": "object"}},
+                "warnings": {"type": "array", "items": {"type": "string"}},
             }),
-            &["rows", "csv", "next_cursor"],
+            &["columns", "row_count", "truncated", "freshness", "warnings", "template_version"],
         ),
     )
 }
 
 fn explain_template() -> Tool {
+    let mut input = arguments(json!({
+        "name": {"type": "string"},
+        "arguments": {"type": "object", "description": "As for a run."},
+    }));
+    input["required"] = json!(["name"]);
     tool(
         EXPLAIN_TEMPLATE,
-        "Estimate a query template",
-        "Says what running a template with these arguments would take, without running it: expected rows and cost, indexes \
-         used, tables read whole, and whether the cost is within its guard.",
-        exactly(
-            json!({
-                "name": {"type": "string", "minLength": 1, "maxLength": 32, "description": "As sql_list_templates names it."},
-                "arguments": {"type": "object", "description": "Its parameters, as for a run."},
-            }),
-            &["arguments"],
-        ),
-        exactly(
+        "Estimates what a run would take, without running it.",
+        input,
+        answer(
             json!({
                 "estimated_rows": {"type": "integer"},
                 "estimated_cost": {"type": "integer"},
-                "max_cost": {"type": "integer"},
                 "verdict": {"type": "string", "enum": VERDICTS},
-                "indexes": texts(),
-                "whole_tables": texts(),
-                "timeout_ms": {"type": "integer"},
-                "template_version": {"type": "string"},
-                "freshness": freshness(),
-                "warnings": texts(),
             }),
-            &[],
+            &["estimated_rows", "estimated_cost", "max_cost", "verdict", "indexes", "whole_tables"],
         ),
     )
 }
 
 fn get_dictionary() -> Tool {
-    let column = exactly(
-        json!({"name": {"type": "string"}, "type": {"type": "string"}, "meaning": {"type": "string"}}),
-        &[],
-    );
-    let table = exactly(
-        json!({
-            "name": {"type": "string"},
-            "purpose": {"type": "string"},
-            "columns": {"type": "array", "items": column},
-        }),
-        &[],
-    );
+    let table = json!({"type": "object", "required": ["name", "purpose", "columns"]});
     tool(
         GET_DICTIONARY,
-        "Meaning of tables and columns",
-        "Explains the normalized model that the templates read: tables, columns, and the words in them.",
-        exactly(
-            json!({
-                "table": {"type": "string", "minLength": 1, "maxLength": 63, "description": "Only this one."},
-                "query": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Words to look for."},
-            }),
-            &["table", "query"],
-        ),
-        exactly(json!({"tables": {"type": "array", "items": table}}), &[]),
+        "Explains the tables, columns and words of the normalized model that templates read.",
+        arguments(json!({
+            "table": {"type": "string"},
+            "query": {"type": "string", "description": "Words to look for."},
+        })),
+        answer(json!({"tables": {"type": "array", "items": table}}), &["tables"]),
     )
 }
