@@ -63,20 +63,13 @@ fn template_tool(template: &Template) -> Tool {
     let names: Vec<&str> = template.columns.iter().map(|column| column.name.as_str()).collect();
     let rows =
         json!({"type": "array", "description": names.join(", "), "items": {"type": "array", "items": {}}});
-    let output = answer(json!({"rows": rows}), &["columns", "rows"]);
+    let output = answer(json!({"rows": rows}), &["rows"]);
     tool(&template.name, &template.description, Value::Object(template.input_schema()), output)
 }
 
 fn get_freshness() -> Tool {
     let entry = answer(
-        json!({
-            "instance": {"type": "string"},
-            "instance_id": {"type": "string"},
-            "source": {"type": "string"},
-            "state": {"type": "string", "enum": FRESHNESS_STATES},
-            "items": {"type": "integer"},
-            "dead_letters": {"type": "integer"},
-        }),
+        json!({"state": {"type": "string", "enum": FRESHNESS_STATES}}),
         &["instance", "state", "synced_at", "lag_s", "backfilled_at", "last_error", "items", "dead_letters"],
     );
     tool(
@@ -88,10 +81,8 @@ fn get_freshness() -> Tool {
 }
 
 fn list_templates() -> Tool {
-    let template = answer(
-        json!({"name": {"type": "string"}, "description": {"type": "string"}}),
-        &["name", "title", "description", "tags", "parameters", "columns", "version"],
-    );
+    let parts = ["name", "title", "description", "tags", "parameters", "columns", "version"];
+    let template = json!({"type": "object", "required": parts});
     tool(
         LIST_TEMPLATES,
         "Finds templates, the ready-made queries, with their parameters and columns.",
@@ -99,16 +90,16 @@ fn list_templates() -> Tool {
             "query": {"type": "string", "description": "Words of the name, title or description."},
             "tag": {"type": "string"},
             "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
-            "cursor": {"type": "string", "description": "next_cursor of the answer before."},
+            "cursor": {"type": "string"},
         })),
         answer(json!({"templates": {"type": "array", "items": template}}), &["templates", "next_cursor"]),
     )
 }
 
 fn run_template() -> Tool {
-    let column = answer(json!({"name": {"type": "string"}, "type": {"type": "string"}}), &["name", "type"]);
+    let column = json!({"type": "object", "required": ["name", "type"]});
     let mut input = arguments(json!({
-        "name": {"type": "string", "description": "As sql_list_templates names it."},
+        "name": {"type": "string"},
         "arguments": {"type": "object", "description": "Its parameters."},
         "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
         "format": {"type": "string", "enum": ["rows", "csv"], "default": "rows"},
@@ -126,7 +117,6 @@ fn run_template() -> Tool {
                 "row_count": {"type": "integer"},
                 "truncated": {"type": "boolean"},
                 "freshness": {"type": "array", "items": {"type": "object"}},
-                "template_version": {"type": "string"},
             }),
             &["columns", "row_count", "truncated", "freshness", "template_version"],
         ),
