@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use application::ports::TemplateCatalog;
 use domain::template::Argument;
-use patchbay_infrastructure::postgres::PgTemplates;
+use patchbay_infrastructure::postgres::{PgTemplates, template_statement};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, Row};
 use uuid::Uuid;
@@ -149,7 +149,11 @@ async fn every_template_reads_what_it_answers_from_by_an_index() {
     for (name, arguments, bound) in [
         ("search_issues_by_project", json!({"project": "P3"}), of_project + SMALL),
         ("search_issues_by_project", json!({"project": "P3", "status": "todo"}), of_project + SMALL),
-        ("search_issues_by_project", json!({"project": "P3", "type": "bug", "limit": 10}), of_project + SMALL),
+        (
+            "search_issues_by_project",
+            json!({"project": "P3", "type": "bug", "limit": 10}),
+            of_project + SMALL,
+        ),
         ("search_issues_by_project", json!({"project": "P3", "label": "label3"}), 2.0 * of_project),
         ("find_work_items", json!({"query": "invoice", "limit": 25}), 4.0 * 1000.0),
         ("count_items_by", json!({"by": "status"}), items + SMALL),
