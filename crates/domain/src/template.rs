@@ -81,10 +81,7 @@ impl Template {
             json!({"type": "integer", "minimum": 1, "maximum": self.max_limit, "default": self.default_limit}),
         );
         if self.page.is_some() {
-            properties.insert(
-                CURSOR.into(),
-                json!({"type": "string"}),
-            );
+            properties.insert(CURSOR.into(), json!({"type": "string"}));
         }
         let mut schema = Map::new();
         schema.insert("type".into(), "object".into());

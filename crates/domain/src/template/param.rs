@@ -144,7 +144,9 @@ impl Param {
     /// JSON Schema of its values, with description and default.
     pub(super) fn json_schema(&self) -> Value {
         let mut schema = match &self.kind {
-            ParamType::Text { allowed, .. } if !allowed.is_empty() => json!({"type": "string", "enum": allowed}),
+            ParamType::Text { allowed, .. } if !allowed.is_empty() => {
+                json!({"type": "string", "enum": allowed})
+            }
             ParamType::Text { .. } => json!({"type": "string"}),
             ParamType::Integer { min, max } => json!({"type": "integer", "minimum": min, "maximum": max}),
             ParamType::Boolean => json!({"type": "boolean"}),

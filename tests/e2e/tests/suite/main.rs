@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by it")]
 
 mod audit;
+mod authored_templates;
 mod authorization;
 mod bad_input;
 mod canaries;
@@ -25,7 +26,6 @@ mod rotation;
 mod schemathesis;
 mod sign_in;
 mod templates;
-mod authored_templates;
 mod tenants;
 mod tool_list;
 mod webhooks;

@@ -193,8 +193,8 @@ async fn examine(
         for after in [None, columns.middle.as_deref()] {
             let plan = plan_of(connection, ctx, &Asked { arguments, after, ..asked }).await?;
             let cost = cost(&plan);
-            worst =
-                worst.max(cost.ok_or_else(|| Refusal::Reason("PostgreSQL told no cost for it".into(), None))?);
+            worst = worst
+                .max(cost.ok_or_else(|| Refusal::Reason("PostgreSQL told no cost for it".into(), None))?);
         }
     }
     Ok((columns.shown, worst))
