@@ -131,9 +131,9 @@ async fn a_tenants_templates_are_its_own_on_every_replica_and_a_hostile_admin_ge
         assert_eq!(draft["state"], "draft", "{hostile}: {draft}");
         assert!(!draft["shown"]["report"]["findings"].as_array().unwrap().is_empty(), "{hostile}");
         let version = draft["version"].clone();
-        let publication = json!({"version": version, "all_keys": true});
-        let refused = acme.post("/api/v1/templates/hostile/publish", &publication).await.unwrap();
-        assert_eq!(refused.status, 422, "{hostile}");
+        let body = json!({"version": version, "all_keys": true});
+        let refused = acme.post("/api/v1/templates/hostile/publish", &body);
+        assert_eq!(refused.await.unwrap().status, 422, "{hostile}");
         let tried = acme.post("/api/v1/templates/hostile/try", &json!({})).await.unwrap();
         assert_eq!((tried.status, tried.body["code"].as_str()), (409, Some("conflict")), "{hostile}");
     }

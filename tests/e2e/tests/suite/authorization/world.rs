@@ -201,7 +201,9 @@ async fn made(api: &Api, path: &str, body: &Value) -> Value {
 
 async fn make_key(api: &Api, scopes: &[Scope]) -> (String, Api) {
     let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
-    let body = json!({"name": scopes.join(" "), "kind": "service", "scopes": scopes});
+    // A name has at most 100 characters.
+    let name: String = scopes.join(" ").chars().take(100).collect();
+    let body = json!({"name": name, "kind": "service", "scopes": scopes});
     let key = made(api, "/api/v1/keys", &body).await;
     (key["id"].as_str().unwrap().to_owned(), api.with_key(key["key"].as_str().unwrap()))
 }
