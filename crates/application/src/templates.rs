@@ -124,12 +124,6 @@ impl TemplateService {
         require_sql(ctx)
     }
 
-    /// How fresh each instance's data is, at most some seconds ago.
-    pub async fn cached_freshness(&self, ctx: &Ctx) -> Result<Arc<Vec<Freshness>>, Error> {
-        require_sql(ctx)?;
-        Ok(self.sync.cached_freshness(ctx).await?)
-    }
-
     /// How fresh each instance's data is, and how much there is of it.
     pub async fn freshness(&self, ctx: &Ctx) -> Result<Vec<(Freshness, StoredCounts)>, Error> {
         require_sql(ctx)?;

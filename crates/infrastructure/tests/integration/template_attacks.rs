@@ -384,11 +384,13 @@ fn values_no_parameter_can_have_never_reach_the_database() {
     assert!(serde_json::from_str::<Value>("\"\\ud800\"").is_err());
     assert!(serde_json::from_slice::<Value>(b"\"\xff\"").is_err());
     // More parameters than the protocol counts.
-    let many: String = (0..70_000)
-        .map(|n| format!("[[params]]\nname = 'p{n}'\ntype = 'text'\ndescription = 'd'\n"))
-        .collect();
-    let refused = check("t", &format!("/*\ntitle = 'T'\ndescription = 'D'\n{many}*/ select 1")).unwrap_err();
-    assert!(refused[0].message.contains("32 parameters, not 70000"), "{}", refused[0].message);
+    let many = |n: usize| {
+        let params = (0..n).map(|n| format!("[[params]]\nname = 'p{n}'\ntype = 'text'\ndescription = 'd'\n"));
+        let text = format!("/*\ntitle = 'T'\ndescription = 'D'\n{}*/ select 1", params.collect::<String>());
+        check("t", &text).unwrap_err()[0].message.clone()
+    };
+    assert!(many(33).contains("32 parameters, not 33"), "{}", many(33));
+    assert!(many(70_000).contains("is longer than 64 KiB"), "{}", many(70_000));
     let beyond = text.replace("$2", "$65536");
     assert!(check("t", &beyond).unwrap_err()[0].message.contains("only $1 to $2"));
 }
@@ -412,12 +414,8 @@ async fn what_a_failed_template_says_holds_nothing_of_a_row() {
     let alpha = test.ctx("alpha").await;
     fill(&test, &alpha, 5, MARK).await;
     let runner = PgTemplateRunner::new(test.db.clone());
-    let failed = runner.run(
-        &alpha,
-        &raw("select title::int::text as x from published.work_items", &["x"], 5_000),
-        &[],
-        1,
-    );
+    let cast = raw("select title::int::text as x from published.work_items", &["x"], 5_000);
+    let failed = runner.run(&alpha, &cast, &[], 1);
     let error = application::Error::from(failed.await.unwrap_err());
     assert!(!error.to_string().contains(MARK), "{error}");
 }

@@ -62,8 +62,6 @@ pub(super) fn of_run(answer: TemplateAnswer, csv: bool, elapsed_ms: u64, now: Da
 pub(super) fn of_estimate(
     TemplateEstimate { template, estimate }: &TemplateEstimate,
     within_guard: bool,
-    freshness: &[Freshness],
-    now: DateTime<Utc>,
 ) -> Answer {
     let verdict = VERDICTS[usize::from(!within_guard)];
     let mut content = Map::new();
@@ -74,7 +72,7 @@ pub(super) fn of_estimate(
     content.insert("indexes".into(), estimate.indexes.clone().into());
     content.insert("whole_tables".into(), estimate.whole_tables.clone().into());
     content.insert("timeout_ms".into(), template.timeout_ms.into());
-    surroundings(&mut content, template, freshness, now);
+    content.insert("template_version".into(), template.version.clone().into());
     let line = format!(
         "{}: about {} rows, cost about {}, {verdict}",
         template.name,

@@ -241,8 +241,6 @@ fn explain_template() -> Tool {
                 "whole_tables": texts(),
                 "timeout_ms": {"type": "integer"},
                 "template_version": {"type": "string"},
-                "freshness": freshness(),
-                "warnings": texts(),
             }),
             &[],
         ),
