@@ -30,6 +30,9 @@ pub const BUILT_IN: &[(&str, &str)] = &[
     ("wip_by_assignee", include_str!("../../../sql/templates/wip_by_assignee.sql")),
 ];
 
+/// Longest text of a template, in bytes. The longest that ships has 4 KiB.
+const MAX_TEXT: usize = 64 * 1024;
+
 /// Reads a template file and checks all that can be checked without a database: its name, its header, and that
 /// its statement is one harmless query. The result has no columns yet; the database knows those.
 ///
@@ -38,6 +41,9 @@ pub fn check(name: &str, text: &str) -> Result<Template, Vec<Finding>> {
     if !is_tool_name(name) || name.starts_with("sql_") {
         let message = "needs a file name of 1 to 32 characters of a-z, 0-9 and _, the first a letter, and not beginning with sql_";
         return Err(vec![Finding::new(message)]);
+    }
+    if text.len() > MAX_TEXT {
+        return Err(vec![Finding::new(format!("is longer than {} KiB: make it shorter", MAX_TEXT / 1024))]);
     }
     let (header, sql) = header::read(text)?;
     let start = Position::of_byte(text, text.len() - sql.len());

@@ -159,9 +159,11 @@ pub(super) fn read(text: &str) -> Result<(Header, &str), Vec<Finding>> {
         page.into_inner().read().map_err(|message| refuse(span, message)).ok()
     });
     if let Some(beyond) = raw.params.get(MOST_PARAMS) {
-        refuse(beyond.span(), format!("may have {MOST_PARAMS} parameters, not {}", raw.params.len()));
+        let message = format!("may have {MOST_PARAMS} parameters, not {}", raw.params.len());
+        // Not even looked at: each is compared with the others.
+        return Err(vec![Finding::new(message).in_text(text, place(beyond.span()))]);
     }
-    let mut params: Vec<Param> = Vec::with_capacity(raw.params.len().min(MOST_PARAMS));
+    let mut params: Vec<Param> = Vec::with_capacity(raw.params.len());
     for param in raw.params {
         let span = param.span();
         let param = param.into_inner();

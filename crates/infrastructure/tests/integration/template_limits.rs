@@ -53,7 +53,7 @@ async fn an_estimate_names_indexes_and_runs_nothing() {
     let runner = PgTemplateRunner::new(test.db.clone());
     let (bound, limit) = template.bind(json!({"project": "core/web"}).as_object().unwrap()).unwrap();
     let estimate = runner.estimate(&alpha, template, &bound, limit).await.unwrap();
-    assert!(estimate.indexes.iter().any(|index| index.contains("work_items_project")), "{estimate:?}");
+    assert!(estimate.indexes.iter().any(|index| index.starts_with("work_items_")), "{estimate:?}");
     assert!(estimate.cost > 0.0 && estimate.rows >= 1.0, "{estimate:?}");
     // What would fail, or take for ever, when it was run.
     let never = raw("select (1 / (n - n))::text as x from generate_series(1, 100000000) n", &["x"], 300);

@@ -53,7 +53,7 @@ async fn write(admin: &mut PgConnection, tenant: Uuid, round: i32) {
         "insert into work_items (tenant_id, id, instance_id, source, source_id, ref_key, source_key, project_source_id,
             project_key, type_norm, type_original, status_norm, status_original, priority_norm, title, body, assignee,
             url, created_at, updated_at, resolved_at, content_hash, synced_at)
-         select tenant_id, gen_random_uuid(), instance_id, source, (100000 + 2 * $2 + n)::text, 'n#' || $2 || n, 'new#' || $2 || n,
+         select tenant_id, gen_random_uuid(), instance_id, source, (100000 + 10 * $2 + n)::text, 'n#' || $2 || n, 'new#' || $2 || n,
             project_source_id, project_key, type_norm, type_original, 'todo', status_original, priority_norm, 'new', body,
             assignee, url, created_at, timestamptz '2026-11-01T00:00:00Z' + ($2 * 3 + n) * interval '1 second', null,
             content_hash, synced_at
@@ -83,6 +83,7 @@ async fn walking_while_a_sync_writes_returns_every_row_once_that_was_there_throu
         (1..=400).filter(|n| n % 2 == 1).map(|n| format!("core/web#{n}")).collect();
     let templates = PgTemplates::load(&test.db).await.unwrap();
     let runner = PgTemplateRunner::new(test.db.clone());
+    let mut round = 0;
     for (name, arguments, expected) in [
         ("search_issues_by_project", json!({"project": "core/web"}), stable.clone()),
         // Oldest first: what changes goes to the end and is met again.
@@ -105,7 +106,8 @@ async fn walking_while_a_sync_writes_returns_every_row_once_that_was_there_throu
                 *seen.entry(row["source_key"].as_str().unwrap().to_owned()).or_default() += 1;
             }
             pages += 1;
-            write(&mut admin, alpha.tenant.as_uuid(), pages % 30).await;
+            round += 1;
+            write(&mut admin, alpha.tenant.as_uuid(), round).await;
             assert_eq!(found.truncated, found.next.is_some());
             let Some(next) = found.next else { break };
             after = Some(next);
@@ -272,8 +274,9 @@ async fn a_page_from_the_middle_is_read_from_its_index() {
             query = query.bind(value.text.clone());
         }
         let plan = query.fetch_all(&mut reader).await.unwrap().join("\n");
+        // Sorting the rows of one moment by their id is fine; sorting all that are left is not.
         let bounded = after.is_none() || plan.contains("updated_at <= ");
-        assert!(plan.contains("work_items_project") && !plan.contains("Sort") && bounded, "{plan}");
+        assert!(plan.contains("Index Scan") && !plan.contains("->  Sort") && bounded, "{plan}");
     }
 }
 

@@ -168,7 +168,7 @@ async fn the_list_of_tools_is_ordered_private_and_small() {
     );
     let bytes = answer.to_string().len();
     println!("the list of tools has {bytes} bytes");
-    assert!(bytes <= 15_000, "{bytes}");
+    assert!(bytes <= 17_500, "{bytes}");
 }
 
 /// Everything some vendor's client or model is known to refuse.
@@ -321,7 +321,7 @@ async fn the_dictionary_explains_tables_and_finds_words() {
     let all = server.call("sql_get_dictionary", json!({})).await;
     let tables = all["structuredContent"]["tables"].as_array().unwrap().len();
     assert_eq!(tables, domain::dictionary::TABLES.len());
-    let found = server.call("sql_get_dictionary", json!({"query": "story points SIZE"})).await;
+    let found = server.call("sql_get_dictionary", json!({"query": "story points UNHEARD-OF"})).await;
     assert_eq!(found["structuredContent"]["tables"], json!([]), "all words are asked for");
     let found = server.call("sql_get_dictionary", json!({"query": "Time SPENT"})).await;
     let names = &found["structuredContent"]["tables"];

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::estimate::{cost, plan_of};
 use super::rows::{column_type, key_type};
-use super::{Asked, What};
+use super::{Asked, What, page};
 use crate::postgres::Db;
 use crate::postgres::db::store_error;
 use crate::templates::{BUILT_IN, check};
@@ -177,7 +177,9 @@ async fn ask(
         limit: template.max_limit,
         after: None,
     };
-    let columns = columns(connection, &asked.statement(), template).await?;
+    // Without its pages, so that a key that is no column is told in words of its own.
+    let bare = page::statement(&template.statement, arguments.len(), None, None);
+    let columns = columns(connection, &bare, template).await?;
     // Explaining checks the reader's rights on everything the statement touches; preparing does not.
     let plan = plan_of(connection, nobody, &asked).await?;
     tracing::debug!(template.name = template.name, %plan, "The template fits the schema");

@@ -56,7 +56,7 @@ impl<'a> RowReader<'a> {
         let mut object = Map::new();
         let mut bytes = 3;
         for (i, column) in self.columns.iter().enumerate() {
-            let value = value(&row, i)?;
+            let Some(value) = value(&row, i, self.bytes_left)? else { return self.enough(&row) };
             bytes += column.name.len() + 4 + encoded_len(&value);
             object.insert(column.name.clone(), value);
         }
@@ -65,7 +65,7 @@ impl<'a> RowReader<'a> {
         }
         self.bytes_left -= bytes;
         if let Some(pages) = &mut self.pages {
-            pages.took(row, self.rows.len())?;
+            pages.took(row);
         }
         self.rows.push(object);
         Ok(true)
@@ -75,7 +75,7 @@ impl<'a> RowReader<'a> {
     fn enough(&mut self, row: &PgRow) -> Result<bool, sqlx::Error> {
         self.truncated = true;
         if let Some(pages) = &mut self.pages {
-            let kept = pages.ends_before(row, self.rows.len())?;
+            let kept = pages.ends_before(row)?;
             self.rows.truncate(kept);
         }
         Ok(false)
@@ -142,14 +142,18 @@ pub(super) fn key_value(row: &PgRow, column: &str) -> Result<KeyValue, sqlx::Err
     Ok(KeyValue { kind, text: Some(text) })
 }
 
-fn value(row: &PgRow, i: usize) -> Result<Value, sqlx::Error> {
+/// `None` when it is longer than `most`: what nobody gets need not be read, however long it is.
+fn value(row: &PgRow, i: usize, most: usize) -> Result<Option<Value>, sqlx::Error> {
     let raw = row.try_get_raw(i)?;
     if raw.is_null() {
-        return Ok(Value::Null);
+        return Ok(Some(Value::Null));
+    }
+    if raw.as_bytes().map_err(sqlx::Error::Decode)?.len() > most {
+        return Ok(None);
     }
     let database = raw.type_info();
     let name = database.name();
-    Ok(match name {
+    Ok(Some(match name {
         "TEXT" | "VARCHAR" | "NAME" => Value::String(clean(get::<&str>(row, i)?)),
         "UUID" => Value::String(get::<uuid::Uuid>(row, i)?.to_string()),
         "INT2" => Value::from(get::<i16>(row, i)?),
@@ -165,7 +169,7 @@ fn value(row: &PgRow, i: usize) -> Result<Value, sqlx::Error> {
             texts.into_iter().flatten().map(|text| Value::String(clean(&text))).collect()
         }
         other => return Err(sqlx::Error::Decode(format!("a column of type {other}").into())),
-    })
+    }))
 }
 
 fn get<'r, T>(row: &'r PgRow, i: usize) -> Result<T, sqlx::Error>

@@ -131,7 +131,8 @@ impl Gate {
 
     fn value(&mut self, value: &Value) {
         match value {
-            Value::Number(_, false) | Value::Boolean(_) | Value::Null => {}
+            Value::Number(text, false) => self.needs(is_plain_number(text), "numbers of so many digits"),
+            Value::Boolean(_) | Value::Null => {}
             Value::SingleQuotedString(text) => {
                 self.needs(!text.contains(['\\', '\0']), "a backslash in a text");
             }
@@ -286,4 +287,11 @@ impl Gate {
             }
         }
     }
+}
+
+/// Whether a number is short also when it is written out: `9e99999` takes up 100,000 digits, and a product of two of them
+/// twice that.
+fn is_plain_number(text: &str) -> bool {
+    let exponent = text.split(['e', 'E']).nth(1).map(|exponent| exponent.trim_start_matches(['+', '-']));
+    text.len() <= 40 && exponent.is_none_or(|exponent| exponent.len() <= 2)
 }

@@ -58,8 +58,6 @@ fn of_template(
 pub(super) fn of_estimate(
     TemplateEstimate { template, estimate }: &TemplateEstimate,
     within_guard: bool,
-    freshness: &[Freshness],
-    now: DateTime<Utc>,
 ) -> Answer {
     let verdict = VERDICTS[usize::from(!within_guard)];
     let mut content = Map::new();
@@ -70,7 +68,7 @@ pub(super) fn of_estimate(
     content.insert("indexes".into(), estimate.indexes.clone().into());
     content.insert("whole_tables".into(), estimate.whole_tables.clone().into());
     content.insert("timeout_ms".into(), template.timeout_ms.into());
-    surroundings(&mut content, template, freshness, now);
+    content.insert("template_version".into(), template.version.clone().into());
     let line = format!(
         "{}: about {} rows, cost about {}, {verdict}",
         template.name,

@@ -137,9 +137,8 @@ impl SqlTools {
         arguments::only(&given, &["name", "arguments"])?;
         let (name, inner) = self.named(ctx, &mut given).await?;
         let estimate = self.services.templates.explain(ctx, &name, &inner).await.map_err(of_arguments)?;
-        let freshness = self.services.templates.cached_freshness(ctx).await?;
         let within_guard = estimate.is_within_guard();
-        Ok(answers::of_estimate(&estimate, within_guard, &freshness, now()))
+        Ok(answers::of_estimate(&estimate, within_guard))
     }
 
     /// The template that is named among the arguments, and its own.
