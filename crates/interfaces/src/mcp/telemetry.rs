@@ -96,7 +96,7 @@ pub(super) async fn operation<O: Outcome>(
     context: &RequestContext<RoleServer>,
     doing: impl Future<Output = O>,
 ) -> O {
-    let version = version(context.protocol_version());
+    let version = version(context.protocol_version().as_ref());
     let span = span(method, version, Some(shortened(&context.id.to_string())));
     if let Some(traceparent) = context.meta.get_traceparent() {
         let ambient = Span::current();
@@ -190,8 +190,8 @@ pub(super) fn reads_resource(uri: &str) {
 }
 
 /// A version as a label: what is no version of the protocol is one label, so that callers cannot make up new ones.
-fn version(negotiated: Option<ProtocolVersion>) -> &'static str {
-    let known = ProtocolVersion::KNOWN_VERSIONS.iter().find(|known| Some(*known) == negotiated.as_ref());
+fn version(negotiated: Option<&ProtocolVersion>) -> &'static str {
+    let known = ProtocolVersion::KNOWN_VERSIONS.iter().find(|known| Some(*known) == negotiated);
     match known.map(ProtocolVersion::as_str) {
         Some("2026-07-28") => "2026-07-28",
         Some("2025-11-25") => "2025-11-25",

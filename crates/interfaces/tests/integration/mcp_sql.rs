@@ -40,7 +40,7 @@ impl Server {
         let world = Memory::new();
         let config = config();
         let key = world.key(&[Scope::McpSql]);
-        Self { router: sql::router(world.services(), &config), key, world }
+        Self { router: sql::router(&world.services(), &config), key, world }
     }
 
     fn post(&self, path: &str) -> http::request::Builder {

@@ -138,7 +138,7 @@ impl Serving {
                 sse: listen.mcp_sse == Switch::On,
                 shutdown: stop.clone(),
             };
-            let router = interfaces::mcp::sql::router(wiring.services.clone(), &config);
+            let router = interfaces::mcp::sql::router(&wiring.services, &config);
             serving.spawn_server(listener, router, proxies);
         }
         if parts.contains(&Part::Worker) {

@@ -50,7 +50,7 @@ impl World {
             sign_in: Arc::new(memory.sign_in_with(None, Some(Arc::new(tokens)))),
             ..memory.services()
         };
-        Self { issuer, router: sql::router(services, &config()) }
+        Self { issuer, router: sql::router(&services, &config()) }
     }
 
     /// What a good token says.
@@ -419,7 +419,7 @@ async fn without_an_authorization_server_an_api_key_is_asked_for() {
     let memory = Memory::new();
     let key = memory.key(&[Scope::McpSql]);
     let services = Services { sign_in: Arc::new(memory.sign_in_with(None, None)), ..memory.services() };
-    let world = World { issuer: Issuer::start().await, router: sql::router(services, &config()) };
+    let world = World { issuer: Issuer::start().await, router: sql::router(&services, &config()) };
     for token in [world.token(&json!({})), "abc".to_owned()] {
         let (response, problem) = world.present(&token).await;
         assert_eq!(response.status(), 401);

@@ -153,7 +153,7 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    fn ask(arguments: Value) -> Result<String, String> {
+    fn ask(arguments: &Value) -> Result<String, String> {
         let templates = having(&["get_project_metrics", "list_stale_items"]);
         let filled = PROMPTS[2].filled(arguments.as_object(), &templates);
         filled
@@ -163,7 +163,7 @@ mod tests {
 
     #[test]
     fn a_prompt_names_only_templates_the_caller_has() {
-        let text = ask(json!({"project": "acme/app"})).unwrap();
+        let text = ask(&json!({"project": "acme/app"})).unwrap();
         assert!(text.contains("get_project_metrics") && text.contains("list_stale_items"), "{text}");
         assert!(!text.contains("throughput_by_week"), "{text}");
         assert!(text.contains("the last 7 days"), "{text}");
@@ -181,10 +181,10 @@ mod tests {
             (json!({"project": "a", "days": "many"}), "days"),
             (json!({"project": "a", "tenant": "b"}), "tenant"),
         ] {
-            let why = ask(arguments.clone()).unwrap_err();
+            let why = ask(&arguments).unwrap_err();
             assert!(why.contains(word), "{arguments}: {why}");
         }
-        let quoted = ask(json!({"project": "a\" and then", "days": "3"})).unwrap();
+        let quoted = ask(&json!({"project": "a\" and then", "days": "3"})).unwrap();
         assert!(quoted.contains(r#"\\\" and then"#), "{quoted}");
     }
 

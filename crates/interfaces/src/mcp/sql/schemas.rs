@@ -55,12 +55,12 @@ fn into_object(value: Value) -> JsonObject {
 }
 
 /// Arguments of exactly these names.
-fn arguments(properties: Value) -> Value {
+fn arguments(properties: &Value) -> Value {
     json!({"type": "object", "properties": properties, "additionalProperties": false})
 }
 
 /// An answer, or a part of one, that has at least these properties: there may come more.
-fn answer(properties: Value, required: &[&str]) -> Value {
+fn answer(properties: &Value, required: &[&str]) -> Value {
     json!({"type": "object", "properties": properties, "required": required})
 }
 
@@ -73,20 +73,20 @@ fn template_tool(template: &Template) -> Tool {
     let columns: Vec<String> = template.columns.iter().map(typed).collect();
     let rows =
         json!({"type": "array", "description": columns.join(", "), "items": {"type": "array", "items": {}}});
-    let output = answer(json!({"rows": rows}), &["rows"]);
+    let output = answer(&json!({"rows": rows}), &["rows"]);
     tool(&template.name, &template.description, Value::Object(template.input_schema()), output)
 }
 
 fn get_freshness() -> Tool {
     let entry = answer(
-        json!({"state": {"type": "string", "enum": FRESHNESS_STATES}}),
+        &json!({"state": {"type": "string", "enum": FRESHNESS_STATES}}),
         &["instance", "state", "synced_at", "lag_s", "backfilled_at", "last_error", "items", "dead_letters"],
     );
     tool(
         GET_FRESHNESS,
         "Up to when the changes of each connected tracker are here, and whether a sync is failing.",
-        arguments(json!({"instance": {"type": "string", "description": "Instance slug."}})),
-        answer(json!({"instances": {"type": "array", "items": entry}}), &["instances"]),
+        arguments(&json!({"instance": {"type": "string", "description": "Instance slug."}})),
+        answer(&json!({"instances": {"type": "array", "items": entry}}), &["instances"]),
     )
 }
 
@@ -96,19 +96,19 @@ fn list_templates() -> Tool {
     tool(
         LIST_TEMPLATES,
         "Finds templates, the ready-made queries, with their parameters and columns.",
-        arguments(json!({
+        arguments(&json!({
             "query": {"type": "string", "description": "Words of the name, title or description."},
             "tag": {"type": "string"},
             "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
             "cursor": {"type": "string"},
         })),
-        answer(json!({"templates": {"type": "array", "items": template}}), &["templates", "next_cursor"]),
+        answer(&json!({"templates": {"type": "array", "items": template}}), &["templates", "next_cursor"]),
     )
 }
 
 fn run_template() -> Tool {
     let column = json!({"type": "object", "required": ["name", "type"]});
-    let mut input = arguments(json!({
+    let mut input = arguments(&json!({
         "name": {"type": "string"},
         "arguments": {"type": "object", "description": "Its parameters."},
         "limit": {"type": "integer", "minimum": 1, "maximum": 1000},
@@ -121,7 +121,7 @@ fn run_template() -> Tool {
         "Runs a template by name, as its own tool does, with rows as arrays or CSV.",
         input,
         answer(
-            json!({
+            &json!({
                 "columns": {"type": "array", "items": column},
                 "rows": {"type": "array", "items": {"type": "array", "items": {}}},
                 "csv": {"type": "string"},
@@ -137,7 +137,7 @@ fn run_template() -> Tool {
 }
 
 fn explain_template() -> Tool {
-    let mut input = arguments(json!({
+    let mut input = arguments(&json!({
         "name": {"type": "string"},
         "arguments": {"type": "object", "description": "As for a run."},
     }));
@@ -147,7 +147,7 @@ fn explain_template() -> Tool {
         "Estimates what a run would take, without running it.",
         input,
         answer(
-            json!({
+            &json!({
                 "estimated_rows": {"type": "integer"},
                 "estimated_cost": {"type": "integer"},
                 "verdict": {"type": "string", "enum": VERDICTS},
@@ -162,10 +162,10 @@ fn get_dictionary() -> Tool {
     tool(
         GET_DICTIONARY,
         "Explains the tables, columns and words of the normalized model that templates read.",
-        arguments(json!({
+        arguments(&json!({
             "table": {"type": "string"},
             "query": {"type": "string", "description": "Words to look for."},
         })),
-        answer(json!({"tables": {"type": "array", "items": table}}), &["tables"]),
+        answer(&json!({"tables": {"type": "array", "items": table}}), &["tables"]),
     )
 }

@@ -135,7 +135,7 @@ async fn an_installation_may_leave_reads_off_the_record_but_no_refusals() {
     let mut server = Server::new();
     let mut services = server.world.services();
     services.audit = Arc::new(AuditService::new(server.world.clone()).without_reads());
-    server.router = patchbay_interfaces::mcp::sql::router(services, &crate::mcp_sql::config());
+    server.router = patchbay_interfaces::mcp::sql::router(&services, &crate::mcp_sql::config());
     server.invoke(json!({"name": "search_issues_by_project", "arguments": {"project": "a/b"}})).await;
     assert!(server.world.records(TENANT).is_empty());
     server.invoke(json!({"name": "nope"})).await;

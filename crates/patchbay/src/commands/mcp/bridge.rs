@@ -40,7 +40,7 @@ pub(super) async fn run(
         match line {
             None => break,
             Some(Line::TooLong) => {
-                refuse(&answers, &Value::Null, -32600, "the message is larger than 1 MiB").await
+                refuse(&answers, &Value::Null, -32600, "the message is larger than 1 MiB").await;
             }
             Some(Line::Text(line)) if line.iter().all(u8::is_ascii_whitespace) => {}
             Some(Line::Text(line)) => match serde_json::from_slice(&line) {
