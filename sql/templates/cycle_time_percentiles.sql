@@ -1,8 +1,8 @@
 /*
 title = "Cycle time percentiles"
 description = """
-By week (Monday, UTC) and type: items completed and percentiles of their hours from the first start (without one, \
-creation; `from_in_progress` counts those with) to the last completion. Weeks without any are left out."""
+By week (Monday, UTC) and type: items completed, and percentiles of their hours from the first start (without one, \
+creation; `from_in_progress` counts those with) to the last completion."""
 tags = ["metrics"]
 default_limit = 100
 max_limit = 500

@@ -1,8 +1,8 @@
 /*
 title = "Progress of sprints"
 description = """
-By sprint (active ones, unless asked otherwise): items at its start, added, removed, completed, cancelled and open \
-at its end or now. `complete_history`: false where the tracker told only the present."""
+By sprint (by default the active ones): items at its start, added, removed, completed, cancelled, open at its end or \
+now. `complete_history` is false where only the present is known."""
 tags = ["metrics", "sprints"]
 default_limit = 20
 max_limit = 200

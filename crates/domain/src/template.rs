@@ -78,7 +78,7 @@ impl Template {
         }
         properties.insert(
             LIMIT.into(),
-            json!({"type": "integer", "minimum": 1, "maximum": self.max_limit, "default": self.default_limit}),
+            json!({"type": "integer", "maximum": self.max_limit, "default": self.default_limit}),
         );
         if self.page.is_some() {
             properties.insert(CURSOR.into(), json!({"type": "string"}));

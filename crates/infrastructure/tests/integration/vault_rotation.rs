@@ -104,7 +104,7 @@ async fn a_rotation_cut_off_anywhere_goes_on_where_it_was() {
         sealed.push((ctx.clone(), place, test.vault().await.seal(&ctx, place, TOKEN).await.unwrap()));
     }
     let rotating = vault(&test, &both).await;
-    let (mut polls, mut interrupted, mut rewrapped) = (8, 0, 0);
+    let (mut polls, mut interrupted, mut rewrapped) = (3, 0, 0);
     let last = loop {
         match cancel_after(polls, rotating.rotate(&test.urls.admin, |_, _| ())).await {
             Some(rotated) => break rotated.unwrap(),
@@ -118,7 +118,7 @@ async fn a_rotation_cut_off_anywhere_goes_on_where_it_was() {
         }
         let left = rotating.status().await.unwrap().left();
         rewrapped = rewrapped.max(14 - left);
-        polls += 10;
+        polls += 4;
     };
     assert!(interrupted >= 2, "it was never interrupted, so nothing is shown");
     assert_eq!(last.left, 0);

@@ -168,7 +168,7 @@ async fn the_list_of_tools_is_ordered_private_and_small() {
     );
     let bytes = answer.to_string().len();
     println!("the list of tools has {bytes} bytes");
-    assert!(bytes <= 17_500, "{bytes}");
+    assert!(bytes <= 15_000, "{bytes}");
 }
 
 /// Everything some vendor's client or model is known to refuse.
@@ -215,7 +215,6 @@ async fn every_schema_is_one_that_all_clients_and_models_take() {
             findings.push(format!("{name} is badly named or not described"));
         }
         assert_eq!(tool["annotations"]["readOnlyHint"], true, "{name}");
-        assert_eq!(tool["annotations"]["openWorldHint"], false, "{name}");
         for schema in ["inputSchema", "outputSchema"] {
             assert_eq!(tool[schema]["type"], "object", "{name} {schema}");
             jsonschema::meta::validate(&tool[schema])

@@ -319,14 +319,22 @@ fn plain(source: &str, nodes: &[Node<'_>]) -> String {
     text
 }
 
-/// Without blanks at either end.
+/// Without blanks at either end, whatever their marks.
 fn trimmed(line: &[Inline]) -> Vec<Inline> {
+    const BLANK: [char; 3] = ['\n', ' ', '\t'];
     let mut line = normal(line);
-    if let Some(Inline { kind: InlineKind::Text(text), .. }) = line.first_mut() {
-        *text = text.trim_start_matches(['\n', ' ', '\t']).to_owned();
+    loop {
+        if let Some(Inline { kind: InlineKind::Text(text), .. }) = line.first_mut() {
+            *text = text.trim_start_matches(BLANK).to_owned();
+        }
+        if let Some(Inline { kind: InlineKind::Text(text), .. }) = line.last_mut() {
+            *text = text.trim_end_matches(BLANK).to_owned();
+        }
+        // What was all blank is gone now, and what stood beside it is at the end.
+        let shorter = normal(&line);
+        if shorter.len() == line.len() {
+            return shorter;
+        }
+        line = shorter;
     }
-    if let Some(Inline { kind: InlineKind::Text(text), .. }) = line.last_mut() {
-        *text = text.trim_end_matches(['\n', ' ', '\t']).to_owned();
-    }
-    normal(&line)
 }

@@ -113,6 +113,16 @@ proptest! {
 }
 
 #[test]
+fn blanks_at_the_end_are_nothing_whatever_their_marks() {
+    let shown = asana::to_markdown(&asana::from_markdown("ä `\n`\n>").value).markdown;
+    assert_eq!(asana::to_markdown(&asana::from_markdown(&shown).value).markdown, shown);
+    assert_eq!(
+        asana::to_markdown("<body>a <code> </code><strong> </strong></body>").markdown.trim_end(),
+        "a"
+    );
+}
+
+#[test]
 fn real_texts_come_back_as_they_were() {
     let Some(data) = shared("data/derived") else { return };
     let mut total = 0;

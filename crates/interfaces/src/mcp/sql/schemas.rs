@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use domain::template::{Column, ColumnType, Template};
+use domain::template::Template;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
@@ -43,7 +43,7 @@ fn tool(name: &str, description: &str, input: Value, output: Value) -> Tool {
         Arc::new(into_object(input)),
     )
     .with_raw_output_schema(Arc::new(into_object(output)))
-    .with_annotations(ToolAnnotations::new().read_only(true).open_world(false))
+    .with_annotations(ToolAnnotations::new().read_only(true))
 }
 
 fn into_object(value: Value) -> JsonObject {
@@ -66,14 +66,10 @@ fn answer(properties: &Value, required: &[&str]) -> Value {
 
 /// Says only what differs from tool to tool, the columns. What all answers have in common stands at `sql_run_template`.
 fn template_tool(template: &Template) -> Tool {
-    let typed = |column: &Column| match column.kind {
-        ColumnType::Text => column.name.clone(),
-        kind => format!("{} {}", column.name, kind.as_str()),
-    };
-    let columns: Vec<String> = template.columns.iter().map(typed).collect();
+    let columns: Vec<&str> = template.columns.iter().map(|column| column.name.as_str()).collect();
     let rows =
         json!({"type": "array", "description": columns.join(", "), "items": {"type": "array", "items": {}}});
-    let output = answer(&json!({"rows": rows}), &["rows"]);
+    let output = json!({"type": "object", "properties": {"rows": rows}});
     tool(&template.name, &template.description, Value::Object(template.input_schema()), output)
 }
 
@@ -97,7 +93,7 @@ fn list_templates() -> Tool {
         LIST_TEMPLATES,
         "Finds templates, the ready-made queries, with their parameters and columns.",
         arguments(&json!({
-            "query": {"type": "string", "description": "Words of the name, title or description."},
+            "query": {"type": "string"},
             "tag": {"type": "string"},
             "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
             "cursor": {"type": "string"},
@@ -125,11 +121,8 @@ fn run_template() -> Tool {
                 "columns": {"type": "array", "items": column},
                 "rows": {"type": "array", "items": {"type": "array", "items": {}}},
                 "csv": {"type": "string"},
-                "row_count": {"type": "integer"},
                 "truncated": {"type": "boolean"},
                 "next_cursor": {"type": "string"},
-                "freshness": {"type": "array", "items": {"type": "object"}},
-                "warnings": {"type": "array", "items": {"type": "string"}},
             }),
             &["columns", "row_count", "truncated", "freshness", "warnings", "template_version"],
         ),
@@ -164,7 +157,7 @@ fn get_dictionary() -> Tool {
         "Explains the tables, columns and words of the normalized model that templates read.",
         arguments(&json!({
             "table": {"type": "string"},
-            "query": {"type": "string", "description": "Words to look for."},
+            "query": {"type": "string"},
         })),
         answer(&json!({"tables": {"type": "array", "items": table}}), &["tables"]),
     )
