@@ -92,7 +92,10 @@ impl SyncService {
             if let Some(active) = self.store.active_run(ctx, instance_id).await? {
                 return Err(Error::RunActive { run: active });
             }
-            // The one in the way ended between the two looks.
+            // The one in the way ended between the two looks, unless the instance was removed since the first.
+            if self.instances.find(ctx, instance_id).await?.is_none() {
+                return Err(unknown_instance(instance_id));
+            }
         }
         Err(Error::Unavailable(StoreError::Conflict("an unfinished run")))
     }

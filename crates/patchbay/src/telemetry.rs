@@ -12,6 +12,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::runtime::Tokio;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use opentelemetry_sdk::trace::span_processor_with_async_runtime::BatchSpanProcessor;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -19,6 +20,10 @@ use tracing_subscriber::{EnvFilter, Layer};
 /// What holds without `RUST_LOG`. rmcp logs every disconnect as an error; sqlx logs notices of the pool's own rollbacks.
 const DEFAULT_FILTER: &str =
     "info,rmcp=warn,rmcp::service=off,sqlx=warn,sqlx::postgres::notice=off,graphile_worker=warn";
+
+/// What all targets of our own crates begin with. Only their spans are sent: those of libraries hold what callers say and
+/// what is asked of the database.
+const OWN: &str = "patchbay";
 
 /// Keeps the exporters alive; flushes traces when dropped.
 pub(crate) struct Telemetry {
@@ -52,7 +57,8 @@ impl Telemetry {
         };
         let spans = traces
             .as_ref()
-            .map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer("patchbay")));
+            .map(|traces| tracing_opentelemetry::layer().with_tracer(traces.tracer("patchbay")))
+            .map(|spans| spans.with_filter(Targets::new().with_target(OWN, LevelFilter::INFO)));
         tracing_subscriber::registry().with(log.with_filter(filter)).with(spans).init();
         let metrics = PrometheusBuilder::new()
             .set_buckets_for_metric(

@@ -37,6 +37,11 @@ pub(super) async fn start(db: &Db, audit: &AuditChain, ctx: &Ctx, run: &NewRun) 
         Err(error) if unique_violation(&error, "sync_runs_one_active") => {
             return Err(StoreError::Conflict("an unfinished run"));
         }
+        Err(error)
+            if error.as_database_error().is_some_and(|database| database.is_foreign_key_violation()) =>
+        {
+            return Err(StoreError::Conflict("the removal of the instance"));
+        }
         other => other.map_err(store_error)?,
     };
     event(&mut tx, ctx, run.id, "queued", "The run waits for a worker").await?;
