@@ -25,7 +25,7 @@ pub(crate) struct Outcome {
     pub(crate) own: Duration,
 }
 
-/// Four trips: begin, tell the tenant, ask, commit. Everything prepared. The reader may not call `set_config`, so
+/// Four trips: begin, tell the tenant, ask in the order of the template's page key, commit. Everything prepared. The reader may not call `set_config`, so
 /// another role with the same rights and policies does.
 pub(crate) fn script(template: &str, rows: u32) -> Result<String> {
     let (_, statement) = template.split_once("*/").context("the template has no header")?;
@@ -49,7 +49,7 @@ pub(crate) fn script(template: &str, rows: u32) -> Result<String> {
         "\\set tenant random(100, 199)\n\\set project random(1, 5)\n\\set status random(1, 3)\n\
          BEGIN READ ONLY;\n\
          SELECT set_config('app.current_tenant_id', {tenant}, true);\n\
-         SELECT * FROM ({}) AS q LIMIT {};\n\
+         SELECT * FROM ({}) AS q ORDER BY q.updated_at DESC, q.id LIMIT {};\n\
          COMMIT;\n",
         statement.trim(),
         rows + 1
