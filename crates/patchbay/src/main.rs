@@ -1,5 +1,6 @@
 //! The `patchbay` binary: reads the configuration, puts the parts together and runs them.
 
+mod allocator;
 mod cli;
 mod commands;
 mod config;
@@ -23,6 +24,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if matches!(cli.command, Command::Serve(_) | Command::Demo(_)) {
+        allocator::give_back_at_once();
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

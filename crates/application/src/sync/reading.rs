@@ -8,8 +8,8 @@ use super::failure;
 use super::writing::Gathered;
 use crate::ports::{Page, PageCommit, PageRequest, ProjectRef, StreamCommit, StreamSpec};
 
-/// Most objects that wait while others are written: three pages.
-const GATHERED: usize = 300;
+/// Most objects that wait while others are written: two pages.
+const GATHERED: usize = 200;
 
 impl SyncEngine {
     /// Reads a stream of a project, or of the instance, to its end, fetching the next pages while the last ones are

@@ -9,6 +9,9 @@ use tracing::Instrument;
 use super::engine::{Stop, SyncEngine, Work, stop_if_asked};
 use crate::ports::{CommitOutcome, PageCommit, StoreError};
 
+/// Most pages that wait, however little is in them.
+const PAGES: usize = 30;
+
 /// Pages of one stream that wait to be written, and those that are being written.
 ///
 /// Dropped, it gives up both; the store rolls back what it has begun.
@@ -18,12 +21,14 @@ pub(super) struct Gathered<'a> {
     /// Most objects that wait: what they take of memory, and what a death makes the next worker repeat.
     most: usize,
     waiting: Option<PageCommit>,
+    /// How many pages that is.
+    pages: usize,
     writing: Option<AbortOnDropHandle<Result<CommitOutcome, StoreError>>>,
 }
 
 impl<'a> Gathered<'a> {
     pub(super) fn new(engine: &'a SyncEngine, work: &'a Work<'a>, most: usize) -> Self {
-        Self { engine, work, most, waiting: None, writing: None }
+        Self { engine, work, most, waiting: None, pages: 0, writing: None }
     }
 
     /// Takes the next page. `apart` is for one whose objects may be those of pages before it.
@@ -31,17 +36,21 @@ impl<'a> Gathered<'a> {
         let joins = |held: &PageCommit| !apart || held.records.only_adds() && page.records.only_adds();
         match &mut self.waiting {
             Some(held) if joins(held) => held.join(page),
-            _ => {
+            Some(_) => {
                 self.begin().await?;
                 self.waiting = Some(page);
             }
+            // Nothing to be written first: what is being written need not be waited for.
+            None => self.waiting = Some(page),
         }
+        self.pages += 1;
         Ok(())
     }
 
     /// Begins to write what waits once the store is free; waits for that when there is much.
     pub(super) async fn write_some(&mut self) -> Result<(), Stop> {
-        let much = self.waiting.as_ref().is_some_and(|page| page.records.len() >= self.most);
+        let much =
+            self.waiting.as_ref().is_some_and(|page| page.records.len() >= self.most) || self.pages >= PAGES;
         if much || self.writing.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
             self.begin().await?;
         }
@@ -57,6 +66,7 @@ impl<'a> Gathered<'a> {
     async fn begin(&mut self) -> Result<(), Stop> {
         self.settle().await?;
         let Some(page) = self.waiting.take() else { return Ok(()) };
+        self.pages = 0;
         let (store, ctx, key) = (self.engine.store.clone(), self.work.ctx.clone(), self.work.slice.key);
         let commit = async move { store.commit_page(&ctx, &key, page).await };
         self.writing = Some(AbortOnDropHandle::new(tokio::spawn(commit.in_current_span())));

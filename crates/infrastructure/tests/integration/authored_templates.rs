@@ -212,6 +212,27 @@ async fn publishing_an_earlier_version_rolls_back() {
     assert_eq!(desk.titles(&alpha, "words").await, ["one"; 3]);
 }
 
+#[tokio::test]
+async fn a_database_that_cannot_look_now_says_nothing_against_a_template() {
+    let desk = Desk::new().await;
+    let alpha = desk.test.ctx("alpha").await;
+    fill(&desk.test, &alpha, 3, "alpha").await;
+    let source = "/*\ntitle = 'T'\ndescription = 'D'\ntimeout_ms = 100\n*/\n\
+                  select w.title as title from work_items w where w.tenant_id = $1";
+    desk.publish(&alpha, "held", source).await;
+    // As a migration does, until its end.
+    let mut admin = desk.test.admin().await;
+    support::run(&mut admin, "begin; lock table work_items in access exclusive mode".into()).await;
+    let proved = desk.authoring.prove(&alpha, "held", None).await;
+    assert!(matches!(proved, Err(Error::Unavailable { .. })), "{proved:?}");
+    let again = desk.authoring.publish(&alpha, "held", 1, &Allowed::All).await;
+    assert!(matches!(again, Err(Error::Unavailable { .. })), "{again:?}");
+    support::run(&mut admin, "rollback".into()).await;
+    let detail = desk.authoring.get(&alpha, "held", None).await.unwrap();
+    assert_eq!(state(&detail), TemplateState::Published);
+    assert_eq!(desk.titles(&alpha, "held").await.len(), 3);
+}
+
 // Security requirement 3.4, with the tenant's own admin as the attacker.
 #[tokio::test]
 async fn every_attack_is_refused_as_a_draft_with_findings() {

@@ -6,6 +6,7 @@ use crate::support;
 
 mod deliveries;
 mod fairness;
+mod gathering;
 mod registration;
 mod schedules;
 mod source;

@@ -125,13 +125,13 @@ pub async fn prove(db: &Db, mut template: Template) -> Result<Proof, RefusedTemp
         Err(Refusal::Reason(reason, character)) => {
             Err(RefusedTemplate::Schema { name: template.name, reason, character })
         }
-        // Read by the operator at start-up only: it may say what the database said.
-        Err(Refusal::Driver(sqlx::Error::Database(database))) => Err(RefusedTemplate::Schema {
-            name: template.name,
-            reason: database.message().to_owned(),
-            character: None,
+        Err(Refusal::Driver(error)) => Err(match of_the_text(&error) {
+            // Read by the operator at start-up only: it may say what the database said.
+            Some(reason) => {
+                RefusedTemplate::Schema { name: template.name, reason: reason.to_owned(), character: None }
+            }
+            None => RefusedTemplate::Store(store_error(error)),
         }),
-        Err(Refusal::Driver(error)) => Err(RefusedTemplate::Store(store_error(error))),
         Err(Refusal::Store(error)) => Err(RefusedTemplate::Store(error)),
     }
 }
@@ -152,16 +152,28 @@ impl From<sqlx::Error> for Refusal {
     }
 }
 
+/// What the database said, when the statement's own text is to blame: errors of syntax, access and names (42), of data
+/// (22, 21), what is not supported (0A) and limits of statements (54). Everything else, as a server that shuts down or a
+/// lock that does not come free, says nothing of the text.
+/// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
+pub(super) fn of_the_text(error: &sqlx::Error) -> Option<&str> {
+    let database = error.as_database_error()?;
+    let code = database.code()?;
+    ["42", "22", "21", "0A", "54"].iter().any(|class| code.starts_with(class)).then(|| database.message())
+}
+
 /// What PostgreSQL says of a statement it does not prepare. It counts from the beginning of the statement around it.
 fn unfit(error: sqlx::Error) -> Refusal {
-    let sqlx::Error::Database(database) = &error else { return Refusal::Driver(error) };
+    let (Some(reason), Some(database)) = (of_the_text(&error), error.as_database_error()) else {
+        return Refusal::Driver(error);
+    };
     let before = super::page::statement("", 0, None, None).find('\n').map_or(0, |end| end + 1);
     let position = database.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::position);
     let character = match position {
         Some(PgErrorPosition::Original(at)) => at.checked_sub(before),
         _ => None,
     };
-    Refusal::Reason(database.message().to_owned(), character)
+    Refusal::Reason(reason.to_owned(), character)
 }
 
 async fn ask(

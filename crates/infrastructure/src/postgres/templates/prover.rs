@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::estimate::{cost, plan_of};
 use super::probes::{self, PROBES, PROJECT};
-use super::prove::{Refusal, columns};
+use super::prove::{Refusal, columns, of_the_text};
 use super::{Asked, PgTemplateRunner, What};
 use crate::postgres::Db;
 use crate::postgres::db::store_error;
@@ -146,8 +146,10 @@ fn reason(refusal: Refusal) -> Result<String, StoreError> {
             Ok(format!("took longer than its {limit_ms} ms for a tenant with five items"))
         }
         Refusal::Store(error) => Err(error),
-        Refusal::Driver(error) => match of_the_text(&error) {
+        Refusal::Driver(error) => match of_the_author(&error) {
             Some(reason) => Ok(reason),
+            // While it was only planned: something else holds what it names.
+            None if has_code(&error, "57014") => Err(StoreError::Unavailable(Box::new(error))),
             None => Err(store_error(error)),
         },
     }
@@ -164,18 +166,17 @@ fn of_probe(error: StoreError) -> Refusal {
     }
 }
 
-/// What the database said, when it is about the author's own text: errors of syntax and of data. In the tenant's context
-/// the statement is only planned, and the probes' data is made up, so no value of anybody stands in it.
-fn of_the_text(error: &sqlx::Error) -> Option<String> {
-    let database = error.as_database_error()?;
-    let code = database.code()?;
-    match &code[..2] {
-        "42" | "22" | "21" | "0A" | "54" => {
-            Some(format!("does not fit the database: {}", database.message()))
-        }
-        "53" if code == "53400" => Some("needs more temporary space than it may have".to_owned()),
-        _ => None,
+/// What the database said, when it is about the author's own text. In the tenant's context the statement is only planned,
+/// and the probes' data is made up, so no value of anybody stands in it.
+fn of_the_author(error: &sqlx::Error) -> Option<String> {
+    match of_the_text(error) {
+        Some(message) => Some(format!("does not fit the database: {message}")),
+        None => has_code(error, "53400").then(|| "needs more temporary space than it may have".to_owned()),
     }
+}
+
+fn has_code(error: &sqlx::Error, code: &str) -> bool {
+    error.as_database_error().and_then(|database| database.code()).is_some_and(|said| said == code)
 }
 
 async fn examine(

@@ -1,6 +1,6 @@
 //! A tracker in memory, of the kind `scripted`. Deliveries are signed with HMAC-SHA-256 in `x-signature`; a delivery with
 //! `x-handshake` tells a secret. Its instances' names decide what their syncs read: those that begin with `endless` read
-//! for ever.
+//! for ever, those with `pages` ten pages of a hundred items.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -85,6 +85,15 @@ impl Scripted {
         Err(SourceError::new(failures.remove(0), "the tracker failed as told"))
     }
 
+    /// One of ten pages of a hundred items, which are called after it.
+    fn page(&self, cursor: Option<&Cursor>) -> Page {
+        self.0.pages.fetch_add(1, Ordering::SeqCst);
+        let at = cursor.and_then(|cursor| cursor.0.as_u64()).unwrap_or(0);
+        let items = (0..100).map(|n| item(&format!("{at}-{n}"), &format!("page {at}"))).collect();
+        let next = (at < 9).then(|| Cursor(json!(at + 1)));
+        Page { records: PageRecords { items, ..PageRecords::default() }, next, ..Page::default() }
+    }
+
     fn registration(&self, id: &str) -> Registration {
         let lifetime = *self.0.lifetime.lock().unwrap();
         Registration { remote: json!({"id": id}), expires_at: lifetime.map(|time| now() + time) }
@@ -167,8 +176,9 @@ impl SourceAdapter for Scripted {
     }
 
     fn streams(&self, settings: &Value) -> Vec<StreamSpec> {
-        let endless = settings["name"].as_str().unwrap_or_default().starts_with("endless");
-        let name = StreamName::new(if endless { "endless" } else { "items" });
+        let name = settings["name"].as_str().unwrap_or_default();
+        let known = ["endless", "pages"].into_iter().find(|stream| name.starts_with(stream));
+        let name = StreamName::new(known.unwrap_or("items"));
         vec![StreamSpec { name, scope: StreamScope::Project, reload: false }]
     }
 
@@ -181,8 +191,10 @@ impl SourceAdapter for Scripted {
     }
 
     async fn fetch_page(&self, _: &Connection, request: PageRequest<'_>) -> Result<Page, SourceError> {
-        if request.stream.as_str() != "endless" {
-            return Ok(Page::default());
+        match request.stream.as_str() {
+            "endless" => {}
+            "pages" => return Ok(self.page(request.cursor)),
+            _ => return Ok(Page::default()),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
         let page = self.0.pages.fetch_add(1, Ordering::SeqCst);
