@@ -99,10 +99,11 @@ impl PageRecords {
             && self.comments_gone.is_empty()
     }
 
-    /// Whether all it says is what is there. A page that also says what is not there any more must be written before a
-    /// later one, where it may be there again.
+    /// Whether all it says is what is there. A page that also says what is not there any more, or what could not be mapped,
+    /// must be written before a later one, where it may be there again.
     pub fn only_adds(&self) -> bool {
         self.gone.is_empty()
+            && self.unmapped.is_empty()
             && self.worklogs_gone.is_empty()
             && self.comments_gone.is_empty()
             && self.comments_of.is_empty()
@@ -110,7 +111,7 @@ impl PageRecords {
             && self.sprint_memberships_of.is_empty()
     }
 
-    /// Adds everything another page holds.
+    /// Adds everything another page holds. Where both say something of one object, what this one says comes first and stays.
     pub fn append(&mut self, mut other: Self) {
         self.projects.append(&mut other.projects);
         self.users.append(&mut other.users);
@@ -136,8 +137,10 @@ impl PageRecords {
         self.gone.append(&mut other.gone);
         self.details_done.append(&mut other.details_done);
         self.unmapped.append(&mut other.unmapped);
-        self.item_defaults.extend(other.item_defaults);
-        self.transition_defaults.extend(other.transition_defaults);
+        let stays = std::mem::replace(&mut self.item_defaults, other.item_defaults);
+        self.item_defaults.extend(stays);
+        let stays = std::mem::replace(&mut self.transition_defaults, other.transition_defaults);
+        self.transition_defaults.extend(stays);
     }
 }
 

@@ -130,8 +130,10 @@ pub struct PageCommit {
 impl PageCommit {
     /// Adds the next page of the same stream, so that both are written at once.
     pub fn join(&mut self, next: Self) {
-        let Self { records, stream, requests, fetched_at, end_slice } = next;
-        self.records.append(records);
+        let Self { mut records, stream, requests, fetched_at, end_slice } = next;
+        // Of what both say of one object, the later is true.
+        records.append(std::mem::take(&mut self.records));
+        self.records = records;
         self.stream = StreamCommit {
             watermark: self.stream.watermark.max(stream.watermark),
             validator: stream.validator.or_else(|| self.stream.validator.take()),

@@ -9,7 +9,7 @@ use application::ports::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::record::{
-    CommentRecord, GoneRecord, ItemRecord, TransitionRecord, Unmapped, UserRecord, UserRef,
+    CommentRecord, GoneRecord, ItemRecord, LabelRecord, TransitionRecord, Unmapped, UserRecord, UserRef,
 };
 use domain::{
     Cursor, Instance, InstanceId, InstanceStatus, PageRecords, PriorityNorm, RunId, RunKind, RunState, Slug,
@@ -290,6 +290,71 @@ async fn the_position_moves_with_the_page_and_the_watermark_when_the_pass_is_com
     assert_eq!((state.complete, state.watermark), (true, Some(at(500))), "where the next sync begins");
     assert_eq!(state.validator.as_deref(), Some("etag"));
     assert_ne!(state.run, Some(next), "the pass of an earlier run");
+}
+
+/// Two pages in a row that tell of the same objects, the second later but for one user.
+fn overlapping() -> [PageCommit; 2] {
+    let user = |id: &str, login: &str, name: Option<&str>, as_of| UserRecord {
+        source_id: id.into(),
+        login: login.into(),
+        name: name.map(str::to_owned),
+        kind: "person",
+        as_of: Some(at(as_of)),
+    };
+    let label = |color: &str| LabelRecord {
+        project_source_id: "1".into(),
+        source_id: "l1".into(),
+        name: "bug".into(),
+        color: Some(color.into()),
+        description: None,
+    };
+    let first = PageRecords {
+        users: vec![user("7", "ada", Some("Ada"), 1), user("8", "bob", None, 5)],
+        labels: vec![label("red")],
+        items: vec![item(1, 1, "a"), item(2, 2, "b")],
+        ..PageRecords::default()
+    };
+    let second = PageRecords {
+        users: vec![user("7", "ada-l", None, 2), user("8", "bobby", None, 3)],
+        labels: vec![label("blue")],
+        items: vec![item(2, 3, "b, moved"), item(3, 4, "c")],
+        ..PageRecords::default()
+    };
+    [page(first), page(second)]
+}
+
+#[tokio::test]
+async fn pages_that_are_written_together_leave_what_one_after_the_other_leaves() {
+    let fixture = Fixture::new().await;
+    let mut stored = Vec::new();
+    for together in [false, true] {
+        let ctx = fixture.test.ctx(if together { "together" } else { "apart" }).await;
+        let instance = fixture.instance(&ctx).await;
+        let key = fixture.slice(&ctx, instance).await;
+        let [mut first, second] = overlapping();
+        if together {
+            first.join(second);
+            fixture.sync.commit_page(&ctx, &key, first).await.unwrap();
+        } else {
+            fixture.sync.commit_page(&ctx, &key, first).await.unwrap();
+            fixture.sync.commit_page(&ctx, &key, second).await.unwrap();
+        }
+        let rows: Vec<String> = sqlx::query_scalar(
+            "select source_id || login || coalesce(name, '') || as_of from source_users where tenant_id = $1
+             union all select name || color from labels where tenant_id = $1
+             union all select source_id || title from work_items where tenant_id = $1 order by 1",
+        )
+        .bind(ctx.tenant.as_uuid())
+        .fetch_all(&mut fixture.test.admin().await)
+        .await
+        .unwrap();
+        stored.push(rows);
+    }
+    assert_eq!(stored[1], stored[0]);
+    let told = stored[1].join(" ");
+    for word in ["7ada-lAda", "8bob2026", "bugblue", "1002b, moved"] {
+        assert!(told.contains(word), "{word} is not in {told}");
+    }
 }
 
 #[tokio::test]

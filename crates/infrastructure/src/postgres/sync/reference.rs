@@ -1,5 +1,7 @@
 //! Projects, people, label definitions and milestones.
 
+use std::cmp::Reverse;
+
 use application::Ctx;
 use application::ports::{ProjectRef, StoreError};
 use domain::record::{LabelRecord, MilestoneRecord, ProjectRecord, UserRecord};
@@ -86,8 +88,15 @@ async fn users(tx: &mut Tx, to: &Target<'_>, users: &mut Vec<UserRecord>) -> Res
     if users.is_empty() {
         return Ok(());
     }
-    users.sort_by(|a, b| a.source_id.cmp(&b.source_id));
-    users.dedup_by(|later, first| later.source_id == first.source_id);
+    // What is said of a user now comes first, then what was said last.
+    users.sort_by_cached_key(|user| (user.source_id.clone(), user.as_of.is_some(), Reverse(user.as_of)));
+    users.dedup_by(|older, first| {
+        let same = older.source_id == first.source_id;
+        if same && first.name.is_none() {
+            first.name = older.name.take();
+        }
+        same
+    });
     sqlx::query(
         "insert into source_users as t (tenant_id, instance_id, synced_at, source_id, login, name, kind, as_of)
          select $1, $2, $3, u.source_id, u.login, u.name, u.kind, coalesce(u.as_of, $3)
