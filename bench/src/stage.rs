@@ -47,11 +47,13 @@ pub(crate) fn play<T>(
                 let stage = &stage;
                 scope.spawn(move || {
                     let mut all = Vec::new();
-                    while !stage.stop.load(Ordering::SeqCst) {
+                    loop {
                         let asked = ask(stage.phase.load(Ordering::SeqCst))?;
                         all.push((stage.phase.load(Ordering::SeqCst), asked));
+                        if stage.stop.load(Ordering::SeqCst) {
+                            return Ok::<_, anyhow::Error>(all);
+                        }
                     }
-                    Ok::<_, anyhow::Error>(all)
                 })
             })
             .collect();

@@ -86,6 +86,11 @@ async fn call(world: &World, caller: &Caller, route: &Route, whose: Whose) -> (A
         (Some(kind), Whose::Own) if used_up => world.own.id_of(world, kind).await,
         (Some(kind), Whose::Own) => world.own.id_of(world, kept(kind)).await,
         (Some(kind), Whose::Foreign) => world.foreign.id_of(world, kept(kind)).await,
+        // A name, and one that a template could have.
+        (Some(kind), Whose::Nobodys) if kept(kind) == "template" => {
+            let name = uuid::Uuid::new_v4().simple().to_string();
+            format!("t{name:.30}")
+        }
         (Some(_), Whose::Nobodys) => uuid::Uuid::now_v7().to_string(),
     };
     let mut path = route.path.clone();

@@ -4,7 +4,7 @@
 use domain::Scope;
 use patchbay_e2e::Statement;
 
-use super::cases;
+use super::cases::{self, Needs, Route};
 use super::world::{Caller, World};
 use super::{Whose, anonymized, call};
 
@@ -20,7 +20,9 @@ async fn a_foreign_id_is_answered_by_the_same_statements_as_an_unknown_one() {
     let routes = cases::routes(&world.own.api).await;
     let owner = Caller::with_key("the owner".into(), world.own.api.clone(), vec![Scope::Admin]);
     let (mut wrong, mut tried) = (Vec::new(), 0);
-    for route in routes.iter().filter(|route| route.case.id.is_some()) {
+    // Routes for everybody know no tenants to tell apart.
+    let of_tenants = |route: &&Route| route.case.id.is_some() && route.needs != Needs::Nothing;
+    for route in routes.iter().filter(of_tenants) {
         let mut seen = Vec::new();
         for whose in [Whose::Foreign, Whose::Nobodys] {
             let mut least: Option<(Vec<Statement>, String)> = None;
