@@ -82,7 +82,9 @@ impl<'a> Installation<'a> {
 
     /// The same with more arguments; beside others that run already.
     pub(crate) fn serve_with(&self, parts: &str, arguments: &[&str]) -> Result<Process> {
-        let name = format!("ready-{}.json", arguments.concat());
+        // A file's name: arguments may hold addresses.
+        let words = arguments.concat().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let name = format!("ready-{words}.json");
         let ready = self.folder.path().join(name);
         let mut command = self.command(&["serve", "--only", parts, "--egress-allow", "127.0.0.0/8"]);
         command.args(["--admin-addr", "127.0.0.1:0", "--mcp-sql-addr", "127.0.0.1:0"]);

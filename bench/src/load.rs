@@ -83,17 +83,22 @@ impl Load<'_> {
     }
 }
 
-struct Caller<'a> {
+/// One of them.
+#[derive(Debug)]
+pub(crate) struct Caller<'a> {
     load: &'a Load<'a>,
     path: &'a str,
     connection: Connection,
     session: Option<String>,
     body: Vec<u8>,
     random: u64,
+    /// Made so far.
+    calls: u64,
 }
 
 impl<'a> Caller<'a> {
-    fn connect(load: &'a Load<'a>, number: usize) -> Result<Self> {
+    /// Connects and initializes. The number makes its lots others than those of its fellows.
+    pub(crate) fn connect(load: &'a Load<'a>, number: usize) -> Result<Self> {
         let (host, path) = http::split(load.url)?;
         let mut caller = Caller {
             load,
@@ -102,6 +107,7 @@ impl<'a> Caller<'a> {
             session: None,
             body: Vec::new(),
             random: 0x2545_f491_4f6c_dd1d_u64.wrapping_mul(number as u64 + 1),
+            calls: 0,
         };
         let (key, _) = load.calls.first().context("there is nothing to call")?;
         let hello = json!({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
@@ -115,35 +121,41 @@ impl<'a> Caller<'a> {
 
     /// Asks until told to stop; the time of each call that began while counting.
     fn run(mut self, shared: &Shared) -> Result<Vec<u64>> {
-        let (load, mut latencies) = (self.load, Vec::new());
-        for id in 1_u64.. {
-            if shared.stop.load(Ordering::Relaxed) {
-                break;
-            }
+        let mut latencies = Vec::new();
+        while !shared.stop.load(Ordering::Relaxed) {
             let counting = shared.counting.load(Ordering::Relaxed);
-            let (key, arguments) = &load.calls[self.draw(load.calls.len())];
-            let request = self.request(
-                key,
-                &json!({"jsonrpc": "2.0", "id": id, "method": "tools/call",
-                "params": {"name": load.tool, "arguments": arguments}}),
-            );
-            let begun = Instant::now();
-            let answer = self.connection.send(&request, &mut self.body)?;
-            let took = begun.elapsed();
-            ensure!(answer.status == 200, "{}: {} {}", load.tool, answer.status, self.shown());
-            if id <= 2 || id % CHECKED == 0 {
-                self.check()?;
-            }
+            let took = self.call()?;
             // A call that ended after the time is not one of that time.
             if counting && !shared.stop.load(Ordering::Relaxed) {
                 latencies.push(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
                 shared.bytes.fetch_add(self.body.len() as u64, Ordering::Relaxed);
             }
-            if answer.closes {
-                self.connection = Connection::open(self.connection.host())?;
-            }
         }
         Ok(latencies)
+    }
+
+    /// Makes one call, drawn by lot; how long its answer took.
+    pub(crate) fn call(&mut self) -> Result<Duration> {
+        let load = self.load;
+        self.calls += 1;
+        let id = self.calls;
+        let (key, arguments) = &load.calls[self.draw(load.calls.len())];
+        let request = self.request(
+            key,
+            &json!({"jsonrpc": "2.0", "id": id, "method": "tools/call",
+            "params": {"name": load.tool, "arguments": arguments}}),
+        );
+        let begun = Instant::now();
+        let answer = self.connection.send(&request, &mut self.body)?;
+        let took = begun.elapsed();
+        ensure!(answer.status == 200, "{}: {} {}", load.tool, answer.status, self.shown());
+        if id <= 2 || id % CHECKED == 0 {
+            self.check()?;
+        }
+        if answer.closes {
+            self.connection = Connection::open(self.connection.host())?;
+        }
+        Ok(took)
     }
 
     fn request(&self, key: &str, message: &Value) -> Vec<u8> {

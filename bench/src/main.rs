@@ -10,10 +10,12 @@ mod load;
 mod memory;
 mod pgbench;
 mod processes;
+mod redis_gone;
 mod report;
 mod server;
 mod sources;
 mod sql_mcp;
+mod stage;
 mod start;
 mod sync;
 mod tape;
@@ -47,6 +49,9 @@ struct Options {
     /// The simulated trackers
     #[arg(long)]
     simulator: PathBuf,
+    /// A Redis server program, for redis-gone
+    #[arg(long)]
+    redis_server: Option<PathBuf>,
     /// Where results go, a JSON line for each cell
     #[arg(long)]
     out: PathBuf,
@@ -71,6 +76,8 @@ enum Benchmark {
     Memory,
     /// 1,000 webhook deliveries a second, and as many as go, beside pgbench
     Webhooks,
+    /// Tool calls and REST calls while Redis is killed and frozen
+    RedisGone,
     /// Memory at rest, and the time until it answers
     Start,
 }
@@ -80,6 +87,7 @@ enum Benchmark {
 struct Bench {
     server: Server,
     binaries: Binaries,
+    redis_server: Option<PathBuf>,
     out: PathBuf,
     rounds: u32,
     secs: u64,
@@ -102,6 +110,7 @@ fn run() -> Result<()> {
     let bench = Bench {
         server: Server::new(options.server, options.server_pid, options.postgres_programs)?,
         binaries: Binaries { patchbay: options.patchbay, simulator: options.simulator },
+        redis_server: options.redis_server,
         out: options.out,
         rounds: options.rounds.max(1),
         secs: options.secs.max(1),
@@ -116,6 +125,7 @@ fn run() -> Result<()> {
             Benchmark::Sync => sync::run(&bench)?,
             Benchmark::Memory => memory::run(&bench)?,
             Benchmark::Webhooks => webhooks::run(&bench)?,
+            Benchmark::RedisGone => redis_gone::run(&bench)?,
             Benchmark::Start => start::run(&bench)?,
         }
     }

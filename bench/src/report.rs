@@ -33,6 +33,20 @@ impl Report {
 
     /// Adds what one candidate did at one task in one round.
     pub(crate) fn add(&mut self, round: u32, what: &str, label: &str, figures: &Value) -> Result<()> {
+        let figures = self.note(round, what, label, figures)?;
+        eprintln!("round {round}: {what}: {label} done");
+        self.cells.push(Cell { what: what.to_owned(), label: label.to_owned(), figures });
+        Ok(())
+    }
+
+    /// Keeps figures that are part of what a table shows, and not shown themselves.
+    pub(crate) fn note(
+        &mut self,
+        round: u32,
+        what: &str,
+        label: &str,
+        figures: &Value,
+    ) -> Result<Map<String, Value>> {
         let Value::Object(figures) = figures else { anyhow::bail!("figures are an object") };
         let mut line = Map::new();
         line.insert("round".into(), json!(round));
@@ -40,9 +54,7 @@ impl Report {
         line.insert("label".into(), json!(label));
         line.extend(figures.clone());
         writeln!(self.file, "{}", Value::Object(line))?;
-        eprintln!("round {round}: {what}: {label} done");
-        self.cells.push(Cell { what: what.to_owned(), label: label.to_owned(), figures: figures.clone() });
-        Ok(())
+        Ok(figures.clone())
     }
 
     /// The median over the rounds, for each task and candidate in the order they came.
@@ -87,6 +99,26 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
+/// The middle one, and the two between which the middle half lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Spread {
+    pub(crate) low: f64,
+    pub(crate) middle: f64,
+    pub(crate) high: f64,
+}
+
+impl Spread {
+    pub(crate) fn of(values: &[f64]) -> Self {
+        let mut sorted = values.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        // Of an odd number the one in the middle belongs to neither half.
+        let half = sorted.len() / 2;
+        let low = median(sorted.get(..half).unwrap_or_default());
+        let high = median(sorted.get(sorted.len() - half..).unwrap_or_default());
+        Self { low, middle: median(&sorted), high }
+    }
+}
+
 /// The value below which this share of sorted values lies.
 pub(crate) fn quantile(sorted: &[u64], share: f64) -> u64 {
     // Far fewer values than a float counts exactly.
@@ -103,6 +135,12 @@ mod tests {
         assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]).to_bits(), 2.5_f64.to_bits());
         assert_eq!(median(&[9.0, 1.0, 3.0]).to_bits(), 3.0_f64.to_bits());
         assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn the_middle_half_lies_between_the_medians_of_the_halves() {
+        let spread = Spread::of(&[7.0, 1.0, 3.0, 2.0, 6.0, 5.0, 4.0]);
+        assert_eq!(spread, Spread { low: 2.0, middle: 4.0, high: 6.0 });
     }
 
     #[test]

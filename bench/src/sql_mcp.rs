@@ -1,5 +1,7 @@
 //! `search_issues_by_project` over MCP on 200,000 items in 100 tenants, beside the same statement by pgbench.
 
+mod recorded;
+
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -20,35 +22,29 @@ const DATABASE: &str = "bench_sql_mcp";
 const TEMPLATE: &str = include_str!("../../sql/templates/search_issues_by_project.sql");
 const SEED: &str = include_str!("../sql/seed_work_items.sql");
 const ITEMS: u32 = 200_000;
-const ROWS: u32 = 50;
+pub(crate) const ROWS: u32 = 50;
 const CONNECTIONS: [usize; 3] = [1, 8, 32];
 
 /// Measures and prints.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     let folder = TempDir::new()?;
     let installation = seeded(bench, folder.path())?;
-    let calls = calls(bench, &installation)?;
+    let calls = calls(bench, &installation, "mcp:sql")?;
     let script = folder.path().join("limit.sql");
     fs::write(&script, pgbench::script(TEMPLATE, ROWS)?)?;
     let server = installation.serve("mcp-sql")?;
     // The same without records of reads: what the audit log costs.
     let unrecorded = installation.serve_with("mcp-sql", &["--audit-reads", "off"])?;
 
-    let mut report = bench.report("sql-mcp")?;
+    let (mut report, mut pairs) = (bench.report("sql-mcp")?, Vec::new());
     for round in 1..=bench.rounds {
         for connections in CONNECTIONS {
             let what = format!("{connections} connections");
             let limit = limit(bench, &script, connections)?;
             report.add(round, &what, "pgbench", &limit)?;
-            let mut candidates = [("patchbay", &server), ("patchbay, reads not recorded", &unrecorded)];
-            // Each is the first as often as the second: a machine that slows down favours neither.
-            if round % 2 == 0 {
-                candidates.reverse();
-            }
-            for (label, server) in candidates {
-                report.add(round, &what, label, &product(bench, server, &calls, connections, &limit)?)?;
-            }
+            report.add(round, &what, "patchbay", &product(bench, &server, &calls, connections, &limit)?)?;
         }
+        recorded::measure(bench, &mut report, round, [&server, &unrecorded], &calls, &mut pairs)?;
     }
     report.print(
         "search_issues_by_project over MCP",
@@ -64,6 +60,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             ("cores used by others", "other_cores", 2),
         ],
     );
+    recorded::print(&pairs);
     Ok(())
 }
 
@@ -92,11 +89,15 @@ pub(crate) fn seeded<'a>(bench: &'a Bench, folder: &Path) -> Result<Installation
 }
 
 /// What is asked, each with a key of the tenant it is asked for; all have a full page of rows.
-fn calls(bench: &Bench, installation: &Installation<'_>) -> Result<Vec<(String, Value)>> {
+pub(crate) fn calls(
+    bench: &Bench,
+    installation: &Installation<'_>,
+    scope: &str,
+) -> Result<Vec<(String, Value)>> {
     eprintln!("making a key for each tenant");
     let tenants = bench.server.query(DATABASE, "select slug from tenants order by id")?;
     let keys: Vec<String> =
-        tenants.iter().map(|slug| installation.create_key(slug, "mcp:sql")).collect::<Result<_>>()?;
+        tenants.iter().map(|slug| installation.create_key(slug, scope)).collect::<Result<_>>()?;
     let sql = "select t.ord - 1, c.project_key, c.status from bench.calls c
                join (select id, row_number() over (order by id) as ord from tenants) t on t.id = c.tenant_id";
     let calls: Vec<(String, Value)> = bench

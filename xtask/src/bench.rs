@@ -7,7 +7,7 @@ use clap::ValueEnum;
 use private_postgres::{Cluster, Durability, Options, default_data_dir, is_root};
 
 use crate::process::Interrupt;
-use crate::provision::postgres;
+use crate::provision::{postgres, redis};
 use crate::workspace::Workspace;
 
 /// Run the benchmarks; each prints a ratio against a limit measured in the same run.
@@ -40,12 +40,16 @@ enum Benchmark {
     Memory,
     /// 1,000 webhook deliveries a second, and as many as go, beside pgbench
     Webhooks,
+    /// Tool calls and REST calls while Redis is killed and frozen
+    RedisGone,
     /// Memory at rest, and the time until it answers
     Start,
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let binaries = postgres::ensure(workspace)?;
+    let with_redis = args.only.is_empty() || args.only.iter().any(|one| matches!(one, Benchmark::RedisGone));
+    let redis_server = with_redis.then(|| redis::ensure(workspace)).transpose()?;
     let interrupt = Interrupt::listen()?;
     let packages = ["-p", "patchbay", "-p", "patchbay-simulator", "-p", "patchbay-bench"];
     interrupt.run(workspace.cargo(&["build", "--release"]).args(packages))?;
@@ -84,6 +88,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         .arg(workspace.binary("release", "patchbay-simulator"))
         .arg("--out")
         .arg(workspace.root.join("out/bench"));
+    if let Some(program) = redis_server {
+        bench.arg("--redis-server").arg(program);
+    }
     let only: Vec<String> = args
         .only
         .iter()

@@ -35,12 +35,7 @@ impl<S: Sync, T: DeserializeOwned + Validate> FromRequest<S> for Json<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         if !is_json(request.headers()) {
-            return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
-                "the body must be JSON",
-            )
-            .with_hint("send the header `Content-Type: application/json`"));
+            return Err(not_json());
         }
         parse(&read(request).await?).map(Self)
     }
@@ -49,6 +44,23 @@ impl<S: Sync, T: DeserializeOwned + Validate> FromRequest<S> for Json<T> {
 impl<T: Serialize> IntoResponse for Json<T> {
     fn into_response(self) -> Response {
         axum::Json(self.0).into_response()
+    }
+}
+
+/// A JSON body none of whose fields has to be given: no body at all stands for `{}`.
+#[derive(Debug, Clone, Copy)]
+pub struct OptionalJson<T>(pub T);
+
+impl<S: Sync, T: DeserializeOwned + Validate> FromRequest<S> for OptionalJson<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        let json = is_json(request.headers());
+        let body = read(request).await?;
+        if body.trim_ascii().is_empty() {
+            return parse(b"{}").map(Self);
+        }
+        if json { parse(&body).map(Self) } else { Err(not_json()) }
     }
 }
 
@@ -107,6 +119,11 @@ impl<S: Sync, T: DeserializeOwned + Validate> FromRequestParts<S> for Query<T> {
             .map_err(|error| Problem::invalid(vec![field_error(error.path(), &error.inner().to_string())]))?;
         validate(value).map(Self)
     }
+}
+
+fn not_json() -> Problem {
+    Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", "the body must be JSON")
+        .with_hint("send the header `Content-Type: application/json`")
 }
 
 fn is_json(headers: &HeaderMap) -> bool {

@@ -12,6 +12,7 @@ mod redis;
 mod relay;
 mod server;
 mod template;
+mod wiretap;
 
 use std::path::PathBuf;
 
@@ -26,6 +27,7 @@ pub use proxy::Proxy;
 pub use redis::Redis;
 pub use relay::Relay;
 pub use server::Postgres;
+pub use wiretap::{Statement, Wiretap};
 
 /// A setting that `cargo xtask test` gives.
 pub fn setting(name: &str) -> anyhow::Result<String> {

@@ -28,8 +28,6 @@ const LONGEST_ID: usize = 200;
 const LONGEST_EVENT: usize = 100;
 /// How often secrets are tried to be added while others are.
 const ADD_ATTEMPTS: usize = 10;
-/// Most secrets of an instance.
-const MOST_SECRETS: usize = 200;
 
 /// A delivery as it came in.
 #[derive(Debug)]
@@ -209,7 +207,7 @@ impl WebhookService {
         for _ in 0..ADD_ATTEMPTS {
             let known = self.parts.store.find_by_token(digest).await?.ok_or(IntakeError::Unknown)?;
             let mut secrets = self.open(&known).await?;
-            secrets.add(secret.clone(), MOST_SECRETS);
+            secrets.add(secret.clone(), WebhookSecrets::MOST);
             let ctx = self.system(known.tenant);
             let place = SecretRef::Webhook(known.instance);
             let sealed = self.parts.vault.seal(&ctx, place, &secrets.to_plaintext()).await?;

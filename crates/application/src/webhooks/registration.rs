@@ -31,7 +31,6 @@ const CALL_DEADLINE: Duration = Duration::from_secs(5 * 60);
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
 /// Secrets that hold when an admin sets it up: the new one, and the one before it until the tracker is told.
 const SECRETS_BY_HAND: usize = 2;
-const SECRETS: usize = 200;
 
 /// How an instance's webhooks stand.
 #[derive(Debug, Clone)]
@@ -106,7 +105,7 @@ impl WebhookService {
             None => WebhookSecrets { token: self.random(), secrets: Vec::new() },
         };
         let secret = webhooks.given_secret(&connection.credential).unwrap_or_else(|| self.random());
-        secrets.add(secret.clone(), if managed { SECRETS } else { SECRETS_BY_HAND });
+        secrets.add(secret.clone(), if managed { WebhookSecrets::MOST } else { SECRETS_BY_HAND });
         let place = SecretRef::Webhook(id);
         let sealed = self.parts.vault.seal(ctx, place, &secrets.to_plaintext()).await?;
         let (digest, handshake) = (digest(&secrets.token), managed.then_some(HANDSHAKE));

@@ -4,9 +4,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-/// Most secrets kept: a tracker with one for each project tells as many as there are projects.
-const MOST: usize = 200;
-
 /// The unguessable part of the address, and what deliveries are signed with, newest first.
 #[derive(Debug, Clone)]
 pub struct WebhookSecrets {
@@ -29,11 +26,14 @@ struct Read {
 }
 
 impl WebhookSecrets {
+    /// Most that are kept: a tracker with one for each project tells as many as there are projects.
+    pub const MOST: usize = 200;
+
     /// Puts a secret first. The oldest are forgotten beyond a number.
     pub fn add(&mut self, secret: SecretString, most: usize) {
         self.secrets.retain(|known| known.expose_secret() != secret.expose_secret());
         self.secrets.insert(0, secret);
-        self.secrets.truncate(most.min(MOST));
+        self.secrets.truncate(most.min(Self::MOST));
     }
 
     pub(super) fn to_plaintext(&self) -> Zeroizing<Vec<u8>> {

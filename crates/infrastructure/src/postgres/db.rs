@@ -1,4 +1,4 @@
-//! Connections. The pools are private to this file: the only way to tenant data is a transaction opened
+//! Connections. The pools are private to this module: the only way to tenant data is a transaction opened
 //! with a [`Ctx`].
 #![expect(
     clippy::disallowed_types,
@@ -6,98 +6,32 @@
     reason = "the one place of pools; the only text put together is fixed words, a UUID and a number"
 )]
 
-use std::ops::{Deref, DerefMut};
+mod context;
+mod error;
+mod pool;
+mod template_connection;
+mod tx;
+mod urls;
+
 use std::sync::Arc;
-use std::time::Duration;
 
 use application::Ctx;
 use application::ports::StoreError;
-use secrecy::ExposeSecret;
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{AssertSqlSafe, Connection, Executor, PgPool, Postgres, Transaction};
 use zeroize::Zeroizing;
 
-use super::bootstrap::LOGINS;
+use self::context::context;
+pub(crate) use self::error::{store_error, unique_violation};
+use self::pool::{APP_SETTINGS, AUTHOR_IDLE, READER_SETTINGS, named, pool, rollback};
+pub(crate) use self::template_connection::TemplateConnection;
+use self::tx::Inner;
+pub(crate) use self::tx::Tx;
+pub use self::urls::{DbUrls, PoolSizes};
 use super::idempotency::LEASE;
 use super::logins::Logins;
-use super::outage::{self, BEGIN_DEADLINE, Breakdowns, in_time, is_broken};
-use super::seal::{SealKey, SealedContext};
-use super::unit::{PgUnit, Savepoint};
-use crate::vault::{MasterKeys, VaultError};
-
-/// One address per role of the database.
-#[derive(Debug, Clone)]
-pub struct DbUrls {
-    /// May create roles and objects; used by `migrate` only.
-    pub admin: PgConnectOptions,
-    /// `patchbay_app`: API, MCP and worker.
-    pub app: PgConnectOptions,
-    /// `patchbay_reader`: SQL templates.
-    pub reader: PgConnectOptions,
-    /// `patchbay_author`: SQL templates that tenants write.
-    pub author: PgConnectOptions,
-    /// `patchbay_queue`: owns the job queue.
-    pub queue: PgConnectOptions,
-    /// What the roles' passwords follow, when the server asks for them: a rotation of the master key changes them.
-    pub keys: Option<MasterKeys>,
-}
-
-impl DbUrls {
-    /// Derives the addresses of the four roles from the administrator's: same server and database, the role's own
-    /// name, and its password from `password_of`.
-    pub fn derive(admin: PgConnectOptions, password_of: impl Fn(&str) -> Option<String>) -> Self {
-        let role = |name: &str| {
-            let options = admin.clone().username(name);
-            match password_of(name) {
-                Some(password) => options.password(&password),
-                None => options,
-            }
-        };
-        Self {
-            app: role("patchbay_app"),
-            reader: role("patchbay_reader"),
-            author: role("patchbay_author"),
-            queue: role("patchbay_queue"),
-            admin,
-            keys: None,
-        }
-    }
-
-    /// As [`Self::derive`], with the passwords that follow from the master keys.
-    pub async fn with_keys(admin: PgConnectOptions, keys: &MasterKeys) -> Result<Self, VaultError> {
-        let passwords = keys.passwords_to_set(LOGINS).await?;
-        let password_of = |role: &str| {
-            let at = LOGINS.iter().position(|login| *login == role)?;
-            Some(passwords[at].expose_secret().to_owned())
-        };
-        Ok(Self { keys: Some(keys.clone()), ..Self::derive(admin, password_of) })
-    }
-}
-
-/// Most connections of each pool.
-#[derive(Debug, Clone, Copy)]
-pub struct PoolSizes {
-    /// For API, MCP and worker.
-    pub app: u32,
-    /// For SQL templates.
-    pub reader: u32,
-    /// For the job queue.
-    pub queue: u32,
-}
-
-impl PoolSizes {
-    /// For the templates that tenants write: fewer, so that these never crowd out the shipped ones.
-    fn author(&self) -> u32 {
-        (self.reader / 4).max(1)
-    }
-}
-
-impl Default for PoolSizes {
-    fn default() -> Self {
-        Self { app: 16, reader: 16, queue: 4 }
-    }
-}
+use super::outage::{self, Breakdowns, in_time, is_broken};
+use super::seal::SealKey;
+use super::unit::PgUnit;
 
 /// Connections of a process.
 #[derive(Debug, Clone)]
@@ -109,47 +43,6 @@ pub struct Db {
     seal_key: SealKey,
     logins: Arc<Logins>,
     breakdowns: Breakdowns,
-}
-
-/// A transaction: one of its own, or a part of the request's [unit of work](PgUnit). Commit it, or everything done in it
-/// is undone.
-#[derive(Debug)]
-pub(crate) struct Tx(Inner);
-
-#[derive(Debug)]
-enum Inner {
-    Own(Transaction<'static, Postgres>),
-    Part(Savepoint),
-}
-
-impl Tx {
-    /// Keeps what was done; a part is stored when its unit is.
-    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
-        match self.0 {
-            Inner::Own(tx) => tx.commit().await,
-            Inner::Part(part) => part.commit().await,
-        }
-    }
-}
-
-impl Deref for Tx {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        match &self.0 {
-            Inner::Own(tx) => tx,
-            Inner::Part(part) => part,
-        }
-    }
-}
-
-impl DerefMut for Tx {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        match &mut self.0 {
-            Inner::Own(tx) => tx,
-            Inner::Part(part) => part,
-        }
-    }
 }
 
 impl Db {
@@ -363,186 +256,4 @@ impl Db {
         self.author.close().await;
         self.queue.close().await;
     }
-}
-
-/// A plan made while a table was small is kept for ever otherwise: a backfill's first pages would fix sequential
-/// scans for all that follow.
-const APP_SETTINGS: [(&str, &str); 1] = [("plan_cache_mode", "force_custom_plan")];
-
-/// What every connection of the templates' pool begins with; the role has the same bounds, but those can be
-/// changed by whoever administers roles.
-///
-/// Names resolve in `pg_catalog` only: statements carry their schemas. Custom plans, because a template's
-/// optional parameters fold away in them. A query whose caller went away ends when the server looks for the
-/// caller, half a second later at most.
-const READER_SETTINGS: [(&str, &str); 7] = [
-    ("search_path", "pg_catalog,pg_temp"),
-    ("default_transaction_read_only", "on"),
-    ("statement_timeout", TEMPLATE_TIMEOUT_TEXT),
-    ("lock_timeout", "500"),
-    ("idle_in_transaction_session_timeout", "10000"),
-    ("client_connection_check_interval", "500"),
-    ("plan_cache_mode", "force_custom_plan"),
-];
-
-/// Connections for tenants' own templates that nobody has needed for this long are closed: most installations need none.
-const AUTHOR_IDLE: Duration = Duration::from_secs(60);
-
-/// How long a template's statement may take unless its header says otherwise, in milliseconds.
-pub(crate) const TEMPLATE_TIMEOUT_MS: u64 = 5_000;
-const TEMPLATE_TIMEOUT_TEXT: &str = "5000";
-
-/// A connection for one template. Unless it is [finished](Self::finish), it is closed when dropped, so that a
-/// statement does not go on for a caller who went away, and nothing of it meets the next user.
-#[derive(Debug)]
-pub(crate) struct TemplateConnection {
-    connection: PoolConnection<Postgres>,
-    finished: bool,
-    /// For the role that sees no row without a seal.
-    seal_key: Option<SealKey>,
-}
-
-impl TemplateConnection {
-    /// Begins a read-only transaction that sees this tenant's rows only. Nothing can be committed through it.
-    pub(crate) async fn begin(
-        &mut self,
-        ctx: &Ctx,
-        timeout_ms: u64,
-    ) -> Result<Transaction<'_, Postgres>, sqlx::Error> {
-        let mut statement = context("BEGIN READ ONLY", ctx);
-        if timeout_ms != TEMPLATE_TIMEOUT_MS {
-            statement.push_str(&format!("; SET LOCAL statement_timeout = {timeout_ms}"));
-        }
-        let mut tx = in_time(self.connection.begin_with(AssertSqlSafe(statement))).await?;
-        if let Some(key) = &self.seal_key {
-            in_time(seal(&mut tx, key, ctx)).await?;
-        }
-        Ok(tx)
-    }
-
-    /// Gives the connection back, with the transaction rolled back; nobody waits for that.
-    pub(crate) fn finish(mut self) {
-        self.finished = true;
-    }
-}
-
-/// Seals the context of a transaction, for this session and this transaction only.
-async fn seal(tx: &mut PgConnection, key: &SealKey, ctx: &Ctx) -> Result<(), sqlx::Error> {
-    let (backend, began_us): (i32, i64) = sqlx::query_as(
-        "select pg_catalog.pg_backend_pid(), (extract(epoch from pg_catalog.now()) * 1000000)::bigint",
-    )
-    .fetch_one(&mut *tx)
-    .await?;
-    let (instances, projects) = narrowing(ctx);
-    let context = SealedContext {
-        tenant: ctx.tenant,
-        backend,
-        began_us,
-        instances: instances.as_deref().unwrap_or_default(),
-        projects: projects.as_deref().unwrap_or_default(),
-    };
-    let Some(seal) = key.seal(&context) else {
-        return Err(sqlx::Error::Configuration(
-            "the key of seals is not there: the vault is not open".into(),
-        ));
-    };
-    // Hexadecimal digits carry no SQL.
-    tx.execute(AssertSqlSafe(format!("SET LOCAL app.tenant_seal = '{seal}'"))).await.map(drop)
-}
-
-impl Drop for TemplateConnection {
-    fn drop(&mut self) {
-        if !self.finished {
-            self.connection.close_on_drop();
-        }
-    }
-}
-
-fn named(options: &PgConnectOptions, name: &str) -> PgConnectOptions {
-    options.clone().application_name(name)
-}
-
-fn pool(size: u32, breakdowns: Breakdowns) -> PgPoolOptions {
-    PgPoolOptions::new()
-        .max_connections(size)
-        .acquire_timeout(BEGIN_DEADLINE)
-        .before_acquire(move |_, connection| {
-            let sound = breakdowns.outlived_by(connection.age);
-            Box::pin(async move { Ok(sound) })
-        })
-        .max_lifetime(Duration::from_secs(30 * 60))
-        // Saves a round trip; a broken connection shows as an error that callers may repeat.
-        .test_before_acquire(false)
-}
-
-/// Ends whatever transaction a connection is still in before somebody else gets it.
-///
-/// In sqlx 0.9 a cancelled `begin` can leave the server in a transaction the client does not know of; the next
-/// user's acknowledged writes would vanish with its rollback (`tests/integration/postgres_cancelled_begin.rs` shows it).
-fn rollback(
-    connection: &mut sqlx::PgConnection,
-    _: sqlx::pool::PoolConnectionMetadata,
-) -> futures::future::BoxFuture<'_, Result<bool, sqlx::Error>> {
-    Box::pin(async move {
-        // BEGIN first: a ROLLBACK outside a transaction writes a warning into the server's log, for each request.
-        // In a failed transaction BEGIN is an error, and the connection is closed.
-        // In time: a server that stands still would keep the place in the pool.
-        in_time(connection.execute("BEGIN; ROLLBACK")).await?;
-        Ok(true)
-    })
-}
-
-/// `BEGIN`, the tenant, and what the principal is narrowed to, for one round trip. A UUID's text cannot carry SQL, and
-/// a project key holds no quote, backslash or control character.
-fn context(begin: &str, ctx: &Ctx) -> String {
-    let mut statement = format!("{begin}; SET LOCAL app.current_tenant_id = '{}'", ctx.tenant);
-    let (instances, projects) = narrowing(ctx);
-    if let Some(list) = instances {
-        statement.push_str(&format!("; SET LOCAL app.allowed_instances = '{list}'"));
-    }
-    if let Some(list) = projects {
-        statement.push_str(&format!("; SET LOCAL app.allowed_projects = '{list}'"));
-    }
-    statement
-}
-
-/// What the principal is narrowed to, instances and projects, as the settings hold it. `None` for all.
-fn narrowing(ctx: &Ctx) -> (Option<String>, Option<String>) {
-    let instances = ctx.grant.instances.as_list().map(|instances| {
-        let list: Vec<String> = instances.iter().map(ToString::to_string).collect();
-        // Empty would read as not narrowed: the nil UUID names no instance.
-        if list.is_empty() { uuid::Uuid::nil().to_string() } else { list.join(",") }
-    });
-    let projects = ctx.grant.projects_read.as_list().map(|projects| {
-        let list: Vec<&str> = projects.iter().map(domain::ProjectKey::as_str).collect();
-        // No key begins with the separator, so that a separator alone names no project.
-        if list.is_empty() { "\u{1f}".to_owned() } else { list.join("\u{1f}") }
-    });
-    (instances, projects)
-}
-
-/// What a driver error means to a caller. A unique violation is told apart by its constraint with
-/// [`unique_violation`] before this is used.
-pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
-    match &error {
-        sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::Tls(_) => {
-            StoreError::Unavailable(Box::new(error))
-        }
-        // 53: insufficient resources; 57P: shutting down or starting; 08: connection lost; 40: serialization, deadlock.
-        sqlx::Error::Database(database)
-            if database.code().is_some_and(|code| {
-                ["53", "57P", "08", "40"].iter().any(|class| code.starts_with(class))
-            }) =>
-        {
-            StoreError::Unavailable(Box::new(error))
-        }
-        _ => StoreError::Internal(Box::new(error)),
-    }
-}
-
-/// Whether the error says that this unique constraint or index was violated.
-pub(crate) fn unique_violation(error: &sqlx::Error, constraint: &str) -> bool {
-    error
-        .as_database_error()
-        .is_some_and(|database| database.is_unique_violation() && database.constraint() == Some(constraint))
 }

@@ -17,7 +17,7 @@ use validator::Validate;
 
 use super::openapi::{BodyFailures, ItemFailures, StartFailures};
 use crate::auth::Caller;
-use crate::extract::{Json, NoBody, Path};
+use crate::extract::{Json, NoBody, OptionalJson, Path};
 use crate::problem::{ErrorBody, Problem};
 
 /// Most projects that are named.
@@ -242,7 +242,7 @@ pub(super) async fn start_reconcile(
     State(services): State<Services>,
     Caller { ctx, .. }: Caller,
     Path(id): Path<InstanceId>,
-    Json(body): Json<ReconcileBody>,
+    OptionalJson(body): OptionalJson<ReconcileBody>,
 ) -> Result<impl IntoResponse, Problem> {
     Ok(started(&ctx, services.sync.start_reconcile(&ctx, id, body.confirm_removals).await?))
 }

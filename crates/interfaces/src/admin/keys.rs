@@ -23,7 +23,7 @@ use super::list::{ListBody, Params};
 use super::names::{KeyKindName, ScopeName};
 use super::openapi::{BodyFailures, ItemFailures, ListFailures};
 use crate::auth::Caller;
-use crate::extract::{Json, Path, Query};
+use crate::extract::{Json, OptionalJson, Path, Query};
 use crate::problem::Problem;
 
 /// An API key, without its text.
@@ -206,7 +206,7 @@ pub(super) async fn rotate(
     State(services): State<Services>,
     Caller { ctx, .. }: Caller,
     Path(id): Path<KeyId>,
-    Json(body): Json<RotateBody>,
+    OptionalJson(body): OptionalJson<RotateBody>,
 ) -> Result<impl IntoResponse, Problem> {
     let overlap = body.overlap_s.map(|seconds| Duration::from_secs(seconds.into()));
     Ok(created(services.keys.rotate(&ctx, id, overlap).await?))

@@ -18,7 +18,7 @@ use validator::Validate;
 use super::names::{FieldRoleName, PriorityName, StatusName, TypeName};
 use super::openapi::{BodyFailures, ItemFailures};
 use crate::auth::Caller;
-use crate::extract::{Json, Path};
+use crate::extract::{Json, OptionalJson, Path};
 use crate::problem::Problem;
 
 /// How an instance's own words are read, where that is not the default. What is absent is read by default.
@@ -314,7 +314,7 @@ pub(super) async fn preview(
     State(services): State<Services>,
     Caller { ctx, .. }: Caller,
     Path(id): Path<InstanceId>,
-    Json(body): Json<PreviewRequest>,
+    OptionalJson(body): OptionalJson<PreviewRequest>,
 ) -> Result<Json<PreviewBody>, Problem> {
     let (preview, warnings) = services.mappings.preview(&ctx, id, &body.mappings.into()).await?;
     Ok(Json(PreviewBody::of(preview, warnings)))

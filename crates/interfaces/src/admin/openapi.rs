@@ -1,7 +1,8 @@
 //! The description of the API: OpenAPI 3.1, generated from the handlers and kept as `docs/openapi.json`.
 
+use utoipa::openapi::request_body::RequestBody;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::openapi::{OpenApi, PathsBuilder, SecurityRequirement};
+use utoipa::openapi::{Components, OpenApi, PathsBuilder, Ref, RefOr, Required, Schema, SecurityRequirement};
 use utoipa::{IntoResponses, OpenApi as _, PartialSchema as _, ToSchema as _};
 
 use super::scoped::{self, operations};
@@ -102,6 +103,15 @@ pub fn to_json(description: &OpenApi) -> String {
     description.to_pretty_json().map(|json| json + "\n").unwrap_or_default()
 }
 
+/// Whether no field of a JSON body has to be given, so that the whole of it may be left out.
+fn needs_no_field(body: &RequestBody, components: Option<&Components>) -> bool {
+    let Some(RefOr::T(content)) = body.content.get("application/json") else { return false };
+    let Some(RefOr::Ref(Ref { ref_location, .. })) = &content.schema else { return false };
+    let name = ref_location.rsplit('/').next().unwrap_or_default();
+    let schema = components.and_then(|components| components.schemas.get(name));
+    matches!(schema, Some(RefOr::T(Schema::Object(object))) if object.required.is_empty())
+}
+
 /// Puts the API's paths under their prefix and adds what is common to all.
 pub(super) fn complete(api: OpenApi) -> OpenApi {
     let mut whole = Base::openapi();
@@ -114,6 +124,12 @@ pub(super) fn complete(api: OpenApi) -> OpenApi {
         }
         if let Some(post) = &mut item.post {
             idempotency::describe(post);
+            if let Some(RefOr::T(body)) = &mut post.request_body
+                && needs_no_field(body, api.components.as_ref())
+            {
+                // `OptionalJson` takes it.
+                body.required = Some(Required::False);
+            }
         }
         paths = paths.path(format!("/api/v1{path}"), item);
     }

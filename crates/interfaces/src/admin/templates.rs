@@ -21,7 +21,7 @@ use super::instances::ListQuery;
 use super::list::{ListBody, Params};
 use super::openapi::{BodyFailures, ChangeFailures, ItemFailures, ListFailures};
 use crate::auth::Caller;
-use crate::extract::{Json, NoBody, Path, Query};
+use crate::extract::{Json, NoBody, OptionalJson, Path, Query};
 use crate::problem::Problem;
 
 /// Adds a version of a template.
@@ -168,7 +168,7 @@ pub(super) async fn prove(
     State(services): State<Services>,
     Caller { ctx, .. }: Caller,
     Path(name): Path<String>,
-    Json(body): Json<ProveBody>,
+    OptionalJson(body): OptionalJson<ProveBody>,
 ) -> Result<Json<DetailBody>, Problem> {
     Ok(Json(services.authoring.prove(&ctx, &name, body.version).await?.into()))
 }
@@ -216,7 +216,7 @@ pub(super) async fn attempt(
     State(services): State<Services>,
     Caller { ctx, .. }: Caller,
     Path(name): Path<String>,
-    Json(body): Json<TryBody>,
+    OptionalJson(body): OptionalJson<TryBody>,
 ) -> Result<Json<TrialBody>, Problem> {
     let arguments = body.arguments.unwrap_or_default();
     let rows = services.authoring.attempt(&ctx, &name, body.version, &arguments).await?;

@@ -3,6 +3,7 @@
 //!
 //! A new route or tool is tried without more ado once it has its case in `tests/e2e/authorization.toml`.
 
+mod alike;
 mod cases;
 mod world;
 
@@ -85,12 +86,21 @@ async fn call(world: &World, caller: &Caller, route: &Route, whose: Whose) -> (A
         (Some(kind), Whose::Own) if used_up => world.own.id_of(world, kind).await,
         (Some(kind), Whose::Own) => world.own.id_of(world, kept(kind)).await,
         (Some(kind), Whose::Foreign) => world.foreign.id_of(world, kept(kind)).await,
+        // A name, and one that a template could have.
+        (Some(kind), Whose::Nobodys) if kept(kind) == "template" => {
+            let name = uuid::Uuid::new_v4().simple().to_string();
+            format!("t{name:.30}")
+        }
         (Some(_), Whose::Nobodys) => uuid::Uuid::now_v7().to_string(),
     };
     let mut path = route.path.clone();
     if let (Some(from), Some(to)) = (path.find('{'), path.find('}')) {
         assert!(route.case.id.is_some(), "[routes.{}] does not say what is in its path", route.name);
         path.replace_range(from..=to, &id);
+    }
+    // What belongs to that has an id, too, which nothing has.
+    while let (Some(from), Some(to)) = (path.find('{'), path.find('}')) {
+        path.replace_range(from..=to, "0198c0de-0000-7000-8000-000000000000");
     }
     let body: Option<Value> = route.case.body.as_ref().map(|body| {
         let scope = caller.scopes.first().map_or("items:read", |scope| scope.as_str());

@@ -34,6 +34,38 @@ fn every_reference_resolves_and_every_operation_tells_how_it_fails() {
     }
 }
 
+#[tokio::test]
+async fn a_post_none_of_whose_fields_has_to_be_given_takes_no_body_at_all() {
+    let api = super::Api::new();
+    let described = serde_json::to_value(description()).unwrap();
+    let (mut without, mut with) = (0, 0);
+    for (path, item) in described["paths"].as_object().unwrap() {
+        let post = &item["post"];
+        if post.is_null() || !path.starts_with("/api/") {
+            continue;
+        }
+        // Nothing has this id, which is found out after the body was read.
+        let path = path
+            .split('/')
+            .map(|part| if part.starts_with('{') { "0198c0de-0000-7000-8000-000000000000" } else { part })
+            .collect::<Vec<_>>()
+            .join("/");
+        let (response, body) = api.send(api.request("POST", &path), "").await;
+        if post["requestBody"]["required"] == true {
+            assert_eq!(response.status(), 415, "{path}: {body}");
+            with += 1;
+        } else {
+            assert_eq!(response.status(), 404, "{path}: {body}");
+            let (status, body) = api.post(&path, r#"{"nonsense": 1}"#).await;
+            assert_eq!(status, 422, "{path}: {body}");
+            let (response, body) = api.send(api.request("POST", &path), r#"{"x": 1}"#).await;
+            assert!(matches!(response.status().as_u16(), 415 | 422), "{path}: {body}");
+            without += 1;
+        }
+    }
+    assert!(without >= 12 && with >= 4, "{without} without and {with} with a body");
+}
+
 #[test]
 fn operation_ids_are_unique() {
     let json = serde_json::to_value(description()).unwrap();

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use domain::{Role, Scope};
-use patchbay_e2e::{Api, IdentityServer, Patchbay, Started, signed_in};
+use patchbay_e2e::{Api, IdentityServer, Patchbay, Started, Wiretap, signed_in};
 use serde_json::{Value, json};
 use simulator::{Simulator, SimulatorConfig, TokenGrant, generate};
 
@@ -18,6 +18,8 @@ pub(crate) struct World {
     pub(crate) mcp: String,
     pub(crate) own: Tenant,
     pub(crate) foreign: Tenant,
+    /// What the server asks its database, when that is listened to.
+    pub(crate) wiretap: Option<Wiretap>,
     /// Where people sign in; it lives as long as they may.
     identity: IdentityServer,
     made: AtomicU64,
@@ -48,6 +50,15 @@ pub(crate) struct Caller {
 
 impl World {
     pub(crate) async fn make() -> Self {
+        Self::made(false).await
+    }
+
+    /// One whose server's statements are heard.
+    pub(crate) async fn overheard() -> Self {
+        Self::made(true).await
+    }
+
+    async fn made(overheard: bool) -> Self {
         let identity = IdentityServer::start().await.unwrap();
         let token = |tenant: &str| TokenGrant {
             token: format!("token-{tenant}"),
@@ -65,14 +76,18 @@ impl World {
         };
         let tracker = Simulator::start(config).await.unwrap();
         let patchbay = Patchbay::install().await.unwrap();
-        let server = patchbay.serve_with("admin,mcp-sql", &identity.settings()).await.unwrap();
+        let database = patchbay.database.url().unwrap();
+        let wiretap = if overheard { Some(Wiretap::before(&database).await.unwrap()) } else { None };
+        let mut settings = identity.settings().to_vec();
+        settings.extend(wiretap.as_ref().map(|wiretap| ("PATCHBAY_DATABASE_URL", wiretap.url())));
+        let server = patchbay.serve_with("admin,mcp-sql", &settings).await.unwrap();
         let worker = patchbay.serve("worker").await.unwrap();
         let own = Tenant::make(&patchbay, &server, &tracker, OWN).await;
         let foreign = Tenant::make(&patchbay, &server, &tracker, FOREIGN).await;
         // From here on nothing is done but what callers do: runs stay queued.
         assert_eq!(worker.terminate().await.unwrap(), Some(0));
         let mcp = server.mcp_sql_url.clone().unwrap();
-        Self { patchbay, server, mcp, own, foreign, identity, made: AtomicU64::new(0) }
+        Self { patchbay, server, mcp, own, foreign, wiretap, identity, made: AtomicU64::new(0) }
     }
 
     /// A name that nothing has.

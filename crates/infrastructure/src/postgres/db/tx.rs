@@ -1,0 +1,48 @@
+//! Transactions as stores see them.
+
+use std::ops::{Deref, DerefMut};
+
+use sqlx::{PgConnection, Postgres, Transaction};
+
+use crate::postgres::unit::Savepoint;
+
+/// A transaction: one of its own, or a part of the request's [unit of work](PgUnit). Commit it, or everything done in it
+/// is undone.
+#[derive(Debug)]
+pub(crate) struct Tx(pub(super) Inner);
+
+#[derive(Debug)]
+pub(super) enum Inner {
+    Own(Transaction<'static, Postgres>),
+    Part(Savepoint),
+}
+
+impl Tx {
+    /// Keeps what was done; a part is stored when its unit is.
+    pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        match self.0 {
+            Inner::Own(tx) => tx.commit().await,
+            Inner::Part(part) => part.commit().await,
+        }
+    }
+}
+
+impl Deref for Tx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        match &self.0 {
+            Inner::Own(tx) => tx,
+            Inner::Part(part) => part,
+        }
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        match &mut self.0 {
+            Inner::Own(tx) => tx,
+            Inner::Part(part) => part,
+        }
+    }
+}
