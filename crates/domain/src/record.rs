@@ -66,6 +66,8 @@ pub struct PageRecords {
     pub gone: Vec<GoneRecord>,
     /// Items whose details are read completely with this page, by `ref_key`.
     pub details_done: Vec<String>,
+    /// What the adapter notes of items, by `source_id`, for the time their details are read: it is given back with them.
+    pub details_noted: HashMap<String, serde_json::Value>,
     /// Objects that could not be mapped.
     pub unmapped: Vec<Unmapped>,
     /// What the adapter said of items, by `source_id`, where [`Mappings::apply`](crate::Mappings::apply) said otherwise.
@@ -136,6 +138,7 @@ impl PageRecords {
         self.gone.append(&mut other.gone);
         self.details_done.append(&mut other.details_done);
         self.unmapped.append(&mut other.unmapped);
+        self.details_noted.extend(other.details_noted);
         self.item_defaults.extend(other.item_defaults);
         self.transition_defaults.extend(other.transition_defaults);
     }
