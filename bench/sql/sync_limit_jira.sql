@@ -19,7 +19,9 @@ select (i ->> 'id')::bigint, i ->> 'key', i #>> '{fields,summary}', i #>> '{fiel
     i #>> '{fields,status,name}', i #>> '{fields,assignee,accountId}', i #>> '{fields,reporter,accountId}',
     array(select jsonb_array_elements_text(i #> '{fields,labels}')),
     (i #>> '{fields,created}')::timestamptz, (i #>> '{fields,updated}')::timestamptz,
-    (i #>> '{fields,resolutiondate}')::timestamptz, i
+    (i #>> '{fields,resolutiondate}')::timestamptz,
+    -- Kept in tables of their own.
+    i #- '{fields,comment}' #- '{fields,worklog}'
 from (select distinct on (i ->> 'id') i from pages, jsonb_array_elements(page -> 'issues') i
       where kind like '%/search/jql') as received
 on conflict (id) do update set title = excluded.title, body = excluded.body, status = excluded.status,
@@ -30,14 +32,14 @@ insert into limit_comments
 select (c ->> 'id')::bigint, (i ->> 'id')::bigint, c #>> '{author,accountId}', c ->> 'body',
     (c ->> 'created')::timestamptz
 from pages, jsonb_array_elements(page -> 'issues') i, jsonb_array_elements(i #> '{fields,comment,comments}') c
-where kind like '%/issue/bulkfetch'
+where kind like '%/search/jql'
 on conflict (id) do nothing;
 
 insert into limit_worklogs
 select (w ->> 'id')::bigint, (i ->> 'id')::bigint, w #>> '{author,accountId}', (w ->> 'timeSpentSeconds')::int,
     (w ->> 'started')::timestamptz
 from pages, jsonb_array_elements(page -> 'issues') i, jsonb_array_elements(i #> '{fields,worklog,worklogs}') w
-where kind like '%/issue/bulkfetch'
+where kind like '%/search/jql'
 on conflict (id) do nothing;
 
 insert into limit_changes

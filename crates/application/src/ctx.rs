@@ -92,6 +92,14 @@ impl Ctx {
         }
     }
 
+    /// [`Error::Exceeds`] when the principal is narrowed to certain projects: for what concerns all of an instance.
+    pub fn require_every_project(&self) -> Result<(), Error> {
+        match self.grant.projects_read.as_list() {
+            None => Ok(()),
+            Some(_) => Err(Error::Exceeds { what: "the key is narrowed to certain projects of an instance" }),
+        }
+    }
+
     /// [`Error::Exceeds`] when the principal is narrowed to other sets of tools.
     pub fn require_toolset(&self, toolset: Toolset) -> Result<(), Error> {
         if self.grant.toolsets.allows(&toolset) {

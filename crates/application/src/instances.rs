@@ -224,10 +224,7 @@ impl InstanceService {
 
 /// An instance holds more projects than the key may see, so who is narrowed to projects changes none.
 fn require_whole(ctx: &Ctx) -> Result<(), Error> {
-    match ctx.grant.projects_read.as_list() {
-        None => Ok(()),
-        Some(_) => Err(Error::Exceeds { what: "the key is narrowed to certain projects of an instance" }),
-    }
+    ctx.require_every_project()
 }
 
 /// Settings name the projects that are synced.

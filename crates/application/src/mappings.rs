@@ -100,10 +100,7 @@ impl MappingService {
 
 /// Mappings are about all projects of an instance, so who is narrowed to some changes none.
 fn require_whole(ctx: &Ctx) -> Result<(), Error> {
-    match ctx.grant.projects_read.as_list() {
-        None => Ok(()),
-        Some(_) => Err(Error::Exceeds { what: "the key is narrowed to certain projects of an instance" }),
-    }
+    ctx.require_every_project()
 }
 
 fn unknown(id: InstanceId) -> Error {

@@ -75,6 +75,7 @@ impl ScheduleService {
         change: &ScheduleChange,
     ) -> Result<Schedule, Error> {
         ctx.require(Scope::InstancesWrite)?;
+        ctx.require_every_project()?;
         let ScheduleChange { paused, interval, reconcile_at, jitter_percent } = *change;
         let mut schedule = Schedule {
             paused,
@@ -195,4 +196,30 @@ impl std::fmt::Debug for ScheduleService {
 
 fn unknown(id: InstanceId) -> Error {
     Error::not_found(format!("the instance {id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Allowed, Grant, ProjectKey};
+
+    use super::*;
+    use crate::testing::{INSTANCE, Memory, TENANT};
+
+    #[tokio::test]
+    async fn who_is_narrowed_to_projects_does_not_say_when_their_instance_is_read() {
+        let schedules = Memory::new().services().schedules;
+        let change = ScheduleChange {
+            paused: true,
+            interval: Duration::from_secs(600),
+            reconcile_at: None,
+            jitter_percent: 0,
+        };
+        let mut ctx = Ctx::system(TENANT, "test", RequestId::new(uuid::Uuid::nil()));
+        assert!(schedules.replace(&ctx, INSTANCE, &change).await.is_ok_and(|schedule| schedule.paused));
+        let project: ProjectKey = "ENG".parse().unwrap();
+        ctx.grant =
+            Arc::new(Grant { projects_read: Allowed::from_list(Some([project])), ..Grant::default() });
+        let refused = schedules.replace(&ctx, INSTANCE, &change).await.unwrap_err();
+        assert!(matches!(refused, Error::Exceeds { .. }), "{refused}");
+    }
 }

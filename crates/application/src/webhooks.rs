@@ -126,10 +126,7 @@ fn webhooks_of(adapter: &dyn SourceAdapter) -> Result<&dyn SourceWebhooks, Error
 
 /// Deliveries are of every project of an instance.
 fn require_whole(ctx: &Ctx) -> Result<(), Error> {
-    match ctx.grant.projects_read.as_list() {
-        None => Ok(()),
-        Some(_) => Err(Error::Exceeds { what: "the key is narrowed to certain projects of an instance" }),
-    }
+    ctx.require_every_project()
 }
 
 impl std::fmt::Debug for WebhookService {

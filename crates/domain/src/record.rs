@@ -66,6 +66,8 @@ pub struct PageRecords {
     pub gone: Vec<GoneRecord>,
     /// Items whose details are read completely with this page, by `ref_key`.
     pub details_done: Vec<String>,
+    /// What the adapter notes of items, by `source_id`, for the time their details are read: it is given back with them.
+    pub details_noted: HashMap<String, serde_json::Value>,
     /// Objects that could not be mapped.
     pub unmapped: Vec<Unmapped>,
     /// What the adapter said of items, by `source_id`, where [`Mappings::apply`](crate::Mappings::apply) said otherwise.
@@ -137,6 +139,8 @@ impl PageRecords {
         self.gone.append(&mut other.gone);
         self.details_done.append(&mut other.details_done);
         self.unmapped.append(&mut other.unmapped);
+        let stays = std::mem::replace(&mut self.details_noted, other.details_noted);
+        self.details_noted.extend(stays);
         let stays = std::mem::replace(&mut self.item_defaults, other.item_defaults);
         self.item_defaults.extend(stays);
         let stays = std::mem::replace(&mut self.transition_defaults, other.transition_defaults);

@@ -223,6 +223,9 @@ pub struct PendingItem {
     pub is_pull_request: bool,
     /// The source's immutable id.
     pub source_id: String,
+    /// What the adapter noted of it ([`PageRecords::details_noted`]) when it was last read; `None` when nothing, or when
+    /// an earlier version of this program read it.
+    pub noted: Option<Value>,
 }
 
 /// Which page to fetch.

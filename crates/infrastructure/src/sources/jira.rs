@@ -3,6 +3,7 @@
 
 mod account;
 mod api;
+mod changelogs;
 mod dialect;
 mod epics;
 mod errors;
@@ -11,6 +12,7 @@ mod full;
 mod history;
 mod items;
 mod known;
+mod lists;
 mod model;
 mod normalize;
 mod norms;

@@ -116,6 +116,7 @@ fn pending(records: &PageRecords) -> Vec<PendingItem> {
             project,
             is_pull_request: item.type_original == "pull_request",
             source_id: item.source_id.clone(),
+            noted: records.details_noted.get(&item.source_id).cloned(),
         };
         (item.ref_key.clone(), pending)
     });

@@ -138,6 +138,7 @@ fn pending(records: &PageRecords) -> Vec<PendingItem> {
                 },
                 is_pull_request: false,
                 source_id: item.source_id.clone(),
+                noted: records.details_noted.get(&item.source_id).cloned(),
             };
             (item.ref_key.as_str(), pending)
         })

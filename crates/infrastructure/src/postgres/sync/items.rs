@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use application::ports::StoreError;
 use domain::record::{GoneRecord, ItemDefaults, ItemRecord};
 use domain::{PriorityNorm, StatusNorm, TypeNorm};
+use serde_json::Value;
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -29,6 +30,7 @@ pub(super) async fn write(
     to: &Target<'_>,
     items: &mut Vec<ItemRecord>,
     defaults: &HashMap<String, ItemDefaults>,
+    noted: &HashMap<String, Value>,
 ) -> Result<Written, StoreError> {
     if items.is_empty() {
         return Ok(Written::default());
@@ -80,7 +82,7 @@ pub(super) async fn write(
     raw(tx, to, &received).await?;
     holdings::write(tx, to, &changed, &ids, any_stored).await?;
     clear_dead_letters(tx, to, &changed).await?;
-    let pending = pending::enter(tx, to, &received, &ids).await?;
+    let pending = pending::enter(tx, to, &received, &ids, noted).await?;
     let upserted = ids.len();
     Ok(Written {
         upserted: i64::try_from(upserted).unwrap_or(i64::MAX),

@@ -44,7 +44,8 @@ pub(super) async fn write(
 ) -> Result<(RunCounts, i64), StoreError> {
     clean_records(&mut records);
     reference::write(tx, to, &mut records).await?;
-    let written = items::write(tx, to, &mut records.items, &records.item_defaults).await?;
+    let written =
+        items::write(tx, to, &mut records.items, &records.item_defaults, &records.details_noted).await?;
     comments::keep_only(tx, to, &records.comments, &records.comments_of).await?;
     comments::remove(tx, to, &records.comments_gone).await?;
     let mut counts = RunCounts {

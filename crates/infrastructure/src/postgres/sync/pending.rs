@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use application::Ctx;
 use application::ports::{PendingItem, ProjectRef, StoreError};
 use domain::InstanceId;
+use serde_json::Value;
 use sqlx::Row;
 use uuid::Uuid;
 
@@ -12,33 +13,38 @@ use super::items::Changed;
 use super::pages::Target;
 use crate::postgres::db::{Db, Tx, store_error};
 
-/// Notes whose details are to be read. Returns how many that are.
+/// Notes whose details are to be read, and what the adapter noted of them. Returns how many did not wait before.
 pub(super) async fn enter(
     tx: &mut Tx,
     to: &Target<'_>,
     changed: &Changed<'_>,
     ids: &HashMap<String, Uuid>,
+    noted: &HashMap<String, Value>,
 ) -> Result<i64, StoreError> {
-    let owners: Vec<Uuid> = changed
+    let (owners, notes): (Vec<Uuid>, Vec<Option<&Value>>) = changed
         .iter()
         .filter(|(item, _)| item.has_details)
-        .filter_map(|(item, _)| ids.get(&item.source_id).copied())
-        .collect();
+        .filter_map(|(item, _)| Some((*ids.get(&item.source_id)?, noted.get(&item.source_id))))
+        .unzip();
     if owners.is_empty() {
         return Ok(0);
     }
-    let result = sqlx::query(
-        "insert into work_item_details_pending (tenant_id, instance_id, work_item_id, entered_at)
-         select $1, $2, u.id, $4 from unnest($3::uuid[]) as u (id) on conflict do nothing",
+    sqlx::query_scalar(
+        "with entered as (
+             insert into work_item_details_pending as p (tenant_id, instance_id, work_item_id, entered_at, noted)
+             select $1, $2, u.id, $5, u.noted from unnest($3::uuid[], $4::jsonb[]) as u (id, noted)
+             on conflict (tenant_id, instance_id, work_item_id) do update set noted = excluded.noted
+             returning p.xmax = 0 as is_new)
+         select count(*) from entered where is_new",
     )
     .bind(to.ctx.tenant.as_uuid())
     .bind(to.key.instance.as_uuid())
     .bind(&owners)
+    .bind(notes)
     .bind(to.fetched_at)
-    .execute(&mut **tx)
+    .fetch_one(&mut **tx)
     .await
-    .map_err(store_error)?;
-    Ok(i64::try_from(result.rows_affected()).unwrap_or(i64::MAX))
+    .map_err(store_error)
 }
 
 /// Takes off the list what has been read.
@@ -71,7 +77,8 @@ pub(super) async fn list(
 ) -> Result<Vec<PendingItem>, StoreError> {
     let mut tx = db.tenant_read(ctx).await?;
     sqlx::query(
-        "select w.source_id, w.ref_key, w.source_key, w.project_source_id, w.project_key, w.type_norm
+        "select w.source_id, w.ref_key, w.source_key, w.project_source_id, w.project_key, w.type_norm,
+             p.noted
          from work_item_details_pending p
          join work_items w on w.tenant_id = p.tenant_id and w.id = p.work_item_id
          where p.tenant_id = $1 and p.instance_id = $2
@@ -94,6 +101,7 @@ pub(super) async fn list(
                 key: row.try_get("project_key")?,
             },
             is_pull_request: row.try_get::<&str, _>("type_norm")? == domain::TypeNorm::PullRequest.as_str(),
+            noted: row.try_get("noted")?,
         })
     })
     .collect::<Result<_, sqlx::Error>>()

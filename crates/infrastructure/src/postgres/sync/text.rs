@@ -40,6 +40,9 @@ pub(super) fn clean_records(records: &mut PageRecords) {
         clean_all(worklog.comment.iter_mut().chain(worklog.author.as_mut().map(|user| &mut user.name)));
     }
     clean_all(records.custom_fields.iter_mut().flat_map(|field| [&mut field.name, &mut field.field_type]));
+    for noted in records.details_noted.values_mut() {
+        clean_value(noted);
+    }
 }
 
 fn clean_all<'a>(texts: impl IntoIterator<Item = &'a mut String>) {

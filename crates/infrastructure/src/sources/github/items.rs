@@ -102,6 +102,7 @@ async fn read(
         source_key: format!("{}#{number}", project.key),
         is_pull_request: false,
         source_id: address.source_id.clone().unwrap_or_default(),
+        noted: None,
         project,
     };
     let url = api.url(&format!("/repos/{}/issues/{number}", item.project.key))?;

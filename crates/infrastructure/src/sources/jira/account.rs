@@ -139,10 +139,12 @@ async fn projects(api: &Api<'_>, report: &mut ConnectionReport) -> Result<(), So
     });
     report.projects.extend(probes.take(PROBED.saturating_sub(report.projects.len())));
     report.estimated_items = total;
-    // A page of a hundred issues, then their details and changelogs; and some for each project.
+    // A page of a hundred issues, then what hangs on them: on Cloud a page or two of changes for 250, and lists of those
+    // that have many. And some for each project.
     report.estimated_requests = total.map(|items| {
         let pages = (items + 99) / 100;
-        pages * 3 + report.project_count * 5 + 10
+        let details = if api.is_cloud() { (pages + 1) / 2 } else { pages };
+        pages + details + report.project_count * 5 + 10
     });
     Ok(())
 }

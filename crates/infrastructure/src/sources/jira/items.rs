@@ -5,24 +5,39 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use application::ports::{FetchedItems, ItemAddress, Page, PendingItem, SourceError, SourceErrorKind};
 use domain::PageRecords;
 use domain::record::GoneRecord;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::api::{Answer, Api, segment};
+use super::changelogs::{self, Told, Waiting};
 use super::full::{self, BATCH};
 use super::model::Issue;
 use super::normalize::{Mapper, distinct_records, unmapped};
 use super::people::People;
 use super::settings::Stream;
-use super::walk::{FIELDS, Found, last_rows};
+use super::walk::{Found, fields, last_rows};
 use super::{epics, internal};
 
 /// The details of items that changed.
 pub(super) async fn details(api: &Api<'_>, items: &[PendingItem]) -> Result<Page, SourceError> {
-    let mut ids: Vec<String> =
-        items.iter().map(|item| item.ref_key.clone()).filter(|id| is_address(id)).collect();
-    ids.sort_unstable();
-    ids.dedup();
-    let mut records = full::details(api, &ids).await?;
+    let mut unread = BTreeSet::new();
+    let mut waiting = BTreeMap::new();
+    for item in items.iter().filter(|item| is_address(&item.ref_key)) {
+        let told =
+            item.noted.as_ref().filter(|_| api.is_cloud()).and_then(|noted| Told::deserialize(noted).ok());
+        match told {
+            Some(told) => drop(waiting.insert(item.ref_key.clone(), (item.source_key.clone(), told))),
+            None => drop(unread.insert(item.ref_key.clone())),
+        }
+    }
+    let waiting =
+        waiting.into_iter().map(|(id, (key, told))| Waiting { id, key, told, inside: None }).collect();
+    let mut people = People::default();
+    let mut records = changelogs::read(api, waiting, &mut people).await?;
+    records.users = people.into_records();
+    let unread: Vec<String> = unread.into_iter().collect();
+    records.append(full::details(api, &unread).await?);
+    distinct_records(&mut records);
     // Those that are gone meanwhile as well: the next comparison of ids finds out about them.
     records.details_done = items.iter().map(|item| item.ref_key.clone()).collect();
     Ok(Page { records, ..Page::default() })
@@ -78,7 +93,7 @@ async fn read(api: &Api<'_>, names: &[String]) -> Result<(PageRecords, HashSet<S
     let mut open = vec![names];
     let mut answers: Vec<Answer> = Vec::new();
     while let Some(batch) = open.pop() {
-        match full::issues(api, batch, &FIELDS, what).await {
+        match full::issues(api, batch, fields(false), what).await {
             Ok(some) => answers.extend(some),
             Err(error) if super::api::is_too_large(&error) && batch.len() > 1 => {
                 let (left, right) = batch.split_at(batch.len() / 2);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use application::ports::SourceError;
-use domain::InstanceId;
+use domain::{FieldRole, InstanceId, Mappings};
 use moka::future::Cache;
 use url::Url;
 
@@ -25,7 +25,15 @@ pub(super) struct Known {
     pub(super) definitions: Vec<Definition>,
     pub(super) fields: Fields,
     /// Ids of the fields that hold sprints.
-    pub(super) sprint_fields: BTreeSet<String>,
+    sprint_fields: BTreeSet<String>,
+}
+
+impl Known {
+    /// Ids of the fields that hold sprints: by their types, and the one that was given that role.
+    pub(super) fn sprint_fields(&self, mappings: &Mappings) -> BTreeSet<String> {
+        let mapped = mappings.field(FieldRole::Sprint).map(str::to_owned);
+        self.sprint_fields.iter().cloned().chain(mapped).collect()
+    }
 }
 
 /// Those of the sites that were asked lately.

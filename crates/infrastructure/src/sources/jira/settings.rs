@@ -14,8 +14,9 @@ const PROJECTS: List = List {
     must: "must be a list of 1 to 500 project keys like \"ENG\"; leave it out for every project the account sees",
     entry_must: "must be a project's key like \"ENG\": the part before the number of its issues",
 };
-/// Jira gives the changelog of so many issues at once as it gives issues (100).
-const DETAILS_PER_PAGE: usize = 100;
+/// Jira gives the changelogs of 1,000 issues at once. Fewer, as all are held until the last page of changes is read, while
+/// those before wait to be written.
+const DETAILS_PER_PAGE: usize = 250;
 
 /// The streams, in the order in which they are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -19,9 +19,12 @@ use serde_json::value::RawValue;
 
 use super::super::circle::Circle;
 use super::api::{Api, is_too_large};
+use super::changelogs::Told;
 use super::epics;
 use super::fields::{Fields, Schema};
+use super::lists::{self, List};
 use super::malformed;
+use super::model::Issue;
 use super::normalize::{Mapper, distinct_records, unmapped};
 use super::people::People;
 use super::settings::Stream;
@@ -37,18 +40,24 @@ const REMEMBERED: usize = 16;
 /// Rows read again when going on by number, for those that moved out from before.
 const BACK_STEP: u64 = 10;
 const MINUTE_MS: i64 = 60_000;
-/// Everything but what another stream reads, or nobody.
-pub(super) const FIELDS: [&str; 9] = [
+/// Everything but what nobody reads, and the lists.
+const FIELDS: [&str; 9] = [
     "*all",
-    "-comment",
-    "-worklog",
     "-attachment",
     "-thumbnail",
     "-votes",
     "-watches",
     "-subtasks",
     "-lastViewed",
+    "-comment",
+    "-worklog",
 ];
+
+/// The fields to ask issues for; with the first comments and worklogs in them or without.
+pub(super) const fn fields(with_lists: bool) -> &'static [&'static str] {
+    let (without, _lists) = FIELDS.split_at(FIELDS.len() - List::NAMES.len());
+    if with_lists { without } else { &FIELDS }
+}
 
 /// Where a pass goes on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -200,7 +209,9 @@ async fn search(
     let jql = format!("{restriction}{since} ORDER BY updated ASC, key ASC");
     let size = position.size.unwrap_or(PAGE_ISSUES);
     if api.is_cloud() {
-        let mut body = json!({"jql": jql, "maxResults": size, "fields": FIELDS, "expand": "names,schema"});
+        // The first comments and worklogs come with the issues, so that most need not be asked for again.
+        let fields = fields(api.settings.reads(Stream::Details));
+        let mut body = json!({"jql": jql, "maxResults": size, "fields": fields, "expand": "names,schema"});
         if let Some(token) = &position.token {
             body["nextPageToken"] = json!(token);
         }
@@ -418,23 +429,49 @@ async fn map(
         updated = updated.max(time);
         oldest = oldest.into_iter().chain(time).min();
     };
-    for raw in last_rows(&found.issues) {
-        match mapper.issue(raw, &mut records, &mut people) {
+    let rows = last_rows(&found.issues);
+    let bare: Vec<Box<RawValue>> = rows.iter().map(|raw| lists::cut(raw)).collect();
+    let mut whole = Vec::new();
+    for (bare, raw) in bare.iter().zip(rows) {
+        match mapper.issue(bare, &mut records, &mut people) {
             Ok(new) => {
                 meet(Some(records.items[new.index].updated_at));
-                mapped.push((new, raw));
+                mapped.push((new, &**bare));
+                whole.push(raw);
             }
             Err(error) => {
                 let stamp: Option<Stamp> = serde_json::from_str(raw.get()).ok();
                 meet(stamp.and_then(|stamp| stamp.fields.updated).map(|time| time.0));
-                records.unmapped.push(unmapped(Stream::Issues, raw.get(), error));
+                records.unmapped.push(unmapped(Stream::Issues, bare.get(), error));
             }
         }
     }
+    note_details(api, &whole, &mut records, &mut people).await?;
     epics::resolve(api, &mapped, &mut records).await?;
     distinct_records(&mut records);
     records.users = people.into_records();
     Ok((records, oldest, updated))
+}
+
+/// Adds the comments and worklogs that came with Cloud's issues, and notes what is needed when their changelogs are read.
+async fn note_details(
+    api: &Api<'_>,
+    issues: &[&RawValue],
+    records: &mut PageRecords,
+    people: &mut People,
+) -> Result<(), SourceError> {
+    if issues.is_empty() || !api.is_cloud() || !api.settings.reads(Stream::Details) {
+        return Ok(());
+    }
+    let sprint_fields = api.known().await?.sprint_fields(&api.connection.mappings);
+    for raw in issues {
+        let Ok(issue) = serde_json::from_str::<Issue<'_>>(raw.get()) else { continue };
+        let rest = lists::add_inside(api, &issue, records, people);
+        let told = Told::of(&issue, &sprint_fields, rest);
+        let noted = serde_json::to_value(told).map_err(|error| malformed(error.to_string()))?;
+        records.details_noted.insert(issue.id, noted);
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -117,6 +117,7 @@ impl State {
                 source_id: gid.clone(),
                 project: ProjectRef { source_id: String::new(), key: String::new() },
                 is_pull_request: false,
+                noted: None,
             })
             .collect();
         let request =

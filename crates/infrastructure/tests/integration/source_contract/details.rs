@@ -80,6 +80,7 @@ async fn pending(connection: &Connection) -> Vec<PendingItem> {
             source_key: item.source_key.clone(),
             project: project.clone(),
             is_pull_request: item.type_original == "pull_request",
+            noted: None,
         })
         .collect()
 }

@@ -48,10 +48,14 @@ impl Tracker {
                 project,
                 is_pull_request: item.type_original == "pull_request",
                 source_id: item.source_id.clone(),
+                noted: read.all.details_noted.get(&item.source_id).cloned(),
             };
             waiting.insert(&item.ref_key, pending);
         }
         let mut walked = Walked::default();
+        // Some trackers give the first comments of an item with it.
+        let with_items = read.all.comments.iter();
+        walked.brought.comments.extend(with_items.map(|comment| (comment.kind, comment.source_id.clone())));
         while !waiting.is_empty() {
             let items: Vec<PendingItem> = waiting.values().take(batch).cloned().collect();
             let request = PageRequest {

@@ -82,6 +82,8 @@ async fn comments_and_worklogs_beyond_the_first_page_are_all_read() {
     assert_eq!(all.comments_of.len(), 2);
     // The second issue's lists were complete, and cost nothing.
     assert_eq!((replay.requests("/issue/2/comment"), replay.requests("/issue/1/comment")), (0, 7));
+    assert_eq!(replay.requests("/issue/bulkfetch"), 0, "what came with the issues is asked for again");
+    assert!(all.items.iter().all(|item| !item.raw.get().contains("\"comment\"")), "kept twice");
 }
 
 #[tokio::test]

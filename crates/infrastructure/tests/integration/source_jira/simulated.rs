@@ -62,6 +62,7 @@ async fn a_backfill_takes_few_requests() {
     let (_simulator, connection) = simulated(site).await;
     let all = backfill(jira().as_ref(), &connection).await;
     assert_eq!(all.items.iter().map(|item| &item.source_id).collect::<BTreeSet<_>>().len(), 1_000);
-    // Ten pages of issues, and for each hundred of them its details and changelogs; the rest is what the site is.
-    assert!(connection.requests() <= 45, "{} requests", connection.requests());
+    // Ten pages of issues with their comments and worklogs, and for each 250 of them the changelogs; the rest is what
+    // the site is.
+    assert!(connection.requests() <= 25, "{} requests", connection.requests());
 }

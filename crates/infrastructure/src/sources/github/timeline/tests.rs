@@ -15,6 +15,7 @@ fn item(pull_request: bool) -> PendingItem {
         source_key: "octo/hello#12".into(),
         project: ProjectRef { source_id: "7".into(), key: "octo/hello".into() },
         is_pull_request: pull_request,
+        noted: None,
     }
 }
 
