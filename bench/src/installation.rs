@@ -88,6 +88,7 @@ impl<'a> Installation<'a> {
         let ready = self.folder.path().join(name);
         let mut command = self.command(&["serve", "--only", parts, "--egress-allow", "127.0.0.0/8"]);
         command.args(["--admin-addr", "127.0.0.1:0", "--mcp-sql-addr", "127.0.0.1:0"]);
+        command.args(["--mcp-jira-addr", "127.0.0.1:0"]);
         Process::start(command.args(arguments).arg("--ready-file").arg(&ready), &ready)
     }
 }

@@ -12,6 +12,7 @@ pub mod item_writes;
 pub mod jobs;
 pub mod keys;
 pub mod limits;
+pub mod live;
 pub mod mappings;
 pub mod members;
 pub mod ports;
@@ -69,6 +70,8 @@ pub struct Services {
     pub idempotency: Arc<idempotency::IdempotencyService>,
     /// Writes to work items at their trackers, each with one effect.
     pub item_writes: Arc<item_writes::ItemWriteService>,
+    /// Reading trackers live.
+    pub live: Arc<live::LiveService>,
     /// Whether the process is fit to serve.
     pub health: Arc<dyn ports::Health>,
 }

@@ -10,6 +10,7 @@ mod instances;
 mod jobs;
 mod keys;
 mod limiter;
+mod live;
 mod mappings;
 mod members;
 mod schedules;
@@ -39,6 +40,11 @@ pub use instances::{CredentialRenewer, InstanceStore, RefreshState, Renewal, Sto
 pub use jobs::{Job, JobHandler, JobOutcome, JobQueue, QueueStats};
 pub use keys::{Key, KeyStore, NewKey, Rotation};
 pub use limiter::{Decision, Limit, LimitKey, LimitState, RateLimiter, ToolClass, UPSTREAM, UpstreamUse};
+pub use live::{
+    Bounds, LiveActivities, LiveActivity, LiveActivityAsk, LiveActivityKind, LiveChange, LiveField,
+    LiveFieldsAsk, LiveIssue, LiveIssueAsk, LiveIssues, LiveProject, LiveProjects, LiveProjectsAsk,
+    LivePurpose, LiveReader, LiveSearch, LiveSection, LiveSite, LiveUser, LiveUsersAsk, LiveView,
+};
 pub use mappings::{
     FoundField, FoundWord, MappingPreview, MappingStore, NormChange, Replaced, RoleChange, Vocabulary,
 };

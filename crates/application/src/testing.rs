@@ -45,6 +45,7 @@ use crate::instances::InstanceService;
 use crate::item_writes::ItemWriteService;
 use crate::keys::KeyService;
 use crate::limits::{LimitService, Quotas};
+use crate::live::{LiveLimits, LiveParts, LiveService};
 use crate::mappings::MappingService;
 use crate::members::MemberService;
 use crate::ports::{
@@ -179,6 +180,7 @@ impl Memory {
         let limits = Arc::new(LimitService::new(self.clone(), quotas));
         let connections =
             Connections::new(self.clone(), self.clone(), self.sources.clone(), self.clone(), self.clone());
+        let live_limits = limits.clone();
         let sync = Arc::new(SyncService::new(self.clone(), self.clone(), self.clone()));
         let webhooks = WebhookService::new(WebhookParts {
             store: self.clone(),
@@ -220,7 +222,7 @@ impl Memory {
             item_writes: Arc::new(ItemWriteService::new(
                 self.clone(),
                 self.sources.clone(),
-                connections,
+                connections.clone(),
                 Arc::new(WriteService::new(self.clone(), self.clone(), WriteSpans::default())),
                 limits.clone(),
                 self.clone(),
@@ -260,6 +262,15 @@ impl Memory {
             })),
             audit: Arc::new(AuditService::new(self.clone())),
             idempotency: Arc::new(IdempotencyService::new(Arc::new(Keys(self.clone())))),
+            live: Arc::new(LiveService::new(LiveParts {
+                instances: self.clone(),
+                sources: self.sources.clone(),
+                connections,
+                limits: live_limits,
+                vault: self.clone(),
+                clock: self.clone(),
+                bounds: LiveLimits::default(),
+            })),
             health: self.clone(),
         }
     }

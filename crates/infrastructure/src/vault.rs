@@ -164,6 +164,7 @@ impl Vault for PgVault {
             MacPurpose::SignIn => b"patchbay sign-in v1",
             MacPurpose::Csrf => b"patchbay csrf v1",
             MacPurpose::TemplateCursor => b"patchbay template cursor v1",
+            MacPurpose::LiveCursor => b"patchbay live cursor v1",
         };
         hmac(&self.pepper, &[purpose, secret.expose_secret().as_bytes()])
     }

@@ -2,6 +2,7 @@
 //! `POST /tools/invoke` for scripts.
 
 mod front;
+pub mod jira;
 mod listen;
 pub(crate) mod metadata;
 mod observed;

@@ -137,6 +137,8 @@ pub(crate) enum WrapWith {
 pub(crate) enum Part {
     /// The admin REST API.
     Admin,
+    /// The MCP server of Jira.
+    McpJira,
     /// The MCP server of SQL templates.
     McpSql,
     /// Backfills and syncs.
@@ -184,12 +186,19 @@ pub(crate) struct ListenArgs {
     /// Address of the admin API; port 0 picks a free one.
     #[arg(long, env = "PATCHBAY_ADMIN_ADDR", value_name = "ADDR", default_value = "127.0.0.1:8080")]
     pub(crate) admin_addr: SocketAddr,
+    /// Address of the MCP server of Jira.
+    #[arg(long, env = "PATCHBAY_MCP_JIRA_ADDR", value_name = "ADDR", default_value = "127.0.0.1:8055")]
+    pub(crate) mcp_jira_addr: SocketAddr,
     /// Address of the MCP server of SQL templates.
     #[arg(long, env = "PATCHBAY_MCP_SQL_ADDR", value_name = "ADDR", default_value = "127.0.0.1:8056")]
     pub(crate) mcp_sql_addr: SocketAddr,
     /// Where clients reach this installation; its host is accepted in Host and Origin headers.
     #[arg(long, env = "PATCHBAY_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<Url>,
+    /// The address that MCP clients type for the MCP server of Jira; access tokens must be made for exactly it.
+    /// http://<address>/mcp when not given.
+    #[arg(long, env = "PATCHBAY_MCP_JIRA_URL", value_name = "URL")]
+    pub(crate) mcp_jira_url: Option<Url>,
     /// The address that MCP clients type for the MCP server of SQL templates; access tokens must be made for exactly
     /// it. http://<address>/mcp when not given.
     #[arg(long, env = "PATCHBAY_MCP_SQL_URL", value_name = "URL")]
@@ -251,7 +260,12 @@ pub(crate) struct ServeArgs {
     #[command(flatten)]
     pub(crate) listen: ListenArgs,
     /// Run these parts only.
-    #[arg(long, value_name = "PARTS", value_delimiter = ',', default_value = "admin,mcp-sql,worker")]
+    #[arg(
+        long,
+        value_name = "PARTS",
+        value_delimiter = ',',
+        default_value = "admin,mcp-jira,mcp-sql,worker"
+    )]
     pub(crate) only: Vec<Part>,
     /// Create or upgrade the schema first, as `patchbay migrate` does.
     #[arg(long, env = "PATCHBAY_MIGRATE")]

@@ -11,6 +11,8 @@ pub(crate) struct Ready {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) admin_url: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) mcp_jira_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mcp_sql_url: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) tenants: Vec<ReadyTenant>,

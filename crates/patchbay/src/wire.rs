@@ -13,6 +13,7 @@ use application::item_writes::ItemWriteService;
 use application::jobs::Jobs;
 use application::keys::KeyService;
 use application::limits::{LimitService, Quotas};
+use application::live::{LiveLimits, LiveParts, LiveService};
 use application::mappings::MappingService;
 use application::members::MemberService;
 use application::ports::{
@@ -164,6 +165,15 @@ impl Wiring {
             sync.clone(),
             clock.clone(),
         );
+        let live = LiveService::new(LiveParts {
+            instances: instances.clone(),
+            sources: sources.clone(),
+            connections: connections.clone(),
+            limits: limits.clone(),
+            vault: pg_vault.clone(),
+            clock: clock.clone(),
+            bounds: LiveLimits::default(),
+        });
         let catalog = Arc::new(PgTemplates::load(&db).await?);
         let authored = Arc::new(PgAuthoredTemplates::new(db.clone(), pg_vault.audit_chain()));
         let runner = Arc::new(PgTemplateRunner::new(db.clone()));
@@ -208,6 +218,7 @@ impl Wiring {
             authoring: Arc::new(authoring),
             audit: Arc::new(audit_service(audit.clone(), options.audit_reads)),
             item_writes: Arc::new(item_writes),
+            live: Arc::new(live),
             idempotency: Arc::new(IdempotencyService::new(idempotency(
                 &db,
                 pg_vault,

@@ -38,6 +38,8 @@ pub struct Started {
     child: Child,
     /// Address of the admin API, when that part runs.
     pub admin_url: Option<String>,
+    /// Address of the MCP server of Jira, when that part runs.
+    pub mcp_jira_url: Option<String>,
     /// Address of the MCP server of SQL templates, when that part runs.
     pub mcp_sql_url: Option<String>,
 }
@@ -140,6 +142,8 @@ impl Patchbay {
                 parts,
                 "--admin-addr",
                 "127.0.0.1:0",
+                "--mcp-jira-addr",
+                "127.0.0.1:0",
                 "--mcp-sql-addr",
                 "127.0.0.1:0",
                 "--egress-allow",
@@ -159,7 +163,12 @@ impl Patchbay {
             if let Ok(text) = std::fs::read_to_string(&ready) {
                 let told: Value = serde_json::from_str(&text)?;
                 let url = |name: &str| told[name].as_str().map(str::to_owned);
-                return Ok(Started { child, admin_url: url("admin_url"), mcp_sql_url: url("mcp_sql_url") });
+                return Ok(Started {
+                    child,
+                    admin_url: url("admin_url"),
+                    mcp_jira_url: url("mcp_jira_url"),
+                    mcp_sql_url: url("mcp_sql_url"),
+                });
             }
             if let Some(status) = child.try_wait()? {
                 bail!("patchbay serve ended with {status}: {}", std::fs::read_to_string(self.log(&ready))?);

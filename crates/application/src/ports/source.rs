@@ -10,7 +10,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use url::Url;
 
-use super::{SourceWebhooks, SourceWriter};
+use super::{LiveReader, SourceWebhooks, SourceWriter};
 
 /// What kind of failure a source reports. The adapter classifies, the caller decides what to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -376,6 +376,11 @@ pub trait SourceAdapter: Send + Sync {
 
     /// The tracker's side of writing, where the adapter can.
     fn writer(&self) -> Option<&dyn SourceWriter> {
+        None
+    }
+
+    /// Reading while somebody waits, where the adapter can.
+    fn live(&self) -> Option<&dyn LiveReader> {
         None
     }
 

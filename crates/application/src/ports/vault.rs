@@ -34,6 +34,8 @@ pub enum MacPurpose {
     Csrf,
     /// The place in a template's rows that a caller is given to go on from.
     TemplateCursor,
+    /// The place in a live list that a caller is given to go on from.
+    LiveCursor,
 }
 
 /// An encrypted secret with its key ids.

@@ -13,6 +13,7 @@ mod history;
 mod items;
 mod known;
 mod lists;
+mod live;
 mod model;
 mod normalize;
 mod norms;
@@ -33,9 +34,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use application::ports::{
-    Capabilities, Connection, ConnectionReport, FetchedItems, IdPage, ItemAddress, Page, PageRequest,
-    ProjectRef, RawObject, SourceAdapter, SourceError, SourceErrorKind, SourceWebhooks, SourceWriter,
-    StreamSpec,
+    Capabilities, Connection, ConnectionReport, FetchedItems, IdPage, ItemAddress, LiveReader, Page,
+    PageRequest, ProjectRef, RawObject, SourceAdapter, SourceError, SourceErrorKind, SourceWebhooks,
+    SourceWriter, StreamSpec,
 };
 use async_trait::async_trait;
 use domain::{Credential, Cursor, InstanceId, Invalid, Mappings, PageRecords, Quota};
@@ -64,12 +65,14 @@ pub(super) struct Jira {
     client: EgressClient,
     sites: Cache<(InstanceId, Url), Arc<Site>>,
     known: KnownSites,
+    /// Projects by key, for what is read live.
+    seen: live::SeenProjects,
 }
 
 impl Jira {
     pub(super) fn new(client: EgressClient) -> Self {
         let sites = Cache::builder().max_capacity(MAX_SITES).time_to_live(SITE_KNOWN_FOR).build();
-        Self { client, sites, known: KnownSites::new() }
+        Self { client, sites, known: KnownSites::new(), seen: live::SeenProjects::new() }
     }
 
     /// The instance's API, in the dialect it speaks.
@@ -170,6 +173,10 @@ impl SourceAdapter for Jira {
     }
 
     fn writer(&self) -> Option<&dyn SourceWriter> {
+        Some(self)
+    }
+
+    fn live(&self) -> Option<&dyn LiveReader> {
         Some(self)
     }
 

@@ -13,6 +13,7 @@ mod item_writes;
 mod jira_writes;
 mod job_queue;
 mod limiter;
+mod live_reads;
 mod live_sync;
 mod official_descriptions;
 mod postgres_access;

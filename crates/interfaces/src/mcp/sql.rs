@@ -1,8 +1,8 @@
 //! The SQL MCP server: every published template is a tool, with a few fixed ones beside them.
 
 mod answers;
-mod arguments;
-mod invoke;
+pub(super) mod arguments;
+pub(super) mod invoke;
 mod prompts;
 mod resources;
 mod schemas;
@@ -34,6 +34,7 @@ use crate::auth::{Caller, Guard, ProtectedResource};
 use crate::idempotency::{self, Once};
 use crate::problem::Problem;
 use tools::SqlTools;
+pub(super) use tools::now;
 
 /// How long a client may keep the list of tools. Templates change with a release or when an admin publishes one; calls
 /// notice within five seconds, whatever list a client has.
@@ -254,7 +255,7 @@ impl ServerHandler for SqlServer {
 
 /// Says once a second that a call goes on, when the client asked to be told; ends when it cannot be told any more.
 /// A proxy that would give up on a silent answer sees something, too.
-async fn tell_progress(context: &RequestContext<RoleServer>) {
+pub(super) async fn tell_progress(context: &RequestContext<RoleServer>) {
     let Some(token) = context.meta.get_progress_token() else {
         return std::future::pending().await;
     };
@@ -271,12 +272,12 @@ async fn tell_progress(context: &RequestContext<RoleServer>) {
     }
 }
 
-fn fault(error: Error) -> ErrorData {
+pub(super) fn fault(error: Error) -> ErrorData {
     ErrorData::internal_error(Problem::from(error).body().detail, None)
 }
 
 /// Who sent this very request. Read per call, never kept.
-fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
+pub(super) fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
     context
         .extensions
         .get::<http::request::Parts>()

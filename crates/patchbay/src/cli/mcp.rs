@@ -25,8 +25,8 @@ pub(crate) struct StdioArgs {
     /// The server to pass on to.
     #[arg(long, value_enum)]
     pub(crate) server: McpServer,
-    /// Its address, with the path /mcp; http://127.0.0.1:8056/mcp for the server sql when not given. Over plain http only
-    /// on this very machine.
+    /// Its address, with the path /mcp; port 8055 (jira) or 8056 (sql) of this machine when not given. Over plain http
+    /// only on this very machine.
     #[arg(long, env = "PATCHBAY_MCP_URL", value_name = "URL")]
     pub(crate) url: Option<Url>,
     /// The API key to send; better in the environment or a file, as others on this machine can read flags.

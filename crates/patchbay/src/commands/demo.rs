@@ -68,8 +68,7 @@ pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<ExitCode> {
     let limiter = Limiter::in_process(args.listen.limits.replicas);
     let wiring = Wiring::new(db.clone(), master, wire_options(&args.listen, limiter, "demo")?).await?;
     let trackers = Trackers::start().await?;
-    let mut serving =
-        Serving::start(&wiring, &args.listen, &[Part::Admin, Part::McpSql, Part::Worker], &telemetry).await?;
+    let mut serving = Serving::start(&wiring, &args.listen, &PARTS, &telemetry).await?;
 
     let kept = dir.join("tenants.json");
     let tenants = tenants(&wiring.services, &kept).await?;
@@ -93,6 +92,9 @@ pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<ExitCode> {
     database.close().await?;
     outcome.map(|()| ExitCode::SUCCESS)
 }
+
+/// What a demonstration runs: everything.
+const PARTS: [Part; 4] = [Part::Admin, Part::McpJira, Part::McpSql, Part::Worker];
 
 /// Removes an earlier demonstration, and nothing that is not one.
 fn forget(dir: &Path) -> anyhow::Result<()> {
@@ -134,10 +136,17 @@ async fn tenants(services: &Services, kept: &PathBuf) -> anyhow::Result<Vec<(Ctx
                 slug: cast.slug.to_owned(),
                 id: tenant.id.to_string(),
                 admin_key: reveal(
-                    new_key(services, &ctx, "demo admin", KeyKind::Person, Scope::Admin).await?,
+                    new_key(services, &ctx, "demo admin", KeyKind::Person, &[Scope::Admin]).await?,
                 ),
                 assistant_key: reveal(
-                    new_key(services, &ctx, "demo assistant", KeyKind::Assistant, Scope::McpSql).await?,
+                    new_key(
+                        services,
+                        &ctx,
+                        "demo assistant",
+                        KeyKind::Assistant,
+                        &[Scope::McpJiraRead, Scope::McpSql],
+                    )
+                    .await?,
                 ),
             },
         };
@@ -172,9 +181,9 @@ async fn new_key(
     ctx: &Ctx,
     name: &str,
     kind: KeyKind,
-    scope: Scope,
+    scopes: &[Scope],
 ) -> anyhow::Result<SecretString> {
-    let spec = KeySpec::new(name, kind, Scopes::new([scope])?);
+    let spec = KeySpec::new(name, kind, Scopes::new(scopes.iter().copied())?);
     let created = services.keys.create(ctx, spec).await.map_err(explain)?;
     Ok(created.text)
 }
@@ -273,8 +282,9 @@ fn introduce(serving: &Serving, trackers: &Trackers) {
     let ready = &serving.ready;
     let admin = ready.admin_url.as_deref().unwrap_or_default();
     let mcp = ready.mcp_sql_url.as_deref().unwrap_or_default();
+    let jira = ready.mcp_jira_url.as_deref().unwrap_or_default();
     println!(
-        "\nEverything is up.\n  admin API   {admin}/api/v1   (browse it at {admin}/docs)\n  MCP (SQL)   {mcp}"
+        "\nEverything is up.\n  admin API   {admin}/api/v1   (browse it at {admin}/docs)\n  MCP (Jira)  {jira}\n  MCP (SQL)   {mcp}"
     );
     let url = trackers.simulator.url();
     println!(
@@ -288,9 +298,11 @@ fn introduce(serving: &Serving, trackers: &Trackers) {
         println!("  admin key       {}\n  assistant key   {}", tenant.admin_key, tenant.assistant_key);
     }
     let Some(first) = ready.tenants.first() else { return };
-    let entry = json!({"mcpServers": {"patchbay-sql": {
-        "type": "http", "url": mcp, "headers": {"Authorization": format!("Bearer {}", first.assistant_key)}
-    }}});
+    let server = |url: &str| {
+        json!({"type": "http", "url": url,
+               "headers": {"Authorization": format!("Bearer {}", first.assistant_key)}})
+    };
+    let entry = json!({"mcpServers": {"patchbay-jira": server(jira), "patchbay-sql": server(mcp)}});
     println!("\nFor your MCP client:\n{entry:#}");
     println!(
         "\nThen ask: \"Which pull requests of acme/billing-service are still open, and how long do ours take to be done?\""

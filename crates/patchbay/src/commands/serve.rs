@@ -52,6 +52,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     }
     info!(
         admin_url = serving.ready.admin_url,
+        mcp_jira_url = serving.ready.mcp_jira_url,
         mcp_sql_url = serving.ready.mcp_sql_url,
         parts = ?args.only,
         "Patchbay is ready"
@@ -111,6 +112,10 @@ impl Serving {
             true => Some(bind(listen.admin_addr, "the admin API", "--admin-addr").await?),
             false => None,
         };
+        let mcp_jira = match parts.contains(&Part::McpJira) {
+            true => Some(bind(listen.mcp_jira_addr, "the MCP server of Jira", "--mcp-jira-addr").await?),
+            false => None,
+        };
         let mcp_sql = match parts.contains(&Part::McpSql) {
             true => {
                 Some(bind(listen.mcp_sql_addr, "the MCP server of SQL templates", "--mcp-sql-addr").await?)
@@ -129,15 +134,15 @@ impl Serving {
                 interfaces::admin::router(wiring.services.clone(), telemetry.metrics.clone(), &config);
             serving.spawn_server(listener, router, proxies.clone());
         }
+        if let Some((listener, address)) = mcp_jira {
+            serving.ready.mcp_jira_url = Some(format!("http://{address}/mcp"));
+            let config = mcp_config(listen, address, listen.mcp_jira_url.as_ref(), &stop)?;
+            let router = interfaces::mcp::jira::router(&wiring.services, &config);
+            serving.spawn_server(listener, router, proxies.clone());
+        }
         if let Some((listener, address)) = mcp_sql {
             serving.ready.mcp_sql_url = Some(format!("http://{address}/mcp"));
-            let config = McpConfig {
-                public_url: listen.public_url.clone(),
-                resource: listen.mcp_sql_url.clone().unwrap_or(own_url(address, "mcp")?),
-                allowed_origins: allowed_origins(address, listen),
-                sse: listen.mcp_sse == Switch::On,
-                shutdown: stop.clone(),
-            };
+            let config = mcp_config(listen, address, listen.mcp_sql_url.as_ref(), &stop)?;
             let router = interfaces::mcp::sql::router(&wiring.services, &config);
             serving.spawn_server(listener, router, proxies);
         }
@@ -224,6 +229,22 @@ async fn measure(wiring: Wiring, metrics: PrometheusHandle, stop: CancellationTo
             () = tokio::time::sleep(MEASURE_EVERY) => {}
         }
     }
+}
+
+/// What an MCP server must know of where it stands. `typed` is the address that clients type for it.
+fn mcp_config(
+    listen: &ListenArgs,
+    address: SocketAddr,
+    typed: Option<&Url>,
+    stop: &CancellationToken,
+) -> anyhow::Result<McpConfig> {
+    Ok(McpConfig {
+        public_url: listen.public_url.clone(),
+        resource: typed.cloned().map_or_else(|| own_url(address, "mcp"), Ok)?,
+        allowed_origins: allowed_origins(address, listen),
+        sse: listen.mcp_sse == Switch::On,
+        shutdown: stop.clone(),
+    })
 }
 
 /// Browsers may call from the server's own address, from the public one, and from what the operator names.

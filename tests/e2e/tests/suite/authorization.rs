@@ -30,7 +30,8 @@ enum Whose {
 async fn every_caller_may_do_exactly_what_the_routes_and_tools_declare() {
     let world = World::make().await;
     let routes = cases::routes(&world.own.api).await;
-    let tools = cases::tools(&world.own.api, &world.mcp).await;
+    let mut tools = cases::tools(&world.own.api, &world.mcp, "mcp:sql").await;
+    tools.extend(cases::tools(&world.own.api, &world.mcp_jira, "mcp:jira:read").await);
     let callers = world.callers().await;
     let before = foreign_rows(&world).await;
 
@@ -42,7 +43,7 @@ async fn every_caller_may_do_exactly_what_the_routes_and_tools_declare() {
                 try_route(&world, caller, route, &mut wrong).await;
             }
             for tool in &tools {
-                try_tool(&world, caller, tool, &mut wrong).await;
+                try_tool(caller, tool, &mut wrong).await;
             }
             wrong
         })
@@ -173,10 +174,10 @@ fn anonymized(answer: &Answer, id: &str) -> String {
     )
 }
 
-async fn try_tool(world: &World, caller: &Caller, tool: &Tool, wrong: &mut Vec<String>) {
+async fn try_tool(caller: &Caller, tool: &Tool, wrong: &mut Vec<String>) {
     let params = json!({"name": tool.name, "arguments": tool.arguments});
-    let over_mcp = caller.api.rpc(&world.mcp, "tools/call", &params).await.unwrap();
-    let plain = caller.api.invoke(&world.mcp, &tool.name, &tool.arguments).await.unwrap();
+    let over_mcp = caller.api.rpc(&tool.server, "tools/call", &params).await.unwrap();
+    let plain = caller.api.invoke(&tool.server, &tool.name, &tool.arguments).await.unwrap();
     let unknown = caller.by_session || caller.scopes.is_empty();
     let expected = match (unknown, tool.needs.allow(&caller.scopes)) {
         (true, _) => 401,

@@ -21,7 +21,8 @@ async fn start(folder: &Path) -> (Child, Value) {
     let ready = folder.join("ready.json");
     let _ = std::fs::remove_file(&ready);
     let mut child = Command::new(setting("PATCHBAY_TEST_BIN").unwrap())
-        .args(["demo", "--admin-addr", "127.0.0.1:0", "--mcp-sql-addr", "127.0.0.1:0"])
+        .args(["demo", "--admin-addr", "127.0.0.1:0", "--mcp-jira-addr", "127.0.0.1:0"])
+        .args(["--mcp-sql-addr", "127.0.0.1:0"])
         .arg("--data-dir")
         .arg(folder.join("demo"))
         .arg("--ready-file")

@@ -12,6 +12,7 @@ mod demo;
 mod faults;
 mod isolation;
 mod jira;
+mod jira_mcp;
 mod keys;
 mod kill;
 mod limits;

@@ -48,7 +48,7 @@ fn is_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
 }
 
-fn lint_tool(tool: &Value, findings: &mut Vec<String>) {
+pub(crate) fn lint_tool(tool: &Value, findings: &mut Vec<String>) {
     let name = tool["name"].as_str().unwrap_or_default();
     let description = tool["description"].as_str().unwrap_or_default();
     if !is_name(name) {

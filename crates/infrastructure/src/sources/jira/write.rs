@@ -4,11 +4,11 @@
 mod comment;
 mod create;
 mod fields;
-mod form;
+pub(super) mod form;
 mod issue;
 mod look;
 mod people;
-mod pick;
+pub(super) mod pick;
 mod send;
 mod sprint;
 mod text;

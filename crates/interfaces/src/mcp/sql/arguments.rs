@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::super::outcome::Failure;
 
 /// Refuses names that are not among `known`.
-pub(super) fn only(arguments: &Map<String, Value>, known: &[&str]) -> Result<(), Failure> {
+pub(in super::super) fn only(arguments: &Map<String, Value>, known: &[&str]) -> Result<(), Failure> {
     let errors: Vec<FieldError> = arguments
         .keys()
         .filter(|name| !known.contains(&name.as_str()))
@@ -21,7 +21,7 @@ pub(super) fn only(arguments: &Map<String, Value>, known: &[&str]) -> Result<(),
 }
 
 /// A text of at most `max` characters.
-pub(super) fn text<'a>(
+pub(in super::super) fn text<'a>(
     arguments: &'a Map<String, Value>,
     name: &str,
     max: usize,
@@ -36,7 +36,11 @@ pub(super) fn text<'a>(
 }
 
 /// A whole number from 1 to `max`.
-pub(super) fn count(arguments: &Map<String, Value>, name: &str, max: u64) -> Result<Option<usize>, Failure> {
+pub(in super::super) fn count(
+    arguments: &Map<String, Value>,
+    name: &str,
+    max: u64,
+) -> Result<Option<usize>, Failure> {
     match arguments.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(value) => value
@@ -51,7 +55,7 @@ pub(super) fn count(arguments: &Map<String, Value>, name: &str, max: u64) -> Res
 }
 
 /// One of a few words.
-pub(super) fn word<'a>(
+pub(in super::super) fn word<'a>(
     arguments: &'a Map<String, Value>,
     name: &str,
     allowed: &[&str],

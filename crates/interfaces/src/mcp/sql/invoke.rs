@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use validator::Validate;
 
-use super::super::outcome::{Failure, unknown_tool};
+use super::super::outcome::{Answer, Failure, unknown_tool};
 use super::super::telemetry;
 use super::tools::SqlTools;
 use crate::auth::Caller;
@@ -19,11 +19,11 @@ use crate::problem::Problem;
 
 #[derive(Debug, Deserialize, Validate)]
 #[serde(deny_unknown_fields)]
-pub(super) struct InvokeBody {
+pub(in super::super) struct InvokeBody {
     #[validate(length(min = 1, max = 128))]
-    name: String,
+    pub(in super::super) name: String,
     #[serde(default)]
-    arguments: Map<String, Value>,
+    pub(in super::super) arguments: Map<String, Value>,
 }
 
 /// Answers with the tool's structured content, or with its error object under the fitting status.
@@ -32,7 +32,13 @@ pub(super) async fn invoke(
     Caller { ctx, .. }: Caller,
     Json(body): Json<InvokeBody>,
 ) -> Response {
-    match telemetry::plain_call(tools.call(&ctx, &body.name, body.arguments)).await {
+    let outcome = telemetry::plain_call(tools.call(&ctx, &body.name, body.arguments)).await;
+    respond(outcome, "tools/list at /mcp names the tools; sql_list_templates searches them")
+}
+
+/// What became of a call, as plain HTTP. `unknown` says where the names of tools are.
+pub(in super::super) fn respond(outcome: Result<Answer, Failure>, unknown: &str) -> Response {
+    match outcome {
         Ok(answer) => Json(answer.content).into_response(),
         Err(Failure::Tool(error)) => {
             let wait =
@@ -44,7 +50,7 @@ pub(super) async fn invoke(
         }
         Err(Failure::UnknownTool(name)) => {
             Problem::new(StatusCode::NOT_FOUND, "unknown_tool", unknown_tool(&name))
-                .with_hint("tools/list at /mcp names the tools; sql_list_templates searches them")
+                .with_hint(unknown)
                 .into_response()
         }
         Err(Failure::Internal) => Problem::new(

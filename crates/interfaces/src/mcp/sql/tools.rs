@@ -226,7 +226,7 @@ fn within_arguments(mut invalid: Invalid) -> Invalid {
     invalid
 }
 
-pub(super) fn now() -> DateTime<Utc> {
+pub(in super::super) fn now() -> DateTime<Utc> {
     #[expect(clippy::disallowed_methods, reason = "tells readers how old data is; nothing is decided by it")]
     Utc::now()
 }

@@ -61,6 +61,8 @@ pub(crate) struct Route {
 #[derive(Debug)]
 pub(crate) struct Tool {
     pub(crate) name: String,
+    /// The address of its server.
+    pub(crate) server: String,
     pub(crate) needs: Needs,
     pub(crate) arguments: Value,
 }
@@ -93,17 +95,22 @@ pub(crate) async fn routes(api: &Api) -> Vec<Route> {
     routes
 }
 
-/// Every tool that an all-powerful key is shown. Panics at one without a case.
-pub(crate) async fn tools(api: &Api, mcp_url: &str) -> Vec<Tool> {
+/// Every tool that an all-powerful key is shown by a server that asks for a scope. Panics at one without a case.
+pub(crate) async fn tools(api: &Api, mcp_url: &str, scope: &str) -> Vec<Tool> {
     let cases = file().tools;
     let listed = api.rpc(mcp_url, "tools/list", &json!({})).await.unwrap().body;
     let tools = listed["result"]["tools"].as_array().expect("a list of tools").iter().map(|tool| {
         let name = tool["name"].as_str().unwrap().to_owned();
         // Without the scope of the server there is no list of its tools.
-        let needs = tool["_meta"]["patchbay/required-scope"].as_str().unwrap_or("mcp:sql");
+        let needs = tool["_meta"]["patchbay/required-scope"].as_str().unwrap_or(scope);
         let case = cases.get(&name).unwrap_or_else(|| panic!("the tool {name} has no case [tools.{name}]"));
         let arguments = case["arguments"].as_str().unwrap();
-        Tool { needs: Needs::parse(needs), arguments: serde_json::from_str(arguments).unwrap(), name }
+        Tool {
+            server: mcp_url.to_owned(),
+            needs: Needs::parse(needs),
+            arguments: serde_json::from_str(arguments).unwrap(),
+            name,
+        }
     });
     tools.collect()
 }

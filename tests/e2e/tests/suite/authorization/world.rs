@@ -6,7 +6,7 @@ use std::time::Duration;
 use domain::{Role, Scope};
 use patchbay_e2e::{Api, IdentityServer, Patchbay, Started, Wiretap, signed_in};
 use serde_json::{Value, json};
-use simulator::{Simulator, SimulatorConfig, TokenGrant, generate};
+use simulator::{Deployment, JiraLogin, Simulator, SimulatorConfig, TokenGrant, generate};
 
 /// The tenant whose callers are tried, and the one that nothing may happen to.
 pub(crate) const OWN: &str = "acme";
@@ -16,10 +16,13 @@ pub(crate) struct World {
     pub(crate) patchbay: Patchbay,
     pub(crate) server: Started,
     pub(crate) mcp: String,
+    pub(crate) mcp_jira: String,
     pub(crate) own: Tenant,
     pub(crate) foreign: Tenant,
     /// What the server asks its database, when that is listened to.
     pub(crate) wiretap: Option<Wiretap>,
+    /// The trackers, which tools that read live go on asking.
+    _tracker: Simulator,
     /// Where people sign in; it lives as long as they may.
     identity: IdentityServer,
     made: AtomicU64,
@@ -75,19 +78,36 @@ impl World {
             latency: Duration::ZERO,
         };
         let tracker = Simulator::start(config).await.unwrap();
+        for (tenant, key) in [(OWN, "ENG"), (FOREIGN, "GLO")] {
+            let site = generate::jira(tenant, Deployment::Cloud, &[(key, 7, 12)]);
+            let login = JiraLogin::new(Some(tenant), &format!("token-{tenant}"));
+            tracker.control().add_jira(site.with_login(login)).unwrap();
+        }
         let patchbay = Patchbay::install().await.unwrap();
         let database = patchbay.database.url().unwrap();
         let wiretap = if overheard { Some(Wiretap::before(&database).await.unwrap()) } else { None };
         let mut settings = identity.settings().to_vec();
         settings.extend(wiretap.as_ref().map(|wiretap| ("PATCHBAY_DATABASE_URL", wiretap.url())));
-        let server = patchbay.serve_with("admin,mcp-sql", &settings).await.unwrap();
+        let server = patchbay.serve_with("admin,mcp-jira,mcp-sql", &settings).await.unwrap();
         let worker = patchbay.serve("worker").await.unwrap();
         let own = Tenant::make(&patchbay, &server, &tracker, OWN).await;
         let foreign = Tenant::make(&patchbay, &server, &tracker, FOREIGN).await;
         // From here on nothing is done but what callers do: runs stay queued.
         assert_eq!(worker.terminate().await.unwrap(), Some(0));
         let mcp = server.mcp_sql_url.clone().unwrap();
-        Self { patchbay, server, mcp, own, foreign, wiretap, identity, made: AtomicU64::new(0) }
+        let mcp_jira = server.mcp_jira_url.clone().unwrap();
+        Self {
+            patchbay,
+            server,
+            mcp,
+            mcp_jira,
+            own,
+            foreign,
+            wiretap,
+            _tracker: tracker,
+            identity,
+            made: AtomicU64::new(0),
+        }
     }
 
     /// A name that nothing has.
@@ -159,6 +179,9 @@ impl Tenant {
         let api = server.api(&patchbay.key(slug, "admin").await.unwrap()).unwrap();
         let settings = json!({"repositories": [format!("{slug}/app")]});
         let instance = api.connect_github(&tracker.url(), &format!("token-{slug}"), &settings).await.unwrap();
+        let jira = json!({"source": "jira", "name": "jira", "base_url": format!("{}/jira/{slug}", tracker.url()),
+            "credentials": {"kind": "basic", "email": slug, "token": format!("token-{slug}")}});
+        made(&api, "/api/v1/instances", &jira).await;
         let run = api.run_to(&instance, "backfill", "succeeded").await.unwrap();
         let items = api.get("/api/v1/work-items?limit=1").await.unwrap();
         let (key, invitation) = (make_key(&api, &[Scope::KeysWrite]).await.0, make_invitation(&api).await);

@@ -23,30 +23,30 @@ const EPIC_LINK: &str = "com.pyxis.greenhopper.jira:gh-epic-link";
 /// A field of a screen.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Field {
+pub(in super::super) struct Field {
     #[serde(default)]
     pub(super) field_id: Option<String>,
     #[serde(default)]
     pub(super) key: Option<String>,
     #[serde(default)]
-    pub(super) name: String,
+    pub(in super::super) name: String,
     #[serde(default)]
-    pub(super) required: bool,
+    pub(in super::super) required: bool,
     #[serde(default)]
-    pub(super) has_default_value: bool,
+    pub(in super::super) has_default_value: bool,
     #[serde(default)]
-    pub(super) schema: Schema,
+    pub(in super::super) schema: Schema,
     #[serde(default)]
-    pub(super) allowed_values: Vec<Value>,
+    pub(in super::super) allowed_values: Vec<Value>,
 }
 
 /// A field's type.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Schema {
+pub(in super::super) struct Schema {
     #[serde(rename = "type", default)]
-    pub(super) kind: String,
+    pub(in super::super) kind: String,
     #[serde(default)]
-    pub(super) items: Option<String>,
+    pub(in super::super) items: Option<String>,
     #[serde(default)]
     pub(super) custom: Option<String>,
     #[serde(default)]
@@ -67,15 +67,15 @@ impl Schema {
 
 /// The fields of a screen, by id.
 #[derive(Debug, Default)]
-pub(super) struct Form(pub(super) BTreeMap<String, Field>);
+pub(in super::super) struct Form(pub(in super::super) BTreeMap<String, Field>);
 
 /// A type of issue that can be made in a project.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct IssueType {
+pub(in super::super) struct IssueType {
     #[serde(deserialize_with = "text_or_number", default)]
-    pub(super) id: Option<String>,
+    pub(in super::super) id: Option<String>,
     #[serde(default)]
-    pub(super) name: String,
+    pub(in super::super) name: String,
     #[serde(default)]
     pub(super) subtask: bool,
 }
@@ -102,7 +102,10 @@ struct EditMeta {
 }
 
 /// The types of issue that can be made in a project.
-pub(super) async fn issue_types(api: &Api<'_>, project: &str) -> Result<Vec<IssueType>, SourceError> {
+pub(in super::super) async fn issue_types(
+    api: &Api<'_>,
+    project: &str,
+) -> Result<Vec<IssueType>, SourceError> {
     let path = api.rest(&format!("/issue/createmeta/{}/issuetypes", segment(project)));
     pages(api, &path, &format!("the types of issue of project {project}")).await
 }
@@ -128,7 +131,11 @@ async fn pages<T: serde::de::DeserializeOwned>(
 
 impl Form {
     /// The screen on which an issue of a type is made.
-    pub(super) async fn of_new(api: &Api<'_>, project: &str, issue_type: &str) -> Result<Self, SourceError> {
+    pub(in super::super) async fn of_new(
+        api: &Api<'_>,
+        project: &str,
+        issue_type: &str,
+    ) -> Result<Self, SourceError> {
         let path = format!("/issue/createmeta/{}/issuetypes/{}", segment(project), segment(issue_type));
         let fields: Vec<Field> =
             pages(api, &api.rest(&path), &format!("the fields of a new issue of {project}")).await?;
@@ -140,7 +147,7 @@ impl Form {
     }
 
     /// The screen on which an issue is edited.
-    pub(super) async fn of_edit(api: &Api<'_>, key: &str) -> Result<Self, SourceError> {
+    pub(in super::super) async fn of_edit(api: &Api<'_>, key: &str) -> Result<Self, SourceError> {
         let path = api.rest(&format!("/issue/{}/editmeta", segment(key)));
         let what = format!("the fields of {key}");
         let meta: EditMeta = api.get(&path, &[], &what).await?.json(&what)?;

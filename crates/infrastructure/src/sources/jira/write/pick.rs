@@ -7,7 +7,7 @@ use super::super::super::nearest::nearest;
 use super::form::Field;
 
 /// What people call a value.
-pub(super) fn label(value: &Value) -> Option<String> {
+pub(in super::super) fn label(value: &Value) -> Option<String> {
     if let Value::String(text) = value {
         return Some(text.clone());
     }

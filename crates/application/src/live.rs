@@ -1,0 +1,182 @@
+//! Reading trackers live: for somebody who waits, within what they may see, and in answers that fit an assistant's context.
+
+mod answer;
+mod call;
+mod clean;
+mod context;
+mod cursor;
+mod fit;
+mod people;
+mod reads;
+mod waits;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Instance, InstanceStatus, Invalid, Scope, Toolset};
+
+pub use self::answer::LiveAnswer;
+pub use self::context::SeenInstance;
+pub use self::reads::{ActivityAsk, FieldsAsk, IssueAsk, ProjectsAsk, SearchAsk, UsersAsk};
+
+use self::cursor::LiveCursors;
+use self::waits::Waits;
+use crate::connections::Connections;
+use crate::limits::LimitService;
+use crate::ports::{Bounds, Clock, InstanceStore, ListPage, LiveReader, SourceAdapter, Sources, Vault};
+use crate::{Ctx, Error};
+
+/// Pages of instances that are looked through: nobody has more trackers than that.
+const INSTANCE_PAGES: usize = 5;
+const INSTANCES_A_PAGE: i64 = 200;
+
+/// How long a call may take, and how often it is tried.
+#[derive(Debug, Clone, Copy)]
+pub struct LiveLimits {
+    /// From the first request until there is an answer, whatever it is.
+    pub deadline: Duration,
+    /// Requests for the same thing. More than one only where the tracker did not answer.
+    pub attempts: u32,
+    /// Before the second; twice as long before each further one.
+    pub pause: Duration,
+}
+
+impl Default for LiveLimits {
+    fn default() -> Self {
+        // Callers are given up on after 30 s, and must be told before.
+        Self { deadline: Duration::from_secs(25), attempts: 3, pause: Duration::from_millis(250) }
+    }
+}
+
+/// What the service is made of.
+pub struct LiveParts {
+    /// Connections of tenants.
+    pub instances: Arc<dyn InstanceStore>,
+    /// The adapters.
+    pub sources: Sources,
+    /// Opens connections.
+    pub connections: Connections,
+    /// Budgets of requests.
+    pub limits: Arc<LimitService>,
+    /// Signs cursors.
+    pub vault: Arc<dyn Vault>,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// How long calls may take.
+    pub bounds: LiveLimits,
+}
+
+impl std::fmt::Debug for LiveParts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LiveParts")
+    }
+}
+
+/// Use cases of reading live.
+pub struct LiveService {
+    parts: LiveParts,
+    cursors: LiveCursors,
+    waits: Waits,
+}
+
+/// An instance that is read, and what of it the caller may see.
+struct Target {
+    instance: Instance,
+    adapter: Arc<dyn SourceAdapter>,
+    within: Bounds,
+}
+
+impl Target {
+    fn reader(&self) -> Result<&dyn LiveReader, Error> {
+        self.adapter.live().ok_or_else(|| Error::not_found("a tracker that can be read live"))
+    }
+}
+
+impl LiveService {
+    /// Puts the service together.
+    pub fn new(parts: LiveParts) -> Self {
+        Self { cursors: LiveCursors::new(parts.vault.clone()), waits: Waits::default(), parts }
+    }
+
+    /// [`Error::Forbidden`] or [`Error::Exceeds`] when the caller may not read live at all.
+    pub fn require(&self, ctx: &Ctx) -> Result<(), Error> {
+        ctx.require(Scope::McpJiraRead)?;
+        ctx.require_toolset(Toolset::JiraCore)
+    }
+
+    /// The caller's instances that can be read live, by short name.
+    pub async fn instances(&self, ctx: &Ctx) -> Result<Vec<Instance>, Error> {
+        self.require(ctx)?;
+        let mut page = ListPage { limit: INSTANCES_A_PAGE, cursor: None };
+        let mut found = Vec::new();
+        for _ in 0..INSTANCE_PAGES {
+            let listing = self.parts.instances.list(ctx, &page).await?;
+            found.extend(listing.items.into_iter().filter(|instance| {
+                ctx.grant.instances.allows(&instance.id)
+                    && self.parts.sources.get(&instance.source).is_some_and(|source| source.live().is_some())
+            }));
+            page.cursor = listing.next;
+            if page.cursor.is_none() {
+                break;
+            }
+        }
+        found.sort_by(|a, b| a.slug.as_str().cmp(b.slug.as_str()));
+        Ok(found)
+    }
+
+    /// The instance of this short name, or the only one.
+    async fn target(&self, ctx: &Ctx, wanted: Option<&str>) -> Result<Target, Error> {
+        let mut instances = self.instances(ctx).await?;
+        let slugs = || instances.iter().map(|instance| instance.slug.to_string());
+        let at = match wanted {
+            Some(wanted) => instances.iter().position(|instance| instance.slug.as_str() == wanted),
+            None if instances.len() == 1 => Some(0),
+            None => None,
+        };
+        let Some(at) = at else {
+            if instances.is_empty() && wanted.is_none() {
+                return Err(Error::Conflict {
+                    what: "no Jira is connected that you may read".into(),
+                    hint: "have an admin connect one (POST /api/v1/instances), or use a key that reaches it"
+                        .into(),
+                });
+            }
+            let message = match wanted {
+                Some(_) => "is not the short name of an instance that you may read",
+                None => "is required: there are several instances",
+            };
+            return Err(Invalid::not_one_of("/instance", message, slugs()).into());
+        };
+        let instance = instances.swap_remove(at);
+        if instance.status == InstanceStatus::ReconnectRequired {
+            return Err(Error::Conflict {
+                what: format!("the tracker refused the credentials of the instance {}", instance.slug),
+                hint: "have an admin give the instance new credentials, then try again".into(),
+            });
+        }
+        self.reach(ctx, instance)
+    }
+
+    fn reach(&self, ctx: &Ctx, instance: Instance) -> Result<Target, Error> {
+        let adapter = self.parts.sources.get(&instance.source).cloned();
+        let adapter = adapter.ok_or_else(|| Error::not_found("a tracker that can be read live"))?;
+        let selected = adapter.live().and_then(|reader| reader.selected_projects(&instance.settings));
+        let granted: Option<BTreeSet<String>> = ctx
+            .grant
+            .projects_read
+            .as_list()
+            .map(|keys| keys.iter().map(|key| key.as_str().to_owned()).collect());
+        let within = Bounds::new(match (selected, granted) {
+            (Some(selected), Some(granted)) => Some(selected.intersection(&granted).cloned().collect()),
+            (one, other) => one.or(other),
+        });
+        Ok(Target { instance, adapter, within })
+    }
+}
+
+impl std::fmt::Debug for LiveService {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LiveService")
+    }
+}

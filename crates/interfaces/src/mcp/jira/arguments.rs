@@ -1,0 +1,109 @@
+//! Arguments of the tools, beside those that the SQL server's have, too.
+
+use application::Error;
+use chrono::{DateTime, NaiveDate, Utc};
+use domain::Invalid;
+use serde_json::{Map, Value};
+
+use super::super::outcome::Failure;
+pub(super) use super::super::sql::arguments::{count, only, text, word};
+
+/// A text that must be there.
+pub(super) fn needed(arguments: &Map<String, Value>, name: &str, max: usize) -> Result<String, Failure> {
+    match text(arguments, name, max)? {
+        Some(text) => Ok(text.to_owned()),
+        None => Err(Failure::invalid(format!("/{name}"), "is required")),
+    }
+}
+
+/// A text of its own.
+pub(super) fn owned(
+    arguments: &Map<String, Value>,
+    name: &str,
+    max: usize,
+) -> Result<Option<String>, Failure> {
+    Ok(text(arguments, name, max)?.map(str::to_owned))
+}
+
+/// A list of texts.
+pub(super) fn texts(
+    arguments: &Map<String, Value>,
+    name: &str,
+    most: usize,
+    max: usize,
+) -> Result<Vec<String>, Failure> {
+    let wrong = || {
+        let message = format!("must be a list of up to {most} texts of 1 to {max} characters");
+        Failure::invalid(format!("/{name}"), message)
+    };
+    match arguments.get(name) {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(values)) if values.len() <= most => values
+            .iter()
+            .map(|value| match value.as_str() {
+                Some(text) if !text.trim().is_empty() && text.chars().count() <= max => Ok(text.to_owned()),
+                _ => Err(wrong()),
+            })
+            .collect(),
+        Some(_) => Err(wrong()),
+    }
+}
+
+/// Some of a few words; `None` when it is not said.
+pub(super) fn words<T: Copy + Ord>(
+    arguments: &Map<String, Value>,
+    name: &str,
+    known: &[(&str, T)],
+) -> Result<Option<std::collections::BTreeSet<T>>, Failure> {
+    if matches!(arguments.get(name), None | Some(Value::Null)) {
+        return Ok(None);
+    }
+    let mut found = std::collections::BTreeSet::new();
+    for (at, word) in texts(arguments, name, known.len(), 40)?.iter().enumerate() {
+        let Some((_, one)) = known.iter().find(|(name, _)| name == word) else {
+            let allowed = known.iter().map(|(name, _)| *name);
+            let invalid = Invalid::not_one_of(format!("/{name}/{at}"), "is not one of them", allowed);
+            return Err(Error::from(invalid).into());
+        };
+        found.insert(*one);
+    }
+    Ok(Some(found))
+}
+
+/// An issue's key, in capitals as Jira writes it.
+pub(super) fn issue_key(arguments: &Map<String, Value>) -> Result<String, Failure> {
+    let key = needed(arguments, "key", 255)?.trim().to_ascii_uppercase();
+    let well = key.rsplit_once('-').is_some_and(|(project, number)| {
+        is_project_key(project) && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+    });
+    if well { Ok(key) } else { Err(Failure::invalid("/key", "must be an issue's key like ENG-123")) }
+}
+
+/// A project's key.
+pub(super) fn project_key(arguments: &Map<String, Value>) -> Result<Option<String>, Failure> {
+    let Some(key) = text(arguments, "project", 255)? else { return Ok(None) };
+    let key = key.trim().to_ascii_uppercase();
+    if is_project_key(&key) {
+        return Ok(Some(key));
+    }
+    Err(Failure::invalid("/project", "must be a project's key like ENG; jira_list_projects lists them"))
+}
+
+fn is_project_key(key: &str) -> bool {
+    key.starts_with(|c: char| c.is_ascii_uppercase())
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// A moment, or the beginning of a day.
+pub(super) fn moment(arguments: &Map<String, Value>, name: &str) -> Result<Option<DateTime<Utc>>, Failure> {
+    let Some(given) = text(arguments, name, 64)? else { return Ok(None) };
+    let day = || Some(given.parse::<NaiveDate>().ok()?.and_hms_opt(0, 0, 0)?.and_utc());
+    let moment = DateTime::parse_from_rfc3339(given).ok().map(|at| at.to_utc()).or_else(day);
+    match moment {
+        Some(moment) => Ok(Some(moment)),
+        None => Err(Failure::invalid(
+            format!("/{name}"),
+            "must be a time like 2026-01-31T09:00:00Z or a day like 2026-01-31",
+        )),
+    }
+}
