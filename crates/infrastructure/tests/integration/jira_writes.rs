@@ -284,33 +284,3 @@ async fn an_issue_that_is_not_there_is_not_found() {
     assert_eq!(error.kind, SourceErrorKind::NotFound, "{error}");
     assert!(tracker.changes().is_empty());
 }
-
-#[tokio::test]
-async fn a_transition_with_a_comment_took_place_only_when_its_comment_is_there() {
-    for deployment in BOTH {
-        let tracker = Tracker::start(deployment).await;
-        let key = tracker.make("Say why").await;
-        let done = Transition { to: "Done".into(), ..Transition::default() };
-        let (writer, marker) = (tracker.writer(), marker());
-        writer.transition_item(&tracker.connection, &key, &done, &marker).await.unwrap();
-        found(tracker.look(ItemWrite::Transition(key.clone(), done.clone()), &marker).await);
-
-        let said = Transition { comment: Some("It **works** now.".into()), ..done };
-        let write = ItemWrite::Transition(key.clone(), said.clone());
-        let lost = self::marker();
-        assert_eq!(
-            tracker.look(write.clone(), &lost).await,
-            Look::Absent,
-            "{deployment:?}: nothing was said"
-        );
-        let theirs = NewComment { body: "It **works** now.".into(), internal: false };
-        writer.add_comment(&tracker.connection, &key, &theirs, &self::marker()).await.unwrap();
-        assert_eq!(tracker.look(write, &lost).await, Look::Unsure, "{deployment:?}: it may be another's");
-
-        let other = tracker.make("Say why, too").await;
-        let ours = self::marker();
-        writer.transition_item(&tracker.connection, &other, &said, &ours).await.unwrap();
-        let told = found(tracker.look(ItemWrite::Transition(other, said), &ours).await);
-        assert!(told["comment_id"].is_string(), "{deployment:?}: {told}");
-    }
-}

@@ -236,7 +236,7 @@ fn create(write: &mut Write<'_>) -> Result<Reply, Reply> {
     }
     write.events.push(Event::of("jira:issue_created", "issue_created", id));
     for comment in comments {
-        append_comment(write, id, &comment["body"], Some(&comment));
+        append_comment(write, id, &comment, None);
     }
     let own = write.call.view(write.site).url(&format!("issue/{id}"));
     Ok(Reply::created(&json!({"id": id.to_string(), "key": key, "self": own})))
@@ -286,7 +286,7 @@ fn change(
         write.apply(id, changes);
     }
     for comment in comments {
-        append_comment(write, id, &comment["body"], Some(&comment));
+        append_comment(write, id, &comment, None);
     }
     Ok(())
 }

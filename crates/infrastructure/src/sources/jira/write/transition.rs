@@ -15,7 +15,7 @@ use super::issue::{Issue, finish};
 use super::people::Assignable;
 use super::update::project_of;
 use super::values::Place;
-use super::{property, rejected, send, text};
+use super::{rejected, send, text};
 
 #[derive(Deserialize)]
 struct Transitions {
@@ -48,7 +48,6 @@ pub(super) async fn transition(
     api: &Api<'_>,
     key: &str,
     asked: &Transition,
-    marker: &str,
 ) -> Result<WrittenItem, SourceError> {
     let issue = Issue::read(api, key, &["status", "resolution", "project"]).await?;
     issue.require_selected(api)?;
@@ -82,9 +81,7 @@ pub(super) async fn transition(
     if let Some(comment) = &asked.comment {
         let written = text::new(api.dialect(), comment);
         draft.warnings.extend(written.warnings);
-        // Jira's own knowledge base sets properties of a comment in this way, to make it an internal one.
-        let comment = json!({"body": written.value, "properties": [property(marker)]});
-        body["update"]["comment"] = json!([{"add": comment}]);
+        body["update"]["comment"] = json!([{"add": {"body": written.value}}]);
     }
     body["transition"] = json!({"id": step.id});
     let what = format!("the transition {} of {}", step.name, issue.key);

@@ -13,11 +13,10 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::super::super::api::{Api, segment};
-use super::super::super::text::value_markdown;
 use super::super::super::time::Time;
 use super::super::comment::with_comment;
 use super::super::issue::Issue;
-use super::super::{PROPERTY, carries, text};
+use super::super::{PROPERTY, carries};
 use super::found;
 
 /// How far Jira's clock and ours may be apart.
@@ -155,49 +154,12 @@ struct Comments {
 struct Comment {
     id: String,
     #[serde(default)]
-    body: Value,
-    #[serde(default)]
     created: Option<Time>,
 }
 
 /// Comments are read from the issue itself and not from the search index: what is there is shown at once.
 pub(super) async fn commented(api: &Api<'_>, key: &str, marker: &str) -> Result<Look, SourceError> {
-    match comment(api, key, None, marker).await? {
-        Looked::Marked(id) => {
-            let issue = Issue::read(api, key, &[]).await?;
-            found(with_comment(issue.written(api), api, id))
-        }
-        Looked::Absent => Ok(Look::Absent),
-        Looked::Unsure => Ok(Look::Unsure),
-    }
-}
-
-/// Whether the comment of a transition is on the issue. Jira does both or neither.
-pub(super) async fn came_with(
-    api: &Api<'_>,
-    issue: &Issue,
-    text: &str,
-    marker: &str,
-) -> Result<Look, SourceError> {
-    match comment(api, &issue.key, Some(text), marker).await? {
-        Looked::Marked(id) => found(with_comment(issue.written(api), api, id)),
-        Looked::Absent => Ok(Look::Absent),
-        Looked::Unsure => Ok(Look::Unsure),
-    }
-}
-
-/// What was found of a comment.
-enum Looked {
-    Marked(String),
-    Absent,
-    /// There are too many to look at, or one of the same words without a marker: ours or somebody else's.
-    Unsure,
-}
-
-/// Looks for the comment that carries the marker; with `alike` also for one of these words that carries none, where it is
-/// not certain that Jira keeps it.
-async fn comment(api: &Api<'_>, key: &str, alike: Option<&str>, marker: &str) -> Result<Looked, SourceError> {
-    let Some(since) = since(marker) else { return Ok(Looked::Unsure) };
+    let Some(since) = since(marker) else { return Ok(Look::Unsure) };
     let path = api.rest(&format!("/issue/{}/comment", segment(key)));
     let most = PAGE.to_string();
     let what = format!("the comments of {key}");
@@ -214,12 +176,8 @@ async fn comment(api: &Api<'_>, key: &str, alike: Option<&str>, marker: &str) ->
     let recent = page.comments.iter().filter(|comment| comment.created.is_none_or(|at| at.0 >= since));
     let recent: Vec<&Comment> = recent.collect();
     if recent.len() >= PAGE || (!api.is_cloud() && recent.len() > MOST_SINGLE) {
-        return Ok(Looked::Unsure);
+        return Ok(Look::Unsure);
     }
-    let same = alike.is_some_and(|text| {
-        let meant = plain(&text::new(api.dialect(), text).value);
-        recent.iter().any(|comment| plain(&comment.body) == meant)
-    });
     let ours = if api.is_cloud() {
         marked_on_cloud(api, &recent, marker).await?
     } else {
@@ -232,15 +190,9 @@ async fn comment(api: &Api<'_>, key: &str, alike: Option<&str>, marker: &str) ->
         }
         ours
     };
-    Ok(match ours {
-        Some(id) => Looked::Marked(id),
-        None if same => Looked::Unsure,
-        None => Looked::Absent,
-    })
-}
-
-fn plain(body: &Value) -> String {
-    value_markdown(body).unwrap_or_default().trim().to_owned()
+    let Some(id) = ours else { return Ok(Look::Absent) };
+    let issue = Issue::read(api, key, &[]).await?;
+    found(with_comment(issue.written(api), api, id))
 }
 
 #[derive(Deserialize)]
