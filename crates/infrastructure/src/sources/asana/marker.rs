@@ -5,8 +5,9 @@
 //! characters that take no room: nobody sees them, lists of tasks and stories hand them back, and texts are stored
 //! without them. It keeps the 128 bits of the write's id, two in each character.
 //!
-//! Asana's description says nothing of such characters. Should it come to take them out, a task or comment of just that
-//! text, without any mark and made since, counts as the one that was written ([`is_unmarked`]): nothing is sent twice.
+//! Asana's description says nothing of such characters. Should it come to take them out, a task of just that text, without
+//! any mark and made since, counts as the one that was written ([`is_unmarked`]). A comment of the same words may as well be
+//! somebody else's, so that whether it was written stays open. Nothing is sent twice.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;

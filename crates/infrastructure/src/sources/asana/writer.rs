@@ -101,9 +101,11 @@ impl SourceWriter for Asana {
             ItemWrite::Create(new) => create::look(&api, new, marker).await,
             ItemWrite::Comment(key, comment) => {
                 let there = There::read(&api, key, None).await?;
-                match comments(&api, &there.task.gid, &comment.body, marker).await?.written() {
-                    Some(id) => found(WrittenItem { comment_id: Some(id), ..there.written() }),
-                    None => Ok(Look::Absent),
+                match comments(&api, &there.task.gid, &comment.body, marker).await? {
+                    Comments { marked: Some(id), .. } => {
+                        found(WrittenItem { comment_id: Some(id), ..there.written() })
+                    }
+                    comments => Ok(comments.unmarked()),
                 }
             }
             // A change that is in place took place, or needs not; one that is not may be sent again.
@@ -115,13 +117,16 @@ impl SourceWriter for Asana {
             ItemWrite::Transition(key, transition) => {
                 let there = There::read(&api, key, None).await?;
                 let plan = update::transition(&api, &there, transition).await?;
-                let commented = match &transition.comment {
-                    Some(comment) => {
-                        comments(&api, &there.task.gid, comment, marker).await?.written().is_some()
+                if !plan.is_empty() {
+                    return Ok(Look::Absent);
+                }
+                let Some(comment) = &transition.comment else { return found(there.written()) };
+                match comments(&api, &there.task.gid, comment, marker).await? {
+                    Comments { marked: Some(id), .. } => {
+                        found(WrittenItem { comment_id: Some(id), ..there.written() })
                     }
-                    None => true,
-                };
-                if plan.is_empty() && commented { found(there.written()) } else { Ok(Look::Absent) }
+                    comments => Ok(comments.unmarked()),
+                }
             }
         }
     }
@@ -247,9 +252,8 @@ fn says(html: &str, markdown: Option<&str>) -> bool {
 #[derive(Debug, Default)]
 struct Comments {
     marked: Option<String>,
-    /// One of the same words without any mark. A person may have written it: it counts only where it is known that the
-    /// write was sent, never before it is.
-    alike: Option<String>,
+    /// There is one of the same words without any mark: this one, which has lost it, or a person's.
+    alike: bool,
 }
 
 impl Comments {
@@ -257,9 +261,9 @@ impl Comments {
         self.marked.is_some()
     }
 
-    /// Of a write that was sent, and may have lost its mark.
-    fn written(self) -> Option<String> {
-        self.marked.or(self.alike)
+    /// What is known where none carries the mark.
+    fn unmarked(&self) -> Look {
+        if self.alike { Look::Unsure } else { Look::Absent }
     }
 }
 
@@ -281,7 +285,7 @@ async fn comments(api: &Api<'_>, gid: &str, comment: &str, marker: &str) -> Resu
                 && marker::is_unmarked(text("html_text"), made_at, marker, CLOCKS_APART)
                 && says(text("html_text"), Some(comment))
             {
-                found.alike = Some(text("gid").to_owned());
+                found.alike = true;
             }
         }
         offset = page.next;
