@@ -29,7 +29,9 @@ async fn a_foreign_id_is_answered_by_the_same_statements_as_an_unknown_one() {
             for _ in 0..TRIES {
                 wiretap.take().await.unwrap();
                 let (answer, id) = call(&world, &owner, route, whose).await;
-                let statements = wiretap.take().await.unwrap();
+                let mut statements = wiretap.take().await.unwrap();
+                // A connection is given back while the next one is in use: when that is seen is chance.
+                statements.sort_by_key(|statement| statement.text.ends_with("ROLLBACK"));
                 assert_eq!(answer.status, 404, "{} {}: {answer:?}", route.method, route.path);
                 if least.as_ref().is_none_or(|(least, _)| statements.len() < least.len()) {
                     least = Some((statements, anonymized(&answer, &id)));
