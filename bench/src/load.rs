@@ -149,7 +149,7 @@ impl<'a> Caller<'a> {
         let answer = self.connection.send(&request, &mut self.body)?;
         let took = begun.elapsed();
         ensure!(answer.status == 200, "{}: {} {}", load.tool, answer.status, self.shown());
-        if id <= 2 || id % CHECKED == 0 {
+        if id <= 2 || id.is_multiple_of(CHECKED) {
             self.check()?;
         }
         if answer.closes {

@@ -37,7 +37,7 @@ pub(crate) enum Command {
     /// Run the platform: admin API, MCP servers and worker.
     Serve(Box<ServeArgs>),
     /// Run a self-contained demonstration: simulated trackers, two tenants, everything served.
-    Demo(DemoArgs),
+    Demo(Box<DemoArgs>),
     /// Create or upgrade the database schema, roles and functions.
     Migrate(MigrateArgs),
     /// Check configuration and database, and say what to do about each finding.

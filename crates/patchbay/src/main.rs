@@ -51,7 +51,7 @@ async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     match cli.command {
         Command::Serve(args) => commands::serve::run(*args).await,
-        Command::Demo(args) => commands::demo::run(args).await,
+        Command::Demo(args) => commands::demo::run(*args).await,
         Command::Migrate(args) => commands::migrate::run(args).await,
         Command::Doctor(args) => commands::doctor::run(args).await,
         Command::Tenant(args) => commands::tenant::run(args).await,

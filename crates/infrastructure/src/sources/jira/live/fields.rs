@@ -115,11 +115,7 @@ fn find(
         ));
     }
     let name = if by_id.is_some() && found.custom { found.name.trim() } else { given.trim() };
-    Ok(Asked {
-        id: found.id.clone(),
-        name: name.to_owned(),
-        is_sprint: sprint_fields.contains(&found.id),
-    })
+    Ok(Asked { id: found.id.clone(), name: name.to_owned(), is_sprint: sprint_fields.contains(&found.id) })
 }
 
 /// The values of the fields that were asked for, null where there is none.

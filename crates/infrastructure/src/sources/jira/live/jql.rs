@@ -125,12 +125,12 @@ impl Query {
                     let in_call = calls.contains(&true);
                     let of_issue = in_call || ISSUE_FIELDS.contains(&field.as_str());
                     if of_issue && is_hidden_key(text, within) {
-                        return Err(outside(format!("the issue {}", text.trim()), seen));
+                        return Err(outside(&format!("the issue {}", text.trim()), seen));
                     }
                     let is_call = self.restriction.get(at + 1).is_some_and(|next| next.is_sign("("));
                     if field == "project" && !in_call && !is_call && !is_keyword(token) && !names(seen, text)
                     {
-                        return Err(outside(format!("the project {}", text.trim()), seen));
+                        return Err(outside(&format!("the project {}", text.trim()), seen));
                     }
                 }
             }
@@ -181,7 +181,7 @@ impl Query {
     }
 }
 
-fn outside(what: String, seen: &[Seen]) -> SourceError {
+fn outside(what: &str, seen: &[Seen]) -> SourceError {
     let keys = seen.iter().take(20).map(|project| project.key.clone()).collect();
     SourceError::unknown_value(
         "/jql",
