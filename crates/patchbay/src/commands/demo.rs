@@ -2,6 +2,7 @@
 
 mod cast;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -43,7 +44,13 @@ struct KeptTenant {
     id: String,
     admin_key: String,
     assistant_key: String,
+    /// What the assistant's key may do.
+    #[serde(default)]
+    assistant_scopes: BTreeSet<String>,
 }
+
+/// What an assistant of the demonstration may do.
+const ASSISTANT: [Scope; 2] = [Scope::McpJiraRead, Scope::McpSql];
 
 pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<ExitCode> {
     let telemetry = Telemetry::install(true)?;
@@ -121,46 +128,34 @@ async fn tenants(services: &Services, kept: &PathBuf) -> anyhow::Result<Vec<(Ctx
         Ok(text) => serde_json::from_str::<Kept>(&text).map(|kept| kept.tenants).unwrap_or_default(),
         Err(_) => Vec::new(),
     };
+    let assistant_scopes: BTreeSet<String> =
+        ASSISTANT.iter().map(|scope| scope.as_str().to_owned()).collect();
     let mut all = Vec::new();
+    let mut kept_tenants = Vec::new();
     for cast in &CAST {
         let tenant = tenant(services, cast.slug).await?;
         let ctx = services.access.operator(tenant.id);
-        let ready = match earlier.iter().find(|kept| kept.id == tenant.id.to_string()) {
-            Some(kept) => ReadyTenant {
-                slug: kept.slug.clone(),
-                id: kept.id.clone(),
-                admin_key: kept.admin_key.clone(),
-                assistant_key: kept.assistant_key.clone(),
-            },
-            None => ReadyTenant {
-                slug: cast.slug.to_owned(),
-                id: tenant.id.to_string(),
-                admin_key: reveal(
-                    new_key(services, &ctx, "demo admin", KeyKind::Person, &[Scope::Admin]).await?,
-                ),
-                assistant_key: reveal(
-                    new_key(
-                        services,
-                        &ctx,
-                        "demo assistant",
-                        KeyKind::Assistant,
-                        &[Scope::McpJiraRead, Scope::McpSql],
-                    )
-                    .await?,
-                ),
-            },
+        let earlier = earlier.iter().find(|kept| kept.id == tenant.id.to_string());
+        let admin_key = match earlier {
+            Some(kept) => kept.admin_key.clone(),
+            None => reveal(new_key(services, &ctx, "demo admin", KeyKind::Person, &[Scope::Admin]).await?),
         };
-        all.push((ctx, ready));
-    }
-    let kept_tenants = all
-        .iter()
-        .map(|(_, ready)| KeptTenant {
+        let assistant_key = match earlier {
+            Some(kept) if kept.assistant_scopes == assistant_scopes => kept.assistant_key.clone(),
+            // Another version's key may do less than what is shown now.
+            _ => reveal(new_key(services, &ctx, "demo assistant", KeyKind::Assistant, &ASSISTANT).await?),
+        };
+        let ready =
+            ReadyTenant { slug: cast.slug.to_owned(), id: tenant.id.to_string(), admin_key, assistant_key };
+        kept_tenants.push(KeptTenant {
             slug: ready.slug.clone(),
             id: ready.id.clone(),
             admin_key: ready.admin_key.clone(),
             assistant_key: ready.assistant_key.clone(),
-        })
-        .collect();
+            assistant_scopes: assistant_scopes.clone(),
+        });
+        all.push((ctx, ready));
+    }
     write_private(kept, &serde_json::to_vec_pretty(&Kept { tenants: kept_tenants })?)?;
     Ok(all)
 }
