@@ -26,6 +26,8 @@ const DEADLINE: Duration = Duration::from_secs(30);
 /// How long an answer that is read as it comes may go on.
 const LONGEST_STREAM: Duration = Duration::from_secs(24 * 3600);
 const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
+/// Most that is set aside for a body before it has come.
+const MAX_RESERVED_BYTES: usize = 1024 * 1024;
 /// What is shorter is a word that a refusal may hold anyway.
 const SHORTEST_SECRET: usize = 8;
 const USER_AGENT: &str = concat!("patchbay/", env!("CARGO_PKG_VERSION"));
@@ -170,7 +172,9 @@ impl OpenResponse {
 
     /// The rest of its body.
     pub async fn rest(mut self) -> Result<Bytes, EgressError> {
-        let mut body = BytesMut::new();
+        // Growing copies what is there already, page after page; what is announced is believed up to a point only.
+        let announced = self.response.content_length().and_then(|length| usize::try_from(length).ok());
+        let mut body = BytesMut::with_capacity(announced.unwrap_or_default().min(MAX_RESERVED_BYTES));
         while let Some(chunk) = self.chunk().await? {
             if body.len() + chunk.len() > MAX_BODY_BYTES {
                 return Err(EgressError::TooLarge);

@@ -114,6 +114,13 @@ impl Db {
         self.begin(context("BEGIN", ctx)).await.map(|tx| Tx(Inner::Own(tx)))
     }
 
+    /// As [`Self::own_tx`], for many rows: whether the instances they refer to exist is checked once all are written, right
+    /// before the commit. Where one does not, nothing is stored, as ever.
+    pub(crate) async fn bulk_tx(&self, ctx: &Ctx) -> Result<Tx, StoreError> {
+        let opened = self.begin(context("BEGIN; SET CONSTRAINTS ALL DEFERRED", ctx)).await;
+        opened.map(|tx| Tx(Inner::Deferred(tx)))
+    }
+
     /// A read-only transaction over this tenant's rows as they are at its first statement, however long it lasts.
     pub(crate) async fn tenant_snapshot(&self, ctx: &Ctx) -> Result<Tx, StoreError> {
         let opened = self.begin(context("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY", ctx)).await;

@@ -6,7 +6,8 @@ use std::borrow::Cow;
 ///
 /// Borrows when there is nothing to change. Text that is not JSON may come out changed, but is valid UTF-8.
 pub(super) fn json_text(body: &[u8]) -> Cow<'_, str> {
-    let text = String::from_utf8_lossy(body);
+    // Whole first: the replacing way looks at each character, valid or not.
+    let text = std::str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed);
     if !is_suspect(text.as_bytes()) {
         return text;
     }
@@ -16,7 +17,7 @@ pub(super) fn json_text(body: &[u8]) -> Cow<'_, str> {
 /// Whether any escape could be U+0000 or a surrogate. Cheap: says yes too often, never too rarely.
 fn is_suspect(bytes: &[u8]) -> bool {
     let mut rest = bytes;
-    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+    while let Some(at) = memchr::memchr(b'\\', rest) {
         rest = &rest[at + 1..];
         if matches!(rest, [b'u', b'0', b'0', b'0', b'0', ..] | [b'u', b'd' | b'D', ..]) {
             return true;

@@ -23,6 +23,7 @@ mod postgres_grants;
 mod postgres_isolation;
 mod postgres_keys;
 mod postgres_members;
+mod postgres_references;
 mod postgres_sessions;
 mod postgres_sync;
 mod redis_server;

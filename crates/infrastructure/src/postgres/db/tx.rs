@@ -2,9 +2,14 @@
 
 use std::ops::{Deref, DerefMut};
 
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::{Executor, PgConnection, Postgres, Transaction};
 
 use crate::postgres::unit::Savepoint;
+
+/// Checks what was deferred. A check is one look by a primary key, so that one plan does for all rows: the custom plans
+/// that the application's statements need would be made anew for each of them.
+const CHECK_REFERENCES: &str =
+    "SET LOCAL plan_cache_mode = force_generic_plan; SET CONSTRAINTS ALL IMMEDIATE";
 
 /// A transaction: one of its own, or a part of the request's [unit of work](PgUnit). Commit it, or everything done in it
 /// is undone.
@@ -14,6 +19,8 @@ pub(crate) struct Tx(pub(super) Inner);
 #[derive(Debug)]
 pub(super) enum Inner {
     Own(Transaction<'static, Postgres>),
+    /// One whose references to instances are checked right before it is committed.
+    Deferred(Transaction<'static, Postgres>),
     Part(Savepoint),
 }
 
@@ -22,6 +29,10 @@ impl Tx {
     pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
         match self.0 {
             Inner::Own(tx) => tx.commit().await,
+            Inner::Deferred(mut tx) => {
+                tx.execute(CHECK_REFERENCES).await?;
+                tx.commit().await
+            }
             Inner::Part(part) => part.commit().await,
         }
     }
@@ -32,7 +43,7 @@ impl Deref for Tx {
 
     fn deref(&self) -> &PgConnection {
         match &self.0 {
-            Inner::Own(tx) => tx,
+            Inner::Own(tx) | Inner::Deferred(tx) => tx,
             Inner::Part(part) => part,
         }
     }
@@ -41,7 +52,7 @@ impl Deref for Tx {
 impl DerefMut for Tx {
     fn deref_mut(&mut self) -> &mut PgConnection {
         match &mut self.0 {
-            Inner::Own(tx) => tx,
+            Inner::Own(tx) | Inner::Deferred(tx) => tx,
             Inner::Part(part) => part,
         }
     }

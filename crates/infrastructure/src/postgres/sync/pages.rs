@@ -23,7 +23,7 @@ pub(super) async fn commit(
     key: &SliceKey,
     page: PageCommit,
 ) -> Result<CommitOutcome, StoreError> {
-    let mut tx = db.tenant_tx(ctx).await?;
+    let mut tx = db.bulk_tx(ctx).await?;
     let Held { cancel_requested, suspended } = hold(&mut tx, ctx, key).await?;
     let PageCommit { records, stream, requests, fetched_at, end_slice } = page;
     let to = Target { ctx, key, fetched_at, stream: stream.stream.as_str() };

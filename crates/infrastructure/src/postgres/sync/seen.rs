@@ -17,7 +17,7 @@ pub(super) async fn commit(
     key: &SliceKey,
     page: IdCommit,
 ) -> Result<CommitOutcome, StoreError> {
-    let mut tx = db.tenant_tx(ctx).await?;
+    let mut tx = db.bulk_tx(ctx).await?;
     let Held { cancel_requested, suspended } = hold(&mut tx, ctx, key).await?;
     let IdCommit { mut ids, first, stream, requests, fetched_at, end_slice } = page;
     if first {
