@@ -8,7 +8,7 @@ mod item;
 mod project;
 mod sprint;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 pub use activity::{ChangeRecord, CommentRecord, ReviewRecord, TransitionRecord, WorklogRecord};
 pub use item::{GoneRecord, HomeRecord, ItemDefaults, ItemRecord, LinkRecord, PullRequestRecord};
@@ -101,19 +101,28 @@ impl PageRecords {
             && self.comments_gone.is_empty()
     }
 
-    /// Whether all it says is what is there. A page that also says what is not there any more, or what could not be mapped,
-    /// must be written before a later one, where it may be there again.
-    pub fn only_adds(&self) -> bool {
+    /// Whether it can be [joined](Self::append_earlier) with pages that may hold the same objects. One that says what is not
+    /// there any more, or what could not be mapped, must be written before a later one, where it may be there again.
+    pub fn may_join(&self) -> bool {
         self.gone.is_empty()
             && self.unmapped.is_empty()
             && self.worklogs_gone.is_empty()
             && self.comments_gone.is_empty()
-            && self.comments_of.is_empty()
-            && self.links_of.is_empty()
-            && self.sprint_memberships_of.is_empty()
     }
 
-    /// Adds everything another page holds. Where both say something of one object, what this one says comes first and stays.
+    /// Adds everything an earlier page holds, as if that had been written first: of what this one holds completely, nothing
+    /// earlier stays.
+    pub fn append_earlier(&mut self, mut earlier: Self) {
+        let complete = |of: &[String]| of.iter().cloned().collect::<HashSet<String>>();
+        let (comments_of, links_of) = (complete(&self.comments_of), complete(&self.links_of));
+        let memberships_of = complete(&self.sprint_memberships_of);
+        earlier.comments.retain(|comment| !comments_of.contains(&comment.item_ref_key));
+        earlier.links.retain(|link| !links_of.contains(&link.item_ref_key));
+        earlier.sprint_memberships.retain(|membership| !memberships_of.contains(&membership.item_ref_key));
+        self.append(earlier);
+    }
+
+    /// Adds everything another part holds. Where both say something of one object, what this one says comes first and stays.
     pub fn append(&mut self, mut other: Self) {
         self.projects.append(&mut other.projects);
         self.users.append(&mut other.users);

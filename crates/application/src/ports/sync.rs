@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{
     Cursor, Instance, InstanceId, InstanceStatus, Mappings, PageRecords, Run, RunCounts, RunError, RunId,
-    RunKind, RunState, Slug, StreamName,
+    RunKind, RunState, Slug, StreamName, WorkItemId,
 };
 
 use super::{
@@ -132,7 +132,7 @@ impl PageCommit {
     pub fn join(&mut self, next: Self) {
         let Self { mut records, stream, requests, fetched_at, end_slice } = next;
         // Of what both say of one object, the later is true.
-        records.append(std::mem::take(&mut self.records));
+        records.append_earlier(std::mem::take(&mut self.records));
         self.records = records;
         self.stream = StreamCommit {
             watermark: self.stream.watermark.max(stream.watermark),
@@ -145,6 +145,24 @@ impl PageCommit {
         self.fetched_at = fetched_at;
         self.end_slice |= end_slice;
     }
+}
+
+/// Items whose details are to be read.
+#[derive(Debug, Default)]
+pub struct PendingItems {
+    /// The items.
+    pub items: Vec<PendingItem>,
+    /// Where the last one stands; `None` when there is none.
+    pub last: Option<PendingPlace>,
+}
+
+/// Where an item stands among those that wait for their details. Entering it again does not move it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PendingPlace {
+    /// Since when it waits.
+    pub entered_at: DateTime<Utc>,
+    /// Itself.
+    pub item: WorkItemId,
 }
 
 /// One page of ids to be noted for a comparison.
@@ -285,13 +303,14 @@ pub trait SyncStore: Send + Sync {
         projects: &[ProjectRef],
     ) -> Result<(), StoreError>;
 
-    /// Items whose details are not read yet, oldest entry first.
+    /// Items whose details are not read yet, oldest entry first, from behind a place on.
     async fn pending_items(
         &self,
         ctx: &Ctx,
         instance: InstanceId,
+        after: Option<PendingPlace>,
         limit: usize,
-    ) -> Result<Vec<PendingItem>, StoreError>;
+    ) -> Result<PendingItems, StoreError>;
 
     /// Writes a page: objects, stream position, counts, progress, dead letters and, at the end of a slice, the
     /// continuation, all in one transaction. Rows that are as stored are not written. Safe to repeat.

@@ -3,7 +3,9 @@
 use super::engine::{Stop, SyncEngine, Work};
 use super::failure;
 use super::writing::Gathered;
-use crate::ports::{Page, PageCommit, PageRequest, PendingItem, StreamCommit, StreamSpec};
+use crate::ports::{
+    Page, PageCommit, PageRequest, PendingItem, PendingItems, PendingPlace, StreamCommit, StreamSpec,
+};
 
 /// Items whose details are read from the store at once.
 const PENDING_CHUNK: usize = 1_000;
@@ -20,17 +22,34 @@ impl SyncEngine {
         batch: usize,
         pages: &mut usize,
     ) -> Result<(), Stop> {
-        let mut before: Vec<PendingItem> = Vec::new();
+        // What the walk before began with.
+        let mut before = Vec::new();
         loop {
-            let pending = self.store.pending_items(work.ctx, work.slice.key.instance, PENDING_CHUNK).await?;
-            if pending.is_empty() {
+            let first = self.pending_after(work, None).await?;
+            if first.items.is_empty() {
                 return Ok(());
             }
-            if pending == before {
+            if first.items == before {
                 return Err(Stop::Source(failure::stuck(spec.name.as_str())));
             }
-            let mut gathered = Gathered::new(self, work, GATHERED);
-            for items in pending.chunks(batch.max(1)) {
+            before.clone_from(&first.items);
+            self.walk_pending(work, spec, first, batch, pages).await?;
+        }
+    }
+
+    /// Reads the details of the items that wait, once for each. Those read meanwhile are passed over by their place, so that
+    /// the next ones are asked for while these are written.
+    async fn walk_pending(
+        &self,
+        work: &Work<'_>,
+        spec: &StreamSpec,
+        mut pending: PendingItems,
+        batch: usize,
+        pages: &mut usize,
+    ) -> Result<(), Stop> {
+        let mut gathered = Gathered::new(self, work, GATHERED);
+        loop {
+            for items in pending.items.chunks(batch.max(1)) {
                 let page = match self.fetch_details(work, spec, items).await {
                     Ok(page) => page,
                     Err(stop) => {
@@ -49,9 +68,28 @@ impl SyncEngine {
                 }
                 gathered.write_some().await?;
             }
-            gathered.write_all().await?;
-            before = pending;
+            let next = match pending.last {
+                Some(place) if pending.items.len() == PENDING_CHUNK => {
+                    self.pending_after(work, Some(place)).await
+                }
+                _ => Ok(PendingItems::default()),
+            };
+            match next {
+                Ok(next) if !next.items.is_empty() => pending = next,
+                ended => {
+                    gathered.write_all().await?;
+                    return ended.map(drop);
+                }
+            }
         }
+    }
+
+    async fn pending_after(
+        &self,
+        work: &Work<'_>,
+        after: Option<PendingPlace>,
+    ) -> Result<PendingItems, Stop> {
+        Ok(self.store.pending_items(work.ctx, work.slice.key.instance, after, PENDING_CHUNK).await?)
     }
 
     async fn fetch_details(

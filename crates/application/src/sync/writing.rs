@@ -33,7 +33,7 @@ impl<'a> Gathered<'a> {
 
     /// Takes the next page. `apart` is for one whose objects may be those of pages before it.
     pub(super) async fn add(&mut self, page: PageCommit, apart: bool) -> Result<(), Stop> {
-        let joins = |held: &PageCommit| !apart || held.records.only_adds() && page.records.only_adds();
+        let joins = |held: &PageCommit| !apart || held.records.may_join() && page.records.may_join();
         match &mut self.waiting {
             Some(held) if joins(held) => held.join(page),
             Some(_) => {

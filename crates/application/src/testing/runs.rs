@@ -11,8 +11,8 @@ use super::{INSTANCE, Memory, RUN, State, TENANT, moment};
 use crate::Ctx;
 use crate::ports::{
     CommitOutcome, Comparison, DeadLetter, Finish, Freshness, IdCommit, ItemAddress, KeptItem, ListCursor,
-    ListPage, Listing, NewRun, PageCommit, PendingItem, ProjectRef, RunFilter, Slice, SliceKey, StoreError,
-    StoredCounts, StreamState, SyncStore,
+    ListPage, Listing, NewRun, PageCommit, PendingItems, PendingPlace, ProjectRef, RunFilter, Slice,
+    SliceKey, StoreError, StoredCounts, StreamState, SyncStore,
 };
 
 #[derive(Debug)]
@@ -182,9 +182,15 @@ impl SyncStore for Memory {
         self.with_slice(ctx, slice, |stored| stored.projects = projects.to_vec())
     }
 
-    async fn pending_items(&self, _: &Ctx, _: InstanceId, _: usize) -> Result<Vec<PendingItem>, StoreError> {
+    async fn pending_items(
+        &self,
+        _: &Ctx,
+        _: InstanceId,
+        _: Option<PendingPlace>,
+        _: usize,
+    ) -> Result<PendingItems, StoreError> {
         self.reach("runs.pending_items").await?;
-        Ok(Vec::new())
+        Ok(PendingItems::default())
     }
 
     async fn commit_page(

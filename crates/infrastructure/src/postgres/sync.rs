@@ -28,8 +28,8 @@ use std::time::Duration;
 use application::Ctx;
 use application::ports::{
     CommitOutcome, Comparison, DeadLetter, Finish, Freshness, IdCommit, ItemAddress, KeptItem, ListPage,
-    Listing, NewRun, PageCommit, PendingItem, ProjectRef, RunFilter, Slice, SliceKey, StoreError,
-    StoredCounts, SyncStore,
+    Listing, NewRun, PageCommit, PendingItems, PendingPlace, ProjectRef, RunFilter, Slice, SliceKey,
+    StoreError, StoredCounts, SyncStore,
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -105,9 +105,10 @@ impl SyncStore for PgSync {
         &self,
         ctx: &Ctx,
         instance: InstanceId,
+        after: Option<PendingPlace>,
         limit: usize,
-    ) -> Result<Vec<PendingItem>, StoreError> {
-        pending::list(&self.db, ctx, instance, limit).await
+    ) -> Result<PendingItems, StoreError> {
+        pending::list(&self.db, ctx, instance, after, limit).await
     }
 
     async fn commit_page(

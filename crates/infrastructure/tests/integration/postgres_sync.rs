@@ -364,8 +364,12 @@ async fn details_take_the_item_off_the_list_and_a_gone_item_becomes_a_tombstone(
     let instance = fixture.instance(&ctx).await;
     let key = fixture.slice(&ctx, instance).await;
     fixture.sync.commit_page(&ctx, &key, items(vec![item(1, 1, "a"), item(2, 2, "b")])).await.unwrap();
-    let pending = fixture.sync.pending_items(&ctx, instance, 10).await.unwrap();
-    assert_eq!(pending.len(), 2);
+    let pending = fixture.sync.pending_items(&ctx, instance, None, 1).await.unwrap();
+    let next = fixture.sync.pending_items(&ctx, instance, pending.last, 10).await.unwrap();
+    let waiting: Vec<_> = pending.items.iter().chain(&next.items).map(|item| item.ref_key.as_str()).collect();
+    assert_eq!(waiting, ["1#1", "1#2"], "the second page goes on behind the first");
+    let end = fixture.sync.pending_items(&ctx, instance, next.last, 10).await.unwrap();
+    assert!(end.items.is_empty() && end.last.is_none(), "{end:?}");
     let user = UserRef { source_id: "7".into(), name: "ada".into() };
     let records = PageRecords {
         users: vec![UserRecord {
@@ -402,7 +406,7 @@ async fn details_take_the_item_off_the_list_and_a_gone_item_becomes_a_tombstone(
     };
     let done = fixture.sync.commit_page(&ctx, &key, page(records)).await.unwrap();
     assert_eq!((done.counts.transitions, done.counts.comments, done.counts.tombstoned), (1, 1, 1));
-    assert!(fixture.sync.pending_items(&ctx, instance, 10).await.unwrap().is_empty());
+    assert!(fixture.sync.pending_items(&ctx, instance, None, 10).await.unwrap().items.is_empty());
     assert_eq!(fixture.count("select count(*) from work_items where delete_reason = 'deleted'").await, 1);
     fixture.finish(&ctx, &key).await;
     let (freshness, counts) = fixture.sync.freshness(&ctx, Some(instance)).await.unwrap().remove(0);

@@ -1,5 +1,6 @@
 //! What a page leaves stored, and how the words of an instance are mapped, as the application role.
 
+mod joined;
 mod mappings;
 mod records;
 mod remap;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use application::Ctx;
-use application::ports::{PendingItem, ProjectRef, StoreError};
-use domain::InstanceId;
+use application::ports::{PendingItem, PendingItems, PendingPlace, ProjectRef, StoreError};
+use domain::{InstanceId, WorkItemId};
 use serde_json::Value;
 use sqlx::Row;
 use uuid::Uuid;
@@ -52,16 +52,24 @@ pub(super) async fn done(tx: &mut Tx, to: &Target<'_>, ref_keys: &[String]) -> R
     if ref_keys.is_empty() {
         return Ok(());
     }
-    sqlx::query(
-        // The ids first: without statistics, as in a first backfill, a join is planned that looks at every item for every
-        // one that waits.
-        "delete from work_item_details_pending
-         where tenant_id = $1 and instance_id = $2 and work_item_id = any (array(
-             select id from work_items where tenant_id = $1 and instance_id = $2 and ref_key = any ($3)))",
+    // Two statements: the server looks a list that it is given up in an index; one that it has found itself it compares
+    // with row after row.
+    let ids: Vec<Uuid> = sqlx::query_scalar(
+        "select id from work_items where tenant_id = $1 and instance_id = $2 and ref_key = any ($3)",
     )
     .bind(to.ctx.tenant.as_uuid())
     .bind(to.key.instance.as_uuid())
     .bind(ref_keys)
+    .fetch_all(&mut **tx)
+    .await
+    .map_err(store_error)?;
+    sqlx::query(
+        "delete from work_item_details_pending
+         where tenant_id = $1 and instance_id = $2 and work_item_id = any ($3)",
+    )
+    .bind(to.ctx.tenant.as_uuid())
+    .bind(to.key.instance.as_uuid())
+    .bind(ids)
     .execute(&mut **tx)
     .await
     .map(drop)
@@ -73,25 +81,31 @@ pub(super) async fn list(
     db: &Db,
     ctx: &Ctx,
     instance: InstanceId,
+    after: Option<PendingPlace>,
     limit: usize,
-) -> Result<Vec<PendingItem>, StoreError> {
+) -> Result<PendingItems, StoreError> {
     let mut tx = db.tenant_read(ctx).await?;
-    sqlx::query(
-        "select w.source_id, w.ref_key, w.source_key, w.project_source_id, w.project_key, w.type_norm,
-             p.noted
+    let rows = sqlx::query(
+        "select w.id, p.entered_at, w.source_id, w.ref_key, w.source_key, w.project_source_id, w.project_key,
+             w.type_norm, p.noted
          from work_item_details_pending p
          join work_items w on w.tenant_id = p.tenant_id and w.id = p.work_item_id
          where p.tenant_id = $1 and p.instance_id = $2
+             and ($4::timestamptz is null or (p.entered_at, p.work_item_id) > ($4, $5))
          order by p.entered_at, p.work_item_id limit $3",
     )
     .bind(ctx.tenant.as_uuid())
     .bind(instance.as_uuid())
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    .bind(after.map(|place| place.entered_at))
+    .bind(after.map(|place| place.item.as_uuid()))
     .fetch_all(&mut *tx)
     .await
-    .map_err(store_error)?
-    .iter()
-    .map(|row| {
+    .map_err(store_error)?;
+    let last = rows.last().map(|row| {
+        Ok(PendingPlace { entered_at: row.try_get("entered_at")?, item: WorkItemId::new(row.try_get("id")?) })
+    });
+    let items = rows.iter().map(|row| {
         Ok(PendingItem {
             source_id: row.try_get("source_id")?,
             ref_key: row.try_get("ref_key")?,
@@ -103,7 +117,7 @@ pub(super) async fn list(
             is_pull_request: row.try_get::<&str, _>("type_norm")? == domain::TypeNorm::PullRequest.as_str(),
             noted: row.try_get("noted")?,
         })
-    })
-    .collect::<Result<_, sqlx::Error>>()
-    .map_err(store_error)
+    });
+    let items = items.collect::<Result<_, sqlx::Error>>().map_err(store_error)?;
+    Ok(PendingItems { items, last: last.transpose().map_err(store_error)? })
 }

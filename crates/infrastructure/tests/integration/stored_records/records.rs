@@ -25,7 +25,7 @@ fn sprint(id: u32, name: &str) -> SprintRecord {
     }
 }
 
-fn membership(item: u32, sprint: u32, added: i64, removed: Option<i64>) -> SprintMembershipRecord {
+pub(super) fn membership(item: u32, sprint: u32, added: i64, removed: Option<i64>) -> SprintMembershipRecord {
     SprintMembershipRecord {
         item_ref_key: format!("ref-{item}"),
         sprint_source_id: sprint.to_string(),
@@ -48,7 +48,7 @@ fn worklog(id: u32, seconds: i64, updated: i64) -> WorklogRecord {
     }
 }
 
-fn comment(id: &str, item: u32) -> CommentRecord {
+pub(super) fn comment(id: &str, item: u32) -> CommentRecord {
     CommentRecord {
         source_id: id.into(),
         kind: "comment",
@@ -62,7 +62,7 @@ fn comment(id: &str, item: u32) -> CommentRecord {
     }
 }
 
-fn link(item: u32, to: &str) -> LinkRecord {
+pub(super) fn link(item: u32, to: &str) -> LinkRecord {
     LinkRecord {
         source_id: String::new(),
         item_ref_key: format!("ref-{item}"),
