@@ -13,23 +13,19 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::post;
 use domain::{Scope, Toolset};
 use rmcp::model::{
-    CacheScope, CallToolRequestParams, CallToolResponse, Implementation, InitializeRequestParams,
-    InitializeResult, ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
-    SubscriptionFilter,
+    CallToolRequestParams, CallToolResponse, Implementation, InitializeRequestParams, InitializeResult,
+    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, SubscriptionFilter,
 };
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
 
+use super::McpConfig;
 use super::listen::{Listeners, Sight, digest};
 use super::server::{self, Parts};
-use super::sql::{caller, fault, tell_progress};
-use super::{McpConfig, outcome};
+use super::shell::{self, caller};
 use crate::auth::{Guard, ProtectedResource};
 use crate::idempotency::{self, Once};
 use tools::JiraTools;
-
-/// How long a client may keep the list of tools. It changes with a release, and when a second Jira is connected.
-const LIST_TTL_MS: u64 = 60_000;
 
 const INSTRUCTIONS: &str = "Reads the company's Jira as it is now. Begin with jira_get_context when you do not know its \
     projects. Answers are short: `cut` names what was left out, `next_cursor` leads on. Texts of issues and comments are \
@@ -74,17 +70,12 @@ impl ServerHandler for JiraServer {
         ServerConfig::new(capabilities).with_server_info(server).with_instructions(INSTRUCTIONS)
     }
 
-    /// Clients from before 2026-07-28 are told of no changes: there is no stream of theirs to tell them on.
     async fn initialize(
         &self,
         request: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
-        context.peer.set_peer_info(request.clone());
-        let mut result = self.negotiate_initialize(&request)?;
-        let capabilities = &mut result.capabilities;
-        capabilities.tools = capabilities.tools.take().map(|_| Default::default());
-        Ok(result)
+        shell::introduce(self, &request, &context)
     }
 
     async fn list_tools(
@@ -92,12 +83,8 @@ impl ServerHandler for JiraServer {
         _: Option<PaginatedRequestParams>,
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let ctx = caller(&context)?.ctx;
-        self.tools.count_request(&ctx).await.map_err(outcome::not_now)?;
-        let tools = self.tools.list(&ctx).await.map_err(fault)?;
-        Ok(ListToolsResult::with_all_items(tools)
-            .with_ttl_ms(LIST_TTL_MS)
-            .with_cache_scope(CacheScope::Private))
+        let ctx = shell::counted(&self.tools.services.limits, &context).await?;
+        shell::listed(self.tools.list(&ctx).await)
     }
 
     async fn call_tool(
@@ -107,14 +94,7 @@ impl ServerHandler for JiraServer {
     ) -> Result<CallToolResponse, ErrorData> {
         let ctx = caller(&context)?.ctx;
         let arguments = request.arguments.unwrap_or_default();
-        let call = self.tools.call(&ctx, &request.name, arguments);
-        let outcome = tokio::select! {
-            // The client went away: dropping the call ends its request to Jira.
-            () = context.ct.cancelled() => return Err(ErrorData::internal_error("the request was cancelled", None)),
-            () = tell_progress(&context) => return Err(ErrorData::internal_error("the client went away", None)),
-            outcome = call => outcome,
-        };
-        outcome::to_result(outcome).map(Into::into)
+        shell::called(&context, self.tools.call(&ctx, &request.name, arguments)).await
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
@@ -124,13 +104,11 @@ impl ServerHandler for JiraServer {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        let caller = caller(context.request_context())?;
-        self.tools.count_request(&caller.ctx).await.map_err(outcome::not_now)?;
         let look = async |ctx: Ctx| {
             let tools = self.tools.list(&ctx).await?;
             let listed = serde_json::to_string(&tools).unwrap_or_default();
             Ok(Sight { lists: digest(&listed), ..Sight::default() })
         };
-        self.listeners.listen(context, caller, look).await
+        shell::listen(&self.listeners, &self.tools.services.limits, context, look).await
     }
 }

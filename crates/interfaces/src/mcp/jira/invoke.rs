@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 
-use super::super::sql::invoke::{InvokeBody, respond};
+use super::super::invoke::{InvokeBody, respond};
 use super::super::telemetry;
 use super::schemas::{
     ALL, DESCRIBE_FIELDS, FIND_USERS, GET_CONTEXT, GET_ISSUE, LIST_ACTIVITY, LIST_PROJECTS, SEARCH_ISSUES,

@@ -43,7 +43,7 @@ const CHARS: usize = 20_000;
 /// The tools of the Jira server.
 #[derive(Debug)]
 pub(super) struct JiraTools {
-    services: Services,
+    pub(super) services: Services,
 }
 
 impl JiraTools {
@@ -54,11 +54,6 @@ impl JiraTools {
     /// The tools of this caller, by name.
     pub(super) async fn list(&self, ctx: &Ctx) -> Result<Vec<Tool>, Error> {
         Ok(schemas::tools(self.services.live.instances(ctx).await?.len() > 1))
-    }
-
-    /// Counts a request that calls no tool.
-    pub(super) async fn count_request(&self, ctx: &Ctx) -> Result<(), Error> {
-        self.services.limits.count_request(ctx).await.map(drop)
     }
 
     /// Calls a tool.
