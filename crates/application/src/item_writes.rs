@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{Instance, InstanceId, InstanceStatus, Scope, WrittenItem};
+use domain::{Instance, InstanceId, InstanceStatus, Quota, Scope, WrittenItem};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
@@ -69,21 +69,50 @@ impl ItemWriteService {
         write: ItemWrite,
         key: &str,
     ) -> Result<ItemWritten, Error> {
+        let way = self.open(ctx, needed, instance).await?;
+        let call = way.call(self, ctx, &write)?;
+        let done = self.write_within_grant(&call, way.adapter.as_ref(), key).await;
+        self.settle(&way).await;
+        done
+    }
+
+    /// Says what a write would do, within the same bounds. Changes nothing, and keeps nothing.
+    pub async fn rehearse(
+        &self,
+        ctx: &Ctx,
+        needed: Scope,
+        instance: InstanceId,
+        write: &ItemWrite,
+    ) -> Result<WrittenItem, Error> {
+        let way = self.open(ctx, needed, instance).await?;
+        let call = way.call(self, ctx, write)?;
+        let said = match self.require_project(&call, way.adapter.as_ref()).await {
+            Ok(()) => {
+                let writer = call.writer;
+                call.call(|c| async move { writer.rehearse(&c, write).await }).await.map_err(Error::from)
+            }
+            Err(error) => Err(error),
+        };
+        self.settle(&way).await;
+        said
+    }
+
+    async fn open(&self, ctx: &Ctx, needed: Scope, instance: InstanceId) -> Result<Way, Error> {
         ctx.require(needed)?;
         let unknown = || Error::not_found(format!("the instance {instance}"));
         let instance = self.instances.find(ctx, instance).await?.ok_or_else(unknown)?;
         refuse_unless_active(&instance)?;
         let adapter = self.sources.get(&instance.source).ok_or_else(|| no_writes(&instance))?.clone();
-        let writer = adapter.writer().ok_or_else(|| no_writes(&instance))?;
+        adapter.writer().ok_or_else(|| no_writes(&instance))?;
         let budget = self.limits.budget(&adapter.capabilities());
         self.limits.count_upstream(instance.id, budget, UpstreamUse::Person).await?;
         let connection = LiveConnection::from(self.connections.open(ctx, &instance).await?);
-        let call =
-            Call { service: self, ctx, instance: &instance, writer, connection: &connection, write: &write };
-        let done = self.write_within_grant(&call, adapter.as_ref(), key).await;
-        // Whatever came of it, the requests were made.
-        self.limits.debit_upstream(instance.id, budget, connection.current().requests()).await;
-        done
+        Ok(Way { instance, adapter, connection, budget })
+    }
+
+    /// Whatever came of it, the requests were made.
+    async fn settle(&self, way: &Way) {
+        self.limits.debit_upstream(way.instance.id, way.budget, way.connection.current().requests()).await;
     }
 
     async fn write_within_grant(
@@ -118,22 +147,24 @@ impl ItemWriteService {
     /// Whether the caller may write to the item's project. Asked of the tracker, as an item may have moved.
     async fn require_project(&self, call: &Call<'_>, adapter: &dyn SourceAdapter) -> Result<(), Error> {
         let grant = &call.ctx.grant;
-        if grant.projects_write.as_list().is_none() {
+        // Who may read only some projects writes to no other either.
+        if grant.projects_write.as_list().is_none() && grant.projects_read.as_list().is_none() {
             return Ok(());
         }
-        let refused = Error::Exceeds { what: "the key may not write to this project" };
-        let Some(key) = call.write.key() else {
-            let ItemWrite::Create(new) = call.write else { return Err(refused) };
-            return if grant.may_write(&new.project) { Ok(()) } else { Err(refused) };
-        };
-        let address = ItemAddress { key: Some(key.to_owned()), ..ItemAddress::default() };
-        let fetched =
-            call.call(async |c| adapter.fetch_items(&c, std::slice::from_ref(&address)).await).await?;
-        match fetched.records.items.first() {
-            Some(item) if grant.may_write(&item.project_key) => Ok(()),
-            // The same answer whether it is there or not: who may not write to it is not told that it exists.
-            _ => Err(refused),
+        let refused = || Error::Exceeds { what: "the key may not write to this project" };
+        if let ItemWrite::Create(new) = call.write {
+            return if grant.may_write(&new.project) { Ok(()) } else { Err(refused()) };
         }
+        for key in call.write.keys() {
+            let address = [ItemAddress { key: Some(key.to_owned()), ..ItemAddress::default() }];
+            let address = address.as_slice();
+            let fetched = call.call(|c| async move { adapter.fetch_items(&c, address).await }).await?;
+            // The same answer whether it is there or not: who may not write to it is not told that it exists.
+            if !fetched.records.items.first().is_some_and(|item| grant.may_write(&item.project_key)) {
+                return Err(refused());
+            }
+        }
+        Ok(())
     }
 
     async fn read_back(
@@ -142,13 +173,16 @@ impl ItemWriteService {
         adapter: &dyn SourceAdapter,
         item: &WrittenItem,
     ) -> Result<(), Error> {
-        let address = ItemAddress {
+        let mut addresses = vec![ItemAddress {
             source_id: Some(item.source_id.clone()),
             ref_key: None,
             key: Some(item.key.clone()),
-        };
-        let mut fetched =
-            call.call(async |c| adapter.fetch_items(&c, std::slice::from_ref(&address)).await).await?;
+        }];
+        if let ItemWrite::Link(_, link) = call.write {
+            addresses.push(ItemAddress { key: Some(link.to.clone()), ..ItemAddress::default() });
+        }
+        let addresses = addresses.as_slice();
+        let mut fetched = call.call(|c| async move { adapter.fetch_items(&c, addresses).await }).await?;
         call.connection.current().mappings.apply(&mut fetched.records);
         // An item brings along what is of no one project, such as people, which a key of few projects does not reach.
         let ctx = Ctx::system(call.ctx.tenant, "writes", call.ctx.request_id);
@@ -160,6 +194,26 @@ impl ItemWriteService {
 impl std::fmt::Debug for ItemWriteService {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ItemWriteService")
+    }
+}
+
+/// The way to an instance.
+struct Way {
+    instance: Instance,
+    adapter: Arc<dyn SourceAdapter>,
+    connection: LiveConnection,
+    budget: Quota,
+}
+
+impl Way {
+    fn call<'a>(
+        &'a self,
+        service: &'a ItemWriteService,
+        ctx: &'a Ctx,
+        write: &'a ItemWrite,
+    ) -> Result<Call<'a>, Error> {
+        let writer = self.adapter.writer().ok_or_else(|| no_writes(&self.instance))?;
+        Ok(Call { service, ctx, instance: &self.instance, writer, connection: &self.connection, write })
     }
 }
 
@@ -202,6 +256,7 @@ impl TrackerWrite for Call<'_> {
                     ItemWrite::Update(key, patch) => writer.update_item(&c, key, patch, marker).await,
                     ItemWrite::Transition(key, to) => writer.transition_item(&c, key, to, marker).await,
                     ItemWrite::Comment(key, comment) => writer.add_comment(&c, key, comment, marker).await,
+                    ItemWrite::Link(key, link) => writer.link_items(&c, key, link).await,
                 }
             })
             .await?;

@@ -1,4 +1,5 @@
-//! Reading trackers live: for somebody who waits, within what they may see, and in answers that fit an assistant's context.
+//! Reading trackers live, and writing to them: for somebody who waits, within what they may see, and in answers that fit an
+//! assistant's context.
 
 mod answer;
 mod call;
@@ -9,6 +10,7 @@ mod fit;
 mod people;
 mod reads;
 mod waits;
+mod writes;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,6 +21,7 @@ use domain::{Instance, InstanceStatus, Invalid, Scope, Toolset};
 pub use self::answer::LiveAnswer;
 pub use self::context::SeenInstance;
 pub use self::reads::{ActivityAsk, FieldsAsk, IssueAsk, ProjectsAsk, SearchAsk, UsersAsk};
+pub use self::writes::WriteAsk;
 
 use self::cursor::LiveCursors;
 use self::waits::Waits;
@@ -73,7 +76,7 @@ impl std::fmt::Debug for LiveParts {
     }
 }
 
-/// Use cases of reading live.
+/// Use cases of reading and writing live.
 pub struct LiveService {
     parts: LiveParts,
     cursors: LiveCursors,

@@ -150,6 +150,17 @@ pub struct NewComment {
     pub internal: bool,
 }
 
+/// A link from an item to another, to be made or taken away.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ItemLink {
+    /// The other item's key.
+    pub to: String,
+    /// What the item is to the other: a type of link by its name, or by its words for either direction.
+    pub kind: String,
+    /// Take it away instead.
+    pub remove: bool,
+}
+
 /// What a write did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WrittenItem {

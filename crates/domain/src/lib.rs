@@ -31,7 +31,9 @@ pub use grant::{Allowed, Grant, ProjectKey, Toolset};
 pub use ids::*;
 pub use instance::{Instance, InstancePatch, InstanceStatus, NewInstance, SourceKind};
 pub use invalid::{FieldError, Invalid};
-pub use item_write::{ChangedField, ItemPatch, ListChange, NewComment, NewItem, Transition, WrittenItem};
+pub use item_write::{
+    ChangedField, ItemLink, ItemPatch, ListChange, NewComment, NewItem, Transition, WrittenItem,
+};
 pub use limit::Quota;
 pub use mapping::{FieldRole, Mappings};
 pub use principal::{KeyKind, Principal, Role, Scope, Scopes, Slug};

@@ -2,6 +2,7 @@
 //! `POST /tools/invoke` for scripts.
 
 mod front;
+mod invoke;
 pub mod jira;
 mod listen;
 pub(crate) mod metadata;
@@ -9,6 +10,7 @@ mod observed;
 mod outcome;
 mod record;
 mod server;
+mod shell;
 pub mod sql;
 mod sse;
 mod telemetry;

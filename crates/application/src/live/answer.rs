@@ -107,8 +107,11 @@ impl Draft {
             self.content.insert("cut".into(), cut.into());
         }
         if self.hidden {
-            let warning = "invisible characters were taken out of texts";
-            self.content.insert("warnings".into(), Value::from(vec![warning]));
+            let warning = Value::from("invisible characters were taken out of texts");
+            match self.content.get_mut("warnings").and_then(Value::as_array_mut) {
+                Some(warnings) => warnings.push(warning),
+                None => drop(self.content.insert("warnings".into(), Value::Array(vec![warning]))),
+            }
         }
         let instance = target.instance.slug.to_string();
         self.content.insert("instance".into(), instance.clone().into());

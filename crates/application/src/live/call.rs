@@ -41,9 +41,7 @@ impl LiveService {
         F: Future<Output = Result<T, SourceError>>,
     {
         let id = target.instance.id;
-        if let Some(left) = self.waits.left(id) {
-            return Err(asked_to_wait(left).into());
-        }
+        self.may_be_asked(id)?;
         let deadline = Instant::now() + span;
         let limits = &self.parts.limits;
         let budget = limits.budget(&target.adapter.capabilities());
@@ -57,6 +55,18 @@ impl LiveService {
         drop(connection);
         spent.settle().await;
         outcome.unwrap_or_else(|_| Err(too_slow(span))).map_err(Error::from)
+    }
+
+    /// A refusal while the tracker's time to wait is not over.
+    pub(super) fn may_be_asked(&self, instance: InstanceId) -> Result<(), SourceError> {
+        self.waits.left(instance).map_or(Ok(()), |left| Err(asked_to_wait(left)))
+    }
+
+    /// Remembers that a tracker asked to wait.
+    pub(super) fn heed(&self, instance: InstanceId, error: &SourceError) {
+        if let (SourceErrorKind::RateLimited, Some(wait)) = (error.kind, error.retry_after) {
+            self.waits.begin(instance, wait);
+        }
     }
 
     async fn attempts<T, F>(
@@ -79,9 +89,7 @@ impl LiveService {
             };
             match error.kind {
                 SourceErrorKind::RateLimited => {
-                    if let Some(wait) = error.retry_after {
-                        self.waits.begin(target.instance.id, wait);
-                    }
+                    self.heed(target.instance.id, &error);
                     return Err(error);
                 }
                 SourceErrorKind::Unavailable if attempt < self.parts.bounds.attempts => {
@@ -112,7 +120,7 @@ fn asked_to_wait(left: Duration) -> SourceError {
     }
 }
 
-fn too_slow(span: Duration) -> SourceError {
+pub(super) fn too_slow(span: Duration) -> SourceError {
     SourceError {
         retry_after: Some(AFTER_SILENCE),
         ..SourceError::new(

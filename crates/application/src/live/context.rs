@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::{Instance, InstanceStatus};
+use domain::{Instance, InstanceStatus, Scope};
 use futures::{StreamExt, stream};
 
 use super::LiveService;
@@ -24,6 +24,10 @@ pub struct SeenInstance {
     pub deployment: Option<&'static str>,
     /// The projects that may be seen; `None` for all that the account sees.
     pub projects: Option<Vec<String>>,
+    /// Whether the caller may write anything there.
+    pub can_write: bool,
+    /// The projects that may be written to, where these are not all that may be seen.
+    pub writable: Option<Vec<String>>,
     /// `ok`, or what is wrong with it.
     pub health: String,
 }
@@ -42,11 +46,21 @@ impl LiveService {
             url: instance.base_url.to_string(),
             deployment: None,
             projects: None,
+            can_write: false,
+            writable: None,
             health: "ok".into(),
         };
         let refused = instance.status == InstanceStatus::ReconnectRequired;
         let Ok(target) = self.reach(ctx, instance) else { return seen };
         seen.projects = target.within.as_list().map(|keys| keys.iter().cloned().collect());
+        let writes = target.adapter.writer().is_some() && ctx.scopes.allow(Scope::McpJiraWrite);
+        let keys = ctx.grant.projects_write.as_list();
+        seen.can_write =
+            writes && keys.is_none_or(|keys| keys.iter().any(|key| target.within.allows(key.as_str())));
+        if let Some(keys) = keys.filter(|_| seen.can_write) {
+            let seen_too = keys.iter().filter(|key| target.within.allows(key.as_str()));
+            seen.writable = Some(seen_too.map(|key| key.as_str().to_owned()).collect());
+        }
         if refused {
             seen.health = "reconnect_required: an admin must give the instance new credentials".into();
             return seen;

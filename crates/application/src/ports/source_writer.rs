@@ -1,10 +1,10 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{ItemPatch, NewComment, NewItem, Transition, WrittenItem};
+use domain::{ItemLink, ItemPatch, NewComment, NewItem, Transition, WrittenItem};
 use serde::Serialize;
 
-use super::{Connection, Look, SourceError};
+use super::{Connection, Look, SourceError, SourceErrorKind};
 
 /// Writes to one kind of tracker. Each call sends the change once, and says by its error's kind whether it had an effect
 /// (see [`TrackerWrite`](super::TrackerWrite)). An unknown name of a field or value is
@@ -49,6 +49,25 @@ pub trait SourceWriter: Send + Sync {
         marker: &str,
     ) -> Result<WrittenItem, SourceError>;
 
+    /// Links an item to another, or takes the link away. What is as asked already is no failure.
+    async fn link_items(
+        &self,
+        connection: &Connection,
+        key: &str,
+        link: &ItemLink,
+    ) -> Result<WrittenItem, SourceError> {
+        let _ = (connection, key, link);
+        let message = "Patchbay does not link the items of this tracker: do it in the tracker itself";
+        Err(SourceError::new(SourceErrorKind::Unsupported, message))
+    }
+
+    /// Says what a write would do, refusing what the write would refuse before it is sent. Changes nothing.
+    async fn rehearse(&self, connection: &Connection, write: &ItemWrite) -> Result<WrittenItem, SourceError> {
+        let _ = (connection, write);
+        let message = "this write cannot be tried without making it";
+        Err(SourceError::new(SourceErrorKind::Unsupported, message))
+    }
+
     /// Looks whether a write took place: by its marker for items and comments that were made, and by the item's state
     /// for changes, which are harmless to repeat. Changes nothing.
     async fn look(
@@ -71,6 +90,8 @@ pub enum ItemWrite {
     Transition(String, Transition),
     /// Add a comment to it.
     Comment(String, NewComment),
+    /// Link it to another.
+    Link(String, ItemLink),
 }
 
 impl ItemWrite {
@@ -81,6 +102,7 @@ impl ItemWrite {
             Self::Update(..) => "update_item",
             Self::Transition(..) => "transition_item",
             Self::Comment(..) => "add_comment",
+            Self::Link(..) => "link_items",
         }
     }
 
@@ -88,7 +110,18 @@ impl ItemWrite {
     pub fn key(&self) -> Option<&str> {
         match self {
             Self::Create(_) => None,
-            Self::Update(key, _) | Self::Transition(key, _) | Self::Comment(key, _) => Some(key),
+            Self::Update(key, _) | Self::Transition(key, _) | Self::Comment(key, _) | Self::Link(key, _) => {
+                Some(key)
+            }
         }
+    }
+
+    /// The keys of all items that are not the same afterwards; none for one that is made.
+    pub fn keys(&self) -> Vec<&str> {
+        let other = match self {
+            Self::Link(_, link) => Some(link.to.as_str()),
+            Self::Create(_) | Self::Update(..) | Self::Transition(..) | Self::Comment(..) => None,
+        };
+        self.key().into_iter().chain(other).collect()
     }
 }

@@ -8,6 +8,7 @@ mod bounds;
 mod changes;
 mod data_center;
 mod once;
+mod rehearsals;
 
 use std::sync::Arc;
 

@@ -2,7 +2,7 @@
 
 mod answers;
 pub(super) mod arguments;
-pub(super) mod invoke;
+mod invoke;
 mod prompts;
 mod resources;
 mod schemas;
@@ -10,7 +10,6 @@ mod tools;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use application::{Ctx, Error, Services};
 use axum::Router;
@@ -21,28 +20,23 @@ use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
     CompletionInfo, GetPromptRequestParams, GetPromptResponse, Implementation, InitializeRequestParams,
     InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    PaginatedRequestParams, ProgressNotificationParam, ReadResourceRequestParams, ReadResourceResponse,
-    ReadResourceResult, Reference, ResourceContents, ServerCapabilities, ServerConfig, SubscriptionFilter,
+    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Reference,
+    ResourceContents, ServerCapabilities, ServerConfig, SubscriptionFilter,
 };
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
 
 use super::listen::Listeners;
 use super::server::{self, Parts};
+use super::shell::{self, LIST_TTL_MS, caller, fault};
 use super::{McpConfig, outcome, telemetry};
-use crate::auth::{Caller, Guard, ProtectedResource};
+use crate::auth::{Guard, ProtectedResource};
 use crate::idempotency::{self, Once};
-use crate::problem::Problem;
 use tools::SqlTools;
 pub(super) use tools::now;
 
-/// How long a client may keep the list of tools. Templates change with a release or when an admin publishes one; calls
-/// notice within five seconds, whatever list a client has.
-const LIST_TTL_MS: u64 = 60_000;
 /// How long a client may keep what it read: freshness is no older anywhere else.
 const READ_TTL_MS: u64 = 5_000;
-/// When the first word of a slow tool's progress is sent, and how often.
-const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 
 const INSTRUCTIONS: &str = "Answers questions about synced issues, tasks and pull requests with ready-made queries. \
     Use the tool that fits the question; sql_list_templates searches them. Every answer says under `freshness` how \
@@ -81,11 +75,8 @@ struct SqlServer {
 }
 
 impl SqlServer {
-    /// Who asks for something that is no tool call, counted.
     async fn counted(&self, context: &RequestContext<RoleServer>) -> Result<Ctx, ErrorData> {
-        let ctx = caller(context)?.ctx;
-        self.tools.count_request(&ctx).await.map_err(outcome::not_now)?;
-        Ok(ctx)
+        shell::counted(&self.tools.services.limits, context).await
     }
 
     async fn names(&self, ctx: &Ctx) -> Result<HashSet<String>, ErrorData> {
@@ -109,19 +100,12 @@ impl ServerHandler for SqlServer {
         ServerConfig::new(capabilities).with_server_info(server).with_instructions(INSTRUCTIONS)
     }
 
-    /// Clients from before 2026-07-28 are told of no changes: there is no stream of theirs to tell them on.
     async fn initialize(
         &self,
         request: InitializeRequestParams,
         context: RequestContext<RoleServer>,
     ) -> Result<InitializeResult, ErrorData> {
-        context.peer.set_peer_info(request.clone());
-        let mut result = self.negotiate_initialize(&request)?;
-        let capabilities = &mut result.capabilities;
-        capabilities.tools = capabilities.tools.take().map(|_| Default::default());
-        capabilities.resources = capabilities.resources.take().map(|_| Default::default());
-        capabilities.prompts = capabilities.prompts.take().map(|_| Default::default());
-        Ok(result)
+        shell::introduce(self, &request, &context)
     }
 
     async fn list_tools(
@@ -130,10 +114,7 @@ impl ServerHandler for SqlServer {
         context: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
         let ctx = self.counted(&context).await?;
-        let tools = self.tools.list(&ctx).await.map_err(fault)?;
-        Ok(ListToolsResult::with_all_items(tools)
-            .with_ttl_ms(LIST_TTL_MS)
-            .with_cache_scope(CacheScope::Private))
+        shell::listed(self.tools.list(&ctx).await)
     }
 
     async fn call_tool(
@@ -143,14 +124,7 @@ impl ServerHandler for SqlServer {
     ) -> Result<CallToolResponse, ErrorData> {
         let ctx = caller(&context)?.ctx;
         let arguments = request.arguments.unwrap_or_default();
-        let call = self.tools.call(&ctx, &request.name, arguments);
-        let outcome = tokio::select! {
-            // The client went away: dropping the call ends its query.
-            () = context.ct.cancelled() => return Err(ErrorData::internal_error("the request was cancelled", None)),
-            () = tell_progress(&context) => return Err(ErrorData::internal_error("the client went away", None)),
-            outcome = call => outcome,
-        };
-        outcome::to_result(outcome).map(Into::into)
+        shell::called(&context, self.tools.call(&ctx, &request.name, arguments)).await
     }
 
     async fn list_resources(
@@ -182,7 +156,7 @@ impl ServerHandler for SqlServer {
     ) -> Result<ReadResourceResponse, ErrorData> {
         let ctx = caller(&context)?.ctx;
         let content = tokio::select! {
-            () = context.ct.cancelled() => return Err(ErrorData::internal_error("the request was cancelled", None)),
+            () = context.ct.cancelled() => return Err(shell::cancelled()),
             content = self.tools.read(&ctx, &request.uri) => content,
         };
         let content = content.map_err(|failure| outcome::to_error(failure, &request.uri))?;
@@ -247,41 +221,7 @@ impl ServerHandler for SqlServer {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        let caller = caller(context.request_context())?;
-        self.tools.count_request(&caller.ctx).await.map_err(outcome::not_now)?;
-        self.listeners.listen(context, caller, async |ctx| self.tools.sight(&ctx).await).await
+        let look = async |ctx: Ctx| self.tools.sight(&ctx).await;
+        shell::listen(&self.listeners, &self.tools.services.limits, context, look).await
     }
-}
-
-/// Says once a second that a call goes on, when the client asked to be told; ends when it cannot be told any more.
-/// A proxy that would give up on a silent answer sees something, too.
-pub(super) async fn tell_progress(context: &RequestContext<RoleServer>) {
-    let Some(token) = context.meta.get_progress_token() else {
-        return std::future::pending().await;
-    };
-    let mut seconds = 0.0;
-    loop {
-        tokio::time::sleep(PROGRESS_EVERY).await;
-        seconds += PROGRESS_EVERY.as_secs_f64();
-        let progress = ProgressNotificationParam::new(token.clone(), seconds)
-            .with_total(outcome::MAX_CALL.as_secs_f64())
-            .with_message(format!("the query runs since {seconds} s"));
-        if context.peer.notify_progress(progress).await.is_err() {
-            return;
-        }
-    }
-}
-
-pub(super) fn fault(error: Error) -> ErrorData {
-    ErrorData::internal_error(Problem::from(error).body().detail, None)
-}
-
-/// Who sent this very request. Read per call, never kept.
-pub(super) fn caller(context: &RequestContext<RoleServer>) -> Result<Caller, ErrorData> {
-    context
-        .extensions
-        .get::<http::request::Parts>()
-        .and_then(|parts| parts.extensions.get::<Caller>())
-        .cloned()
-        .ok_or_else(|| ErrorData::invalid_request("the request has no caller: send an API key", None))
 }

@@ -17,7 +17,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use futures::{SinkExt, Stream, stream};
-use http::{HeaderName, StatusCode};
+use http::{HeaderName, StatusCode, Uri};
 use http_body_util::BodyExt;
 use rmcp::ServerHandler;
 use rmcp::model::{ClientJsonRpcMessage, GetExtensions, JsonRpcMessage, ServerJsonRpcMessage};
@@ -69,7 +69,7 @@ where
 }
 
 /// `GET /sse`: a session. The first event says where to POST, the others are messages of the protocol.
-async fn open<H>(State(state): State<SseState<H>>, caller: Caller) -> Result<Response, Problem>
+async fn open<H>(State(state): State<SseState<H>>, caller: Caller, uri: Uri) -> Result<Response, Problem>
 where
     H: ServerHandler + Clone + Send + Sync + 'static,
 {
@@ -87,7 +87,12 @@ where
             let _ = running.waiting().await;
         }
     });
-    let endpoint = format!("{}?sessionId={}", state.messages, session.id);
+    let mut endpoint = format!("{}?sessionId={}", state.messages, session.id);
+    // What the address narrows holds for each message.
+    if let Some(query) = uri.query().filter(|query| !query.is_empty()) {
+        endpoint.push('&');
+        endpoint.push_str(query);
+    }
     let follower = Follower {
         first: Some(endpoint),
         outbox,

@@ -200,6 +200,12 @@ impl JiraSite {
         self.issues.values().map(|issue| issue.array("issuelinks").len()).sum()
     }
 
+    /// Ids of the issues that show this link.
+    pub(crate) fn linked_by(&self, link: &str) -> Vec<u64> {
+        let shows = |issue: &&Issue| issue.array("issuelinks").iter().any(|row| row["id"] == link);
+        self.issues.values().filter(shows).map(|issue| issue.id).collect()
+    }
+
     /// How many sprints there are.
     pub fn sprint_count(&self) -> usize {
         self.sprints.len()

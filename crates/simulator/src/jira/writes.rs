@@ -24,7 +24,7 @@ use crate::Shared;
 use change::Change;
 use checks::{checked, checked_updates};
 use notes::{add_comment, add_worklog, append_comment, delete_comment, delete_worklog, edit_comment};
-use relations::{delete_property, link, set_property};
+use relations::{delete_property, link, set_property, unlink};
 pub(super) use sprints::{change_sprint, to_backlog, to_sprint};
 
 /// `None` when it is no changing operation.
@@ -44,6 +44,7 @@ pub(super) fn dispatch(shared: &Arc<Shared>, site: usize, call: &Call<'_>) -> Op
         (&Method::PUT, ["issue", _, "properties", _]) => set_property,
         (&Method::DELETE, ["issue", _, "properties", _]) => delete_property,
         (&Method::POST, ["issueLink"]) => link,
+        (&Method::DELETE, ["issueLink", _]) => unlink,
         (&Method::POST, ["webhook"]) => hooks::register,
         (&Method::PUT, ["webhook", "refresh"]) => hooks::refresh,
         (&Method::DELETE, ["webhook"]) => hooks::remove,

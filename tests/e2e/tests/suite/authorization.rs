@@ -185,7 +185,14 @@ async fn try_tool(caller: &Caller, tool: &Tool, wrong: &mut Vec<String>) {
         (false, true) => 200,
     };
     let failed = over_mcp.body["result"]["isError"] == true || over_mcp.body.get("error").is_some();
-    for (way, answer) in [("MCP", &over_mcp), ("/tools/invoke", &plain)] {
+    // Over MCP, whoever is let in by the server is told of a missing scope in the tool's result.
+    let told = expected == 403 && tool.admits.allow(&caller.scopes);
+    if told && (over_mcp.status != 200 || over_mcp.body["result"]["structuredContent"]["code"] != "forbidden")
+    {
+        wrong.push(format!("{} calls {} over MCP: {}, not refused", caller.name, tool.name, over_mcp.text));
+    }
+    let answers = [("MCP", &over_mcp), ("/tools/invoke", &plain)];
+    for (way, answer) in answers.into_iter().skip(usize::from(told)) {
         if answer.status != expected || failed && expected == 200 {
             wrong.push(format!(
                 "{} calls {} over {way}: {} {}, not {expected}",

@@ -1,6 +1,8 @@
 //! Jira over MCP against the real binary: the official SDK's client, the list of tools, a second tenant, the record, and
 //! texts that would be instructions.
 
+mod writes;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,10 +14,12 @@ use simulator::{
 
 use crate::tool_list::lint_tool;
 
-/// Of the whole list as sent; five tools that write are to find room in it, too.
-const LIST: usize = 10 * 1024;
+/// Of the whole list as sent.
+const LIST: usize = 15 * 1024;
 const TOKEN: &str = "jira-token";
 const WRITER: &str = "jira-writer";
+/// More than a test asks for at once.
+const WIDE: [(&str, &str); 1] = [("PATCHBAY_LIMIT_TOOL_WRITE", "6000/60s:1000")];
 
 struct World {
     patchbay: Patchbay,
@@ -24,6 +28,7 @@ struct World {
     mcp: String,
     admin: Api,
     key: String,
+    writing_key: String,
     foreign_key: String,
 }
 
@@ -42,12 +47,13 @@ impl World {
         for tenant in ["acme", "globex"] {
             patchbay.tenant(tenant).await.unwrap();
         }
-        let running = patchbay.serve("admin,mcp-jira").await.unwrap();
+        let running = patchbay.serve_with("admin,mcp-jira", &WIDE).await.unwrap();
         let mcp = running.mcp_jira_url.clone().unwrap();
         let admin = running.api(&patchbay.key("acme", "admin").await.unwrap()).unwrap();
         let key = patchbay.key("acme", "mcp:jira:read").await.unwrap();
+        let writing_key = patchbay.key("acme", "mcp:jira:write").await.unwrap();
         let foreign_key = patchbay.key("globex", "mcp:jira:read").await.unwrap();
-        let world = Self { patchbay, running, tracker, mcp, admin, key, foreign_key };
+        let world = Self { patchbay, running, tracker, mcp, admin, key, writing_key, foreign_key };
         world.connect(&world.admin, "acme").await;
         world
     }
@@ -67,8 +73,9 @@ impl World {
         answer.body["result"].clone()
     }
 
-    async fn tools(&self) -> (Vec<Value>, usize) {
-        let api = self.admin.with_key(&self.key);
+    /// The list of one key, and its size as sent.
+    async fn tools_of(&self, key: &str) -> (Vec<Value>, usize) {
+        let api = self.admin.with_key(key);
         let listed = api.rpc(&self.mcp, "tools/list", &json!({})).await.unwrap();
         (listed.body["result"]["tools"].as_array().unwrap().clone(), listed.text.len())
     }
@@ -82,7 +89,7 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_list_is_short_fit_for_every_vendor_as_committed_and_keeps_its_word() {
     let world = World::start().await;
-    let (tools, size) = world.tools().await;
+    let (tools, size) = world.tools_of(&world.writing_key).await;
     let mut findings = Vec::new();
     for tool in &tools {
         lint_tool(tool, &mut findings);
@@ -139,7 +146,7 @@ async fn the_list_is_short_fit_for_every_vendor_as_committed_and_keeps_its_word(
 
     // A second Jira must be named, and the list says so.
     world.connect(&world.admin, "globex").await;
-    let (tools, _) = world.tools().await;
+    let (tools, _) = world.tools_of(&world.key).await;
     let search = tools.iter().find(|tool| tool["name"] == "jira_search_issues").unwrap();
     assert_eq!(search["inputSchema"]["properties"]["instance"]["x-mcp-header"], "Instance");
     let unnamed = world.call(&world.key, "jira_search_issues", json!({"jql": ""})).await;

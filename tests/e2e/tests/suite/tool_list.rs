@@ -69,8 +69,12 @@ pub(crate) fn lint_tool(tool: &Value, findings: &mut Vec<String>) {
     if tool["inputSchema"]["additionalProperties"] != false {
         findings.push(format!("{name} takes any argument"));
     }
-    if tool["annotations"]["readOnlyHint"] != true {
-        findings.push(format!("{name} does not say that it only reads"));
+    let hints = &tool["annotations"];
+    if hints["readOnlyHint"] != true
+        && !(hints["readOnlyHint"] == false && hints["destructiveHint"].is_boolean())
+    {
+        findings
+            .push(format!("{name} does not say whether it only reads, and otherwise whether it destroys"));
     }
 }
 
@@ -87,6 +91,9 @@ async fn the_list_of_tools_is_short_fit_for_every_vendor_and_as_committed() {
     let mut findings = Vec::new();
     for tool in tools {
         lint_tool(tool, &mut findings);
+        if tool["annotations"]["readOnlyHint"] != true {
+            findings.push(format!("{} does not say that it only reads", tool["name"]));
+        }
         let size = tool.to_string().len();
         println!("{size:>6} bytes: {}", tool["name"]);
         if size > TOOL {

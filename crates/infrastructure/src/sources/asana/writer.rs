@@ -128,6 +128,8 @@ impl SourceWriter for Asana {
                     comments => Ok(comments.unmarked()),
                 }
             }
+            // Never sent.
+            ItemWrite::Link(..) => Ok(Look::Absent),
         }
     }
 }

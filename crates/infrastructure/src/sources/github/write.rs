@@ -179,6 +179,8 @@ impl SourceWriter for GitHub {
                 };
                 look::state(&target, &now, &wanted, comment.as_ref())
             }
+            // Never sent.
+            ItemWrite::Link(..) => Ok(Look::Absent),
         }
     }
 }

@@ -6,9 +6,11 @@ mod create;
 mod fields;
 pub(super) mod form;
 mod issue;
+mod link;
 mod look;
 mod people;
 pub(super) mod pick;
+mod rehearse;
 mod send;
 mod sprint;
 mod text;
@@ -20,7 +22,7 @@ use std::time::Duration;
 
 use application::ports::{Connection, ItemWrite, Look, SourceError, SourceErrorKind, SourceWriter};
 use async_trait::async_trait;
-use domain::{ItemPatch, NewComment, NewItem, Transition, WrittenItem};
+use domain::{ItemLink, ItemPatch, NewComment, NewItem, Transition, WrittenItem};
 use serde_json::{Value, json};
 
 use super::Jira;
@@ -42,7 +44,7 @@ impl SourceWriter for Jira {
         new: &NewItem,
         marker: &str,
     ) -> Result<WrittenItem, SourceError> {
-        create::create(&self.api(connection).await?, new, marker).await
+        create::create(&self.api(connection).await?, new, marker, Mode::Send).await
     }
 
     async fn update_item(
@@ -52,7 +54,7 @@ impl SourceWriter for Jira {
         patch: &ItemPatch,
         _marker: &str,
     ) -> Result<WrittenItem, SourceError> {
-        update::update(&self.api(connection).await?, key, patch).await
+        update::update(&self.api(connection).await?, key, patch, Mode::Send).await
     }
 
     async fn transition_item(
@@ -62,7 +64,7 @@ impl SourceWriter for Jira {
         transition: &Transition,
         _marker: &str,
     ) -> Result<WrittenItem, SourceError> {
-        transition::transition(&self.api(connection).await?, key, transition).await
+        transition::transition(&self.api(connection).await?, key, transition, Mode::Send).await
     }
 
     async fn add_comment(
@@ -75,6 +77,28 @@ impl SourceWriter for Jira {
         comment::add(&self.api(connection).await?, key, comment, marker).await
     }
 
+    async fn link_items(
+        &self,
+        connection: &Connection,
+        key: &str,
+        link: &ItemLink,
+    ) -> Result<WrittenItem, SourceError> {
+        link::link(&self.api(connection).await?, key, link).await
+    }
+
+    async fn rehearse(&self, connection: &Connection, write: &ItemWrite) -> Result<WrittenItem, SourceError> {
+        let api = self.api(connection).await?;
+        match write {
+            ItemWrite::Create(new) => create::create(&api, new, "", Mode::Rehearse).await,
+            ItemWrite::Update(key, patch) => update::update(&api, key, patch, Mode::Rehearse).await,
+            ItemWrite::Transition(key, to) => transition::transition(&api, key, to, Mode::Rehearse).await,
+            ItemWrite::Comment(..) | ItemWrite::Link(..) => Err(SourceError::new(
+                SourceErrorKind::Unsupported,
+                "comments and links cannot be tried without making them",
+            )),
+        }
+    }
+
     async fn look(
         &self,
         connection: &Connection,
@@ -83,6 +107,13 @@ impl SourceWriter for Jira {
     ) -> Result<Look, SourceError> {
         look::look(&self.api(connection).await?, write, marker).await
     }
+}
+
+/// Whether a change is sent, or it is only said what it would do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Mode {
+    Send,
+    Rehearse,
 }
 
 /// The marker as a property of an issue or comment.

@@ -59,7 +59,11 @@ async fn a_key_of_some_projects_writes_to_these_only_and_what_it_wrote_is_stored
         });
         let nothing =
             world.narrowed(Grant { projects_write: Allowed::Only(BTreeSet::new()), ..Grant::default() });
+        // Who may read only some projects writes to no other, though no list of projects to write bounds it.
+        let reads_own = world.narrowed(Grant { projects_read: own.clone(), ..Grant::default() });
         for (ctx, write) in [
+            (&reads_own, ItemWrite::Create(elsewhere.clone())),
+            (&reads_own, comment(&foreign)),
             (&bound, ItemWrite::Create(elsewhere.clone())),
             (&bound, ItemWrite::Update(foreign.clone(), patch.clone())),
             (&bound, ItemWrite::Transition(foreign.clone(), world.close())),

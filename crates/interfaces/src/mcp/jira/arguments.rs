@@ -1,6 +1,9 @@
 //! Arguments of the tools, beside those that the SQL server's have, too.
 
+use std::collections::BTreeMap;
+
 use application::Error;
+use application::idempotency::is_key;
 use chrono::{DateTime, NaiveDate, Utc};
 use domain::Invalid;
 use serde_json::{Map, Value};
@@ -72,11 +75,20 @@ pub(super) fn words<T: Copy + Ord>(
 
 /// An issue's key, in capitals as Jira writes it.
 pub(super) fn issue_key(arguments: &Map<String, Value>) -> Result<String, Failure> {
-    let key = needed(arguments, "key", 255)?.trim().to_ascii_uppercase();
+    issue_key_at(arguments, "key")
+}
+
+/// An issue's key under another name.
+pub(super) fn issue_key_at(arguments: &Map<String, Value>, name: &str) -> Result<String, Failure> {
+    let key = needed(arguments, name, 255)?.trim().to_ascii_uppercase();
     let well = key.rsplit_once('-').is_some_and(|(project, number)| {
         is_project_key(project) && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
     });
-    if well { Ok(key) } else { Err(Failure::invalid("/key", "must be an issue's key like ENG-123")) }
+    if well {
+        Ok(key)
+    } else {
+        Err(Failure::invalid(format!("/{name}"), "must be an issue's key like ENG-123"))
+    }
 }
 
 /// A project's key.
@@ -92,6 +104,50 @@ pub(super) fn project_key(arguments: &Map<String, Value>) -> Result<Option<Strin
 fn is_project_key(key: &str) -> bool {
     key.starts_with(|c: char| c.is_ascii_uppercase())
         && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Yes or no; no when it is not said.
+pub(super) fn flag(arguments: &Map<String, Value>, name: &str) -> Result<bool, Failure> {
+    match arguments.get(name) {
+        None | Some(Value::Null) => Ok(false),
+        Some(Value::Bool(yes)) => Ok(*yes),
+        Some(_) => Err(Failure::invalid(format!("/{name}"), "must be true or false")),
+    }
+}
+
+/// Values of fields by the names of these.
+pub(super) fn fields(
+    arguments: &Map<String, Value>,
+    most: usize,
+    max: usize,
+) -> Result<BTreeMap<String, Value>, Failure> {
+    let given = match arguments.get("fields") {
+        None | Some(Value::Null) => return Ok(BTreeMap::new()),
+        Some(Value::Object(given)) if given.len() <= most => given,
+        Some(_) => {
+            let message = format!("must be an object with up to {most} fields");
+            return Err(Failure::invalid("/fields", message));
+        }
+    };
+    if given.keys().any(|name| name.trim().is_empty() || name.chars().count() > max) {
+        return Err(Failure::invalid("/fields", format!("must name fields with 1 to {max} characters")));
+    }
+    if given.keys().any(|name| name.trim().eq_ignore_ascii_case("status")) {
+        return Err(Failure::invalid("/fields/status", "is changed by jira_transition_issue"));
+    }
+    Ok(given.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
+}
+
+/// What a repeated call is recognised by.
+pub(super) fn once(arguments: &Map<String, Value>) -> Result<Option<String>, Failure> {
+    match text(arguments, "idempotency_key", 255)? {
+        None => Ok(None),
+        Some(key) if is_key(key) => Ok(Some(key.to_owned())),
+        Some(_) => Err(Failure::invalid(
+            "/idempotency_key",
+            "must be 1 to 255 visible ASCII characters, such as a UUID",
+        )),
+    }
 }
 
 /// A moment, or the beginning of a day.

@@ -3,19 +3,24 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, Uri};
 
-use super::super::sql::invoke::{InvokeBody, respond};
+use super::super::invoke::{InvokeBody, respond};
 use super::super::telemetry;
+use super::narrowed::Narrowed;
 use super::schemas::{
-    ALL, DESCRIBE_FIELDS, FIND_USERS, GET_CONTEXT, GET_ISSUE, LIST_ACTIVITY, LIST_PROJECTS, SEARCH_ISSUES,
+    self, ADD_COMMENT, ALL, CREATE_ISSUE, DESCRIBE_FIELDS, FIND_USERS, GET_CONTEXT, GET_ISSUE, LINK_ISSUES,
+    LIST_ACTIVITY, LIST_PROJECTS, SEARCH_ISSUES, TRANSITION_ISSUE, UPDATE_ISSUE,
 };
 use super::tools::JiraTools;
 use crate::auth::Caller;
 use crate::extract::Json;
+use crate::idempotency::IDEMPOTENCY_KEY;
+use crate::problem::Problem;
 
 /// Names of before.
-const EARLIER: [(&str, &str); 14] = [
+const EARLIER: [(&str, &str); 26] = [
     ("jira.search", SEARCH_ISSUES),
     ("jira_search", SEARCH_ISSUES),
     ("jira.search_issues", SEARCH_ISSUES),
@@ -30,6 +35,18 @@ const EARLIER: [(&str, &str); 14] = [
     ("jira.list_issue_activity", LIST_ACTIVITY),
     ("jira.get_context", GET_CONTEXT),
     ("jira.context", GET_CONTEXT),
+    ("jira.create_issue", CREATE_ISSUE),
+    ("jira.create", CREATE_ISSUE),
+    ("jira.update_issue", UPDATE_ISSUE),
+    ("jira.update", UPDATE_ISSUE),
+    ("jira.transition_issue", TRANSITION_ISSUE),
+    ("jira.transition", TRANSITION_ISSUE),
+    ("jira.add_comment", ADD_COMMENT),
+    ("jira.comment", ADD_COMMENT),
+    ("jira.link_issues", LINK_ISSUES),
+    ("jira.link", LINK_ISSUES),
+    ("jira_create_issue_link", LINK_ISSUES),
+    ("jira_transition", TRANSITION_ISSUE),
 ];
 
 fn present(name: &str) -> &str {
@@ -43,8 +60,21 @@ fn present(name: &str) -> &str {
 pub(super) async fn invoke(
     State(tools): State<Arc<JiraTools>>,
     Caller { ctx, .. }: Caller,
+    uri: Uri,
+    headers: HeaderMap,
     Json(body): Json<InvokeBody>,
 ) -> Response {
-    let outcome = telemetry::plain_call(tools.call(&ctx, present(&body.name), body.arguments)).await;
+    let narrowed = match Narrowed::by(uri.query()) {
+        Ok(narrowed) => narrowed,
+        Err(invalid) => return Problem::from(invalid).into_response(),
+    };
+    let InvokeBody { name, mut arguments } = body;
+    let name = present(&name);
+    // What every POST here takes as a header means the same as the argument. It was checked on the way.
+    let header = headers.get(IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok());
+    if let Some(key) = header.filter(|_| schemas::takes_key(name)) {
+        arguments.entry("idempotency_key").or_insert_with(|| key.into());
+    }
+    let outcome = telemetry::plain_call(tools.call(&ctx, &narrowed, name, arguments)).await;
     respond(outcome, "tools/list at /mcp names the tools")
 }

@@ -2,6 +2,8 @@
 //! (docs/adr/0006-short-lists-of-tools.md); schemas have no unions and no references, because some model vendors refuse
 //! those.
 
+mod writing;
+
 use std::borrow::Cow;
 use std::sync::Arc;
 
@@ -9,34 +11,72 @@ use application::ports::{LiveActivityKind, LiveSection};
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
+pub(super) const ADD_COMMENT: &str = "jira_add_comment";
+pub(super) const CREATE_ISSUE: &str = "jira_create_issue";
 pub(super) const DESCRIBE_FIELDS: &str = "jira_describe_fields";
 pub(super) const FIND_USERS: &str = "jira_find_users";
 pub(super) const GET_CONTEXT: &str = "jira_get_context";
 pub(super) const GET_ISSUE: &str = "jira_get_issue";
+pub(super) const LINK_ISSUES: &str = "jira_link_issues";
 pub(super) const LIST_ACTIVITY: &str = "jira_list_issue_activity";
 pub(super) const LIST_PROJECTS: &str = "jira_list_projects";
 pub(super) const SEARCH_ISSUES: &str = "jira_search_issues";
+pub(super) const TRANSITION_ISSUE: &str = "jira_transition_issue";
+pub(super) const UPDATE_ISSUE: &str = "jira_update_issue";
 
 /// By name, as they are listed.
-pub(super) const ALL: [&str; 7] =
-    [DESCRIBE_FIELDS, FIND_USERS, GET_CONTEXT, GET_ISSUE, LIST_ACTIVITY, LIST_PROJECTS, SEARCH_ISSUES];
+pub(super) const ALL: [&str; 12] = [
+    ADD_COMMENT,
+    CREATE_ISSUE,
+    DESCRIBE_FIELDS,
+    FIND_USERS,
+    GET_CONTEXT,
+    GET_ISSUE,
+    LINK_ISSUES,
+    LIST_ACTIVITY,
+    LIST_PROJECTS,
+    SEARCH_ISSUES,
+    TRANSITION_ISSUE,
+    UPDATE_ISSUE,
+];
+/// Those that change something.
+const WRITING: [&str; 5] = [ADD_COMMENT, CREATE_ISSUE, LINK_ISSUES, TRANSITION_ISSUE, UPDATE_ISSUE];
 
 pub(super) const VIEWS: [&str; 3] = ["key", "summary", "full"];
 pub(super) const PURPOSES: [&str; 3] = ["create", "edit", "search"];
 pub(super) const FORMATS: [&str; 2] = ["markdown", "adf"];
+pub(super) const VISIBILITIES: [&str; 2] = ["public", "internal"];
 
-/// The list for a caller. With one instance nobody needs to name it.
-pub(super) fn tools(several_instances: bool) -> Vec<Tool> {
+/// Whether a tool takes an idempotency key. A link is there or not, however often it is asked for.
+pub(super) fn takes_key(name: &str) -> bool {
+    writes(name) && name != LINK_ISSUES
+}
+
+/// Whether a tool changes something.
+pub(super) fn writes(name: &str) -> bool {
+    WRITING.contains(&name)
+}
+
+/// The list for a caller. With one instance nobody needs to name it, and who may not write is shown no tool that does.
+pub(super) fn tools(several_instances: bool, may_write: bool) -> Vec<Tool> {
     let all = [
+        writing::add_comment(),
+        writing::create_issue(),
         describe_fields(),
         find_users(),
         get_context(),
         get_issue(),
+        writing::link_issues(),
         list_activity(),
         list_projects(),
         search_issues(),
+        writing::transition_issue(),
+        writing::update_issue(),
     ];
-    all.into_iter().map(|tool| tool.listed(several_instances)).collect()
+    all.into_iter()
+        .filter(|tool| may_write || !writes(tool.name))
+        .map(|tool| tool.listed(several_instances))
+        .collect()
 }
 
 struct Described {
@@ -58,9 +98,18 @@ impl Described {
         if !self.required.is_empty() {
             input["required"] = json!(self.required);
         }
+        // Nothing that was there is lost for good by any but a link that is taken away; Jira keeps the history.
+        let annotations = match self.name {
+            ADD_COMMENT | CREATE_ISSUE => ToolAnnotations::new().read_only(false).destructive(false),
+            LINK_ISSUES => ToolAnnotations::new().read_only(false).destructive(true).idempotent(true),
+            TRANSITION_ISSUE | UPDATE_ISSUE => {
+                ToolAnnotations::new().read_only(false).destructive(false).idempotent(true)
+            }
+            _ => ToolAnnotations::new().read_only(true),
+        };
         Tool::new_with_raw(self.name, Some(Cow::Borrowed(self.words)), Arc::new(into_object(input)))
             .with_raw_output_schema(Arc::new(into_object(self.output)))
-            .with_annotations(ToolAnnotations::new().read_only(true))
+            .with_annotations(annotations)
     }
 }
 
@@ -103,7 +152,7 @@ fn limit() -> Value {
 fn get_context() -> Described {
     Described {
         name: GET_CONTEXT,
-        words: "Who you are here, which Jira instances and projects you may read, whether they answer, and your limits.",
+        words: "Who you are here, which Jira instances and projects you may read and write, whether they answer, and your limits.",
         properties: json!({}),
         required: &[],
         output: json!({"type": "object", "required": ["user", "instances", "toolsets", "limits", "source", "at"],

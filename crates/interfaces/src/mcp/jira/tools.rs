@@ -8,7 +8,7 @@ use application::ports::{
 };
 use application::{Ctx, Error, Services};
 use chrono::{SecondsFormat, TimeDelta};
-use domain::Toolset;
+use domain::{Scope, Toolset};
 use http::StatusCode;
 use rmcp::model::Tool;
 use serde_json::{Map, Value, json};
@@ -19,9 +19,11 @@ use super::super::sql::now;
 use super::arguments::{
     count, issue_key, moment, needed, only, owned, project_key, text, texts, word, words,
 };
+use super::narrowed::Narrowed;
 use super::schemas::{
-    self, ALL, DESCRIBE_FIELDS, FIND_USERS, FORMATS, GET_CONTEXT, GET_ISSUE, LIST_ACTIVITY, LIST_PROJECTS,
-    PURPOSES, SEARCH_ISSUES, VIEWS,
+    self, ADD_COMMENT, ALL, CREATE_ISSUE, DESCRIBE_FIELDS, FIND_USERS, FORMATS, GET_CONTEXT, GET_ISSUE,
+    LINK_ISSUES, LIST_ACTIVITY, LIST_PROJECTS, PURPOSES, SEARCH_ISSUES, TRANSITION_ISSUE, UPDATE_ISSUE,
+    VIEWS,
 };
 use crate::problem::ErrorBody;
 
@@ -31,8 +33,8 @@ type Arguments = Map<String, Value>;
 const JQL: usize = 8_000;
 const QUERY: usize = 200;
 /// Further fields, and characters of each name.
-const FIELDS: usize = 50;
-const FIELD: usize = 255;
+pub(super) const FIELDS: usize = 50;
+pub(super) const FIELD: usize = 255;
 const CURSOR: usize = 4_096;
 const MAX_ROWS: u64 = 100;
 const ROWS: usize = 25;
@@ -43,7 +45,7 @@ const CHARS: usize = 20_000;
 /// The tools of the Jira server.
 #[derive(Debug)]
 pub(super) struct JiraTools {
-    services: Services,
+    pub(super) services: Services,
 }
 
 impl JiraTools {
@@ -52,32 +54,49 @@ impl JiraTools {
     }
 
     /// The tools of this caller, by name.
-    pub(super) async fn list(&self, ctx: &Ctx) -> Result<Vec<Tool>, Error> {
-        Ok(schemas::tools(self.services.live.instances(ctx).await?.len() > 1))
-    }
-
-    /// Counts a request that calls no tool.
-    pub(super) async fn count_request(&self, ctx: &Ctx) -> Result<(), Error> {
-        self.services.limits.count_request(ctx).await.map(drop)
+    pub(super) async fn list(&self, ctx: &Ctx, narrowed: &Narrowed) -> Result<Vec<Tool>, Error> {
+        let several = self.services.live.instances(ctx).await?.len() > 1;
+        let mut tools = schemas::tools(several, ctx.scopes.allow(Scope::McpJiraWrite));
+        tools.retain(|tool| narrowed.allows(&tool.name));
+        Ok(tools)
     }
 
     /// Calls a tool.
-    pub(super) async fn call(&self, ctx: &Ctx, name: &str, given: Arguments) -> Result<Answer, Failure> {
+    pub(super) async fn call(
+        &self,
+        ctx: &Ctx,
+        narrowed: &Narrowed,
+        name: &str,
+        given: Arguments,
+    ) -> Result<Answer, Failure> {
         let known = ALL.into_iter().find(|tool| *tool == name);
         let mut entry = record::tool(name, &given);
         if let Some(instance) = given.get("instance").and_then(Value::as_str).filter(|slug| slug.len() < 64) {
             entry = entry.with("instance", instance);
         }
         outcome::run(&self.services.audit, ctx, known.unwrap_or("unknown"), entry, async {
-            let states = self.services.limits.count_tool(ctx, ToolClass::LiveRead).await?;
+            if !narrowed.allows(name) {
+                return Err(Failure::UnknownTool(name.to_owned()));
+            }
+            let writes = schemas::writes(name);
+            if writes {
+                ctx.require(Scope::McpJiraWrite)?;
+            }
+            let class = if writes { ToolClass::Write } else { ToolClass::LiveRead };
+            let states = self.services.limits.count_tool(ctx, class).await?;
             match name {
+                ADD_COMMENT => self.add_comment(ctx, &given).await,
+                CREATE_ISSUE => self.create_issue(ctx, &given).await,
                 DESCRIBE_FIELDS => self.describe_fields(ctx, &given).await,
                 FIND_USERS => self.find_users(ctx, &given).await,
                 GET_CONTEXT => self.get_context(ctx, &given, &states).await,
                 GET_ISSUE => self.get_issue(ctx, &given).await,
+                LINK_ISSUES => self.link_issues(ctx, &given).await,
                 LIST_ACTIVITY => self.list_activity(ctx, &given).await,
                 LIST_PROJECTS => self.list_projects(ctx, &given).await,
                 SEARCH_ISSUES => self.search_issues(ctx, &given).await,
+                TRANSITION_ISSUE => self.transition_issue(ctx, &given).await,
+                UPDATE_ISSUE => self.update_issue(ctx, &given).await,
                 _ => Err(Failure::UnknownTool(name.to_owned())),
             }
         })
@@ -214,18 +233,21 @@ impl JiraTools {
 }
 
 fn instance_body(seen: SeenInstance) -> Value {
-    // No tool of this server writes.
-    let mut body = json!({"slug": seen.slug, "url": seen.url, "can_write": false, "health": seen.health});
+    let mut body =
+        json!({"slug": seen.slug, "url": seen.url, "can_write": seen.can_write, "health": seen.health});
     if let Some(deployment) = seen.deployment {
         body["deployment"] = deployment.into();
     }
     if let Some(projects) = seen.projects {
         body["projects_allowed"] = projects.into();
     }
+    if let Some(projects) = seen.writable {
+        body["projects_writable"] = projects.into();
+    }
     body
 }
 
-fn instance(given: &Arguments) -> Result<Option<String>, Failure> {
+pub(super) fn instance(given: &Arguments) -> Result<Option<String>, Failure> {
     Ok(text(given, "instance", 63)?.map(str::to_owned))
 }
 
@@ -246,7 +268,7 @@ fn told(answer: LiveAnswer, what: &str) -> Answer {
 }
 
 /// A failure in words for an assistant: it cannot change an instance's settings, but it can change its question.
-fn failure(error: Error) -> Failure {
+pub(super) fn failure(error: Error) -> Failure {
     let hint = match &error {
         Error::NotFound { .. } => "check the key: what you may not read is not found either",
         Error::Source(error) => match error.kind {

@@ -39,11 +39,6 @@ impl SqlTools {
         Ok(schemas::tools(&self.services.templates.list(ctx).await?))
     }
 
-    /// Counts a request that calls no tool.
-    pub(super) async fn count_request(&self, ctx: &Ctx) -> Result<(), Error> {
-        self.services.limits.count_request(ctx).await.map(drop)
-    }
-
     /// Calls a tool.
     pub(super) async fn call(&self, ctx: &Ctx, name: &str, arguments: Arguments) -> Result<Answer, Failure> {
         let fixed = FIXED.contains(&name);

@@ -63,6 +63,27 @@ pub(super) fn link(write: &mut Write<'_>) -> Result<Reply, Reply> {
     Ok(Reply::created(&json!({})))
 }
 
+/// `DELETE /issueLink/{linkId}`; both issues are updated by it.
+pub(super) fn unlink(write: &mut Write<'_>) -> Result<Reply, Reply> {
+    write.call.allow(&[])?;
+    let id = write.part(1).to_owned();
+    let is_it = |link: &Value| link["id"].as_str() == Some(&id);
+    let ends: Vec<u64> = write.site.linked_by(&id);
+    let seen = ends.first().map(|end| visible(write.call, write.site, &end.to_string()).is_ok());
+    if seen != Some(true) {
+        return Err(Reply::error(StatusCode::NOT_FOUND, &format!("No issue link with id '{id}' exists.")));
+    }
+    for end in &ends {
+        write.site.edit(*end, |issue, _| {
+            let list = issue.fields.get_mut("issuelinks").and_then(Value::as_array_mut);
+            list.into_iter().for_each(|list| list.retain(|link| !is_it(link)));
+        });
+    }
+    let told = json!({"id": id, "systemLink": false});
+    write.events.push(Event::about("issuelink_deleted", ends.first().copied(), "issueLink", told));
+    Ok(Reply::no_content())
+}
+
 /// Links two issues; both are updated by it. Answers the link's id.
 fn join(site: &mut JiraSite, kind: &str, inward: u64, outward: u64) -> u64 {
     let number = site.new_id();

@@ -64,6 +64,8 @@ pub(crate) struct Tool {
     /// The address of its server.
     pub(crate) server: String,
     pub(crate) needs: Needs,
+    /// Who is let in by its server.
+    pub(crate) admits: Needs,
     pub(crate) arguments: Value,
 }
 
@@ -101,13 +103,15 @@ pub(crate) async fn tools(api: &Api, mcp_url: &str, scope: &str) -> Vec<Tool> {
     let listed = api.rpc(mcp_url, "tools/list", &json!({})).await.unwrap().body;
     let tools = listed["result"]["tools"].as_array().expect("a list of tools").iter().map(|tool| {
         let name = tool["name"].as_str().unwrap().to_owned();
-        // Without the scope of the server there is no list of its tools.
-        let needs = tool["_meta"]["patchbay/required-scope"].as_str().unwrap_or(scope);
+        // Without the scope of the server there is no list of its tools; those that write ask for more.
+        let reads = tool["annotations"]["readOnlyHint"] == true;
+        let needs = if reads { scope } else { "mcp:jira:write" };
         let case = cases.get(&name).unwrap_or_else(|| panic!("the tool {name} has no case [tools.{name}]"));
         let arguments = case["arguments"].as_str().unwrap();
         Tool {
             server: mcp_url.to_owned(),
             needs: Needs::parse(needs),
+            admits: Needs::parse(scope),
             arguments: serde_json::from_str(arguments).unwrap(),
             name,
         }

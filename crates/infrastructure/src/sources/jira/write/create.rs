@@ -14,7 +14,7 @@ use super::form::{Form, IssueType, issue_types};
 use super::issue::{finish, is_selected};
 use super::people::Assignable;
 use super::values::Place;
-use super::{property, rejected, send};
+use super::{Mode, property, rehearse, rejected, send};
 
 /// The type that is taken where none is given and the project has it.
 const DEFAULT_TYPE: &str = "task";
@@ -26,7 +26,12 @@ struct Created {
 }
 
 /// Makes an issue with the marker on it, in one request.
-pub(super) async fn create(api: &Api<'_>, new: &NewItem, marker: &str) -> Result<WrittenItem, SourceError> {
+pub(super) async fn create(
+    api: &Api<'_>,
+    new: &NewItem,
+    marker: &str,
+    mode: Mode,
+) -> Result<WrittenItem, SourceError> {
     let project = new.project.trim();
     if let Some(keys) = api.settings.projects.as_ref().filter(|_| !is_selected(api, project)) {
         return Err(SourceError::unknown_value(
@@ -54,6 +59,9 @@ pub(super) async fn create(api: &Api<'_>, new: &NewItem, marker: &str) -> Result
     fill(&mut draft, new).await?;
     let what = format!("a new {} in {project}", issue_type.name);
     form.require_all(|id| draft.has(id) || id == "reporter", &what)?;
+    if mode == Mode::Rehearse {
+        return Ok(rehearse::of_new(draft));
+    }
 
     let mut body = draft.body();
     body["properties"] = json!([property(marker)]);

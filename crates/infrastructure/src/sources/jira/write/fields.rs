@@ -29,7 +29,7 @@ pub(super) const OWN: [(&str, &str); 10] = [
 /// A change being put together.
 pub(super) struct Draft<'a, 'c> {
     api: &'a Api<'c>,
-    form: &'a Form,
+    pub(super) form: &'a Form,
     place: Place<'a>,
     /// What the issue holds now; empty for a new one.
     current: &'a Map<String, Value>,
@@ -127,6 +127,10 @@ impl<'a, 'c> Draft<'a, 'c> {
             let pointer = format!("/fields/{}", given.replace('~', "~0").replace('/', "~1"));
             let (id, field) = self.form.named(given, &pointer)?;
             let (id, name) = (id.to_owned(), field.name.clone());
+            if id == "issuelinks" {
+                // A link changes another issue as well, which may be out of bounds.
+                return Err(rejected(&pointer, format!("{name} is no field that is set: link the issues")));
+            }
             if self.pointers.contains_key(&id) {
                 return Err(rejected(&pointer, format!("{name} is given twice")));
             }

@@ -12,9 +12,9 @@ use super::fields::Draft;
 use super::form::Form;
 use super::issue::Issue;
 use super::people::Assignable;
-use super::transition;
 use super::update::{fill, project_of, read};
 use super::values::Place;
+use super::{link, transition};
 
 /// Looks for one write. Changes nothing.
 pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Result<Look, SourceError> {
@@ -27,6 +27,10 @@ pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Resu
             let issue = Issue::read(api, key, &["status"]).await?;
             if transition::is_at(&issue, &asked.to) { found(issue.written(api)) } else { Ok(Look::Absent) }
         }
+        ItemWrite::Link(key, asked) => match link::is_as_asked(api, key, asked).await? {
+            Some(issue) => found(issue.written(api)),
+            None => Ok(Look::Absent),
+        },
     }
 }
 

@@ -21,6 +21,21 @@ pub(super) async fn change(
     what: &str,
 ) -> Result<Response, SourceError> {
     let response = api.send(method, path, &[], Some(body)).await?;
+    checked(api, response, pointers, what).await
+}
+
+/// Deletes something, once.
+pub(super) async fn delete(api: &Api<'_>, path: &str, what: &str) -> Result<Response, SourceError> {
+    let response = api.send(Method::DELETE, path, &[], None).await?;
+    checked(api, response, &BTreeMap::new(), what).await
+}
+
+async fn checked(
+    api: &Api<'_>,
+    response: Response,
+    pointers: &BTreeMap<String, String>,
+    what: &str,
+) -> Result<Response, SourceError> {
     match response.status {
         status if status.is_success() => Ok(response),
         StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::PAYLOAD_TOO_LARGE => {

@@ -15,7 +15,7 @@ use super::issue::{Issue, finish};
 use super::people::Assignable;
 use super::update::project_of;
 use super::values::Place;
-use super::{rejected, send, text};
+use super::{Mode, rehearse, rejected, send, text};
 
 #[derive(Deserialize)]
 struct Transitions {
@@ -48,6 +48,7 @@ pub(super) async fn transition(
     api: &Api<'_>,
     key: &str,
     asked: &Transition,
+    mode: Mode,
 ) -> Result<WrittenItem, SourceError> {
     let issue = Issue::read(api, key, &["status", "resolution", "project"]).await?;
     issue.require_selected(api)?;
@@ -77,6 +78,9 @@ pub(super) async fn transition(
     }
     draft.set_named(&asked.fields).await?;
     form.require_all(|id| draft.has(id), &format!("the transition {}", step.name))?;
+    if mode == Mode::Rehearse {
+        return Ok(rehearse::of_change(api, draft, &issue, Some(step.status())));
+    }
     let mut body = draft.body();
     if let Some(comment) = &asked.comment {
         let written = text::new(api.dialect(), comment);

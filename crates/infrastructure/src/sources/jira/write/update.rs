@@ -12,13 +12,18 @@ use super::form::Form;
 use super::issue::{Issue, finish};
 use super::people::Assignable;
 use super::values::Place;
-use super::{rejected, send};
+use super::{Mode, rehearse, rejected, send};
 
 /// Changes what is asked and nothing else.
 ///
 /// Jira has no conditional edit: an issue that is changed between the check of `if_unchanged_since` and the edit is not
 /// noticed.
-pub(super) async fn update(api: &Api<'_>, key: &str, patch: &ItemPatch) -> Result<WrittenItem, SourceError> {
+pub(super) async fn update(
+    api: &Api<'_>,
+    key: &str,
+    patch: &ItemPatch,
+    mode: Mode,
+) -> Result<WrittenItem, SourceError> {
     let form = Form::of_edit(api, key).await?;
     let issue = read(api, key, &form, patch).await?;
     issue.require_selected(api)?;
@@ -29,6 +34,9 @@ pub(super) async fn update(api: &Api<'_>, key: &str, patch: &ItemPatch) -> Resul
     fill(&mut draft, &issue, patch).await?;
     if draft.is_empty() {
         return Ok(issue.written(api));
+    }
+    if mode == Mode::Rehearse {
+        return Ok(rehearse::of_change(api, draft, &issue, None));
     }
     let path = api.rest(&format!("/issue/{}", segment(&issue.key)));
     let what = format!("the change of {}", issue.key);
