@@ -3,6 +3,7 @@
 mod cloud;
 mod data_center;
 mod faults;
+mod long_lists;
 mod replay;
 mod simulated;
 
