@@ -8,6 +8,7 @@ mod bounds;
 mod changes;
 mod data_center;
 mod once;
+mod told_why;
 
 use std::sync::Arc;
 

@@ -60,9 +60,9 @@ impl SourceWriter for Jira {
         connection: &Connection,
         key: &str,
         transition: &Transition,
-        _marker: &str,
+        marker: &str,
     ) -> Result<WrittenItem, SourceError> {
-        transition::transition(&self.api(connection).await?, key, transition).await
+        transition::transition(&self.api(connection).await?, key, transition, marker).await
     }
 
     async fn add_comment(
