@@ -10,6 +10,7 @@ mod errors;
 mod fields;
 mod full;
 mod history;
+mod inside;
 mod items;
 mod known;
 mod lists;

@@ -38,6 +38,29 @@ pub(super) fn seconds(seconds: i64) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0).max(1))
 }
 
+/// What failed after an earlier request of the same write had its effect: not what says that nothing was done.
+pub(super) fn midway(error: SourceError) -> SourceError {
+    match error.kind {
+        SourceErrorKind::RateLimited | SourceErrorKind::Blocked => {
+            SourceError { kind: SourceErrorKind::Unavailable, ..error }
+        }
+        _ => error,
+    }
+}
+
+/// Whether a tracker has refused for good what it was asked for.
+pub(super) fn is_definite(kind: SourceErrorKind) -> bool {
+    matches!(
+        kind,
+        SourceErrorKind::Forbidden
+            | SourceErrorKind::NotFound
+            | SourceErrorKind::Gone
+            | SourceErrorKind::Rejected
+            | SourceErrorKind::Conflict
+            | SourceErrorKind::Unsupported
+    )
+}
+
 /// A tracker's words as they are quoted.
 pub(super) fn quoted(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_QUOTED_CHARS).collect::<String>().trim().to_owned()

@@ -5,7 +5,6 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use application::ports::Sources;
 use async_trait::async_trait;
 use axum::Router;
 use axum::body::Body;
@@ -14,7 +13,6 @@ use axum::routing::get;
 use http::HeaderMap;
 use ipnet::IpNet;
 use patchbay_infrastructure::egress::{EgressClient, EgressError, EgressPolicy, Lookup};
-use patchbay_infrastructure::sources;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use url::Url;
@@ -280,13 +278,6 @@ async fn requirement_50_a_server_without_a_trusted_certificate_is_not_talked_to(
     let error = loopback().get(&url, HeaderMap::new()).await.unwrap_err();
     assert!(matches!(error, EgressError::Tls(_)), "{error:?}");
     assert_eq!(hits.load(Ordering::SeqCst), 0);
-}
-
-#[test]
-fn the_registry_is_built_on_the_guarded_client() {
-    let client = EgressClient::new(EgressPolicy::default()).unwrap();
-    let registry: Sources = sources::registry(client);
-    assert_eq!(registry.names(), ["asana", "github", "jira"]);
 }
 
 fn loopback() -> EgressClient {

@@ -9,6 +9,7 @@ mod changes;
 mod data_center;
 mod once;
 mod rehearsals;
+mod told_why;
 
 use std::sync::Arc;
 

@@ -18,6 +18,7 @@ use uuid::Uuid;
 const BOTH: [Deployment; 2] = [Deployment::Cloud, Deployment::DataCenter];
 
 struct Tracker {
+    deployment: Deployment,
     simulator: Simulator,
     connection: Connection,
     adapter: Arc<dyn SourceAdapter>,
@@ -45,7 +46,7 @@ impl Tracker {
             mappings: Arc::default(),
             requests: AtomicI64::new(0),
         };
-        Self { simulator, connection, adapter: adapter() }
+        Self { deployment, simulator, connection, adapter: adapter() }
     }
 
     fn writer(&self) -> &dyn SourceWriter {
@@ -63,6 +64,27 @@ impl Tracker {
 
     async fn look(&self, write: ItemWrite, marker: &str) -> Look {
         self.writer().look(&self.connection, &write, marker).await.unwrap()
+    }
+
+    /// A comment as somebody writes it who is not Patchbay.
+    async fn say(&self, key: &str, text: &str) {
+        let document = json!({"version": 1, "type": "doc", "content": [
+            {"type": "paragraph", "content": [{"type": "text", "text": text}]}]});
+        let (version, body) = match self.deployment {
+            Deployment::Cloud => ("3", document),
+            Deployment::DataCenter => ("2", json!(text)),
+        };
+        let url = format!("{}/rest/api/{version}/issue/{key}/comment", self.connection.base_url);
+        #[expect(clippy::disallowed_methods, reason = "this is a person, not the product")]
+        let client = reqwest::Client::builder().build().unwrap();
+        let sent = client
+            .post(url)
+            .basic_auth("ann@example.com", Some("t0ken"))
+            .json(&json!({"body": body}))
+            .send()
+            .await
+            .unwrap();
+        assert!(sent.status().is_success(), "{}", sent.status());
     }
 
     async fn make(&self, title: &str) -> String {
@@ -283,4 +305,63 @@ async fn an_issue_that_is_not_there_is_not_found() {
         tracker.writer().update_item(&tracker.connection, "ENG-999999", &patch, "").await.unwrap_err();
     assert_eq!(error.kind, SourceErrorKind::NotFound, "{error}");
     assert!(tracker.changes().is_empty());
+}
+
+#[tokio::test]
+async fn a_transition_with_a_comment_took_place_only_when_its_comment_is_there() {
+    for deployment in BOTH {
+        let tracker = Tracker::start(deployment).await;
+        let key = tracker.make("Say why").await;
+        let done = Transition { to: "Done".into(), ..Transition::default() };
+        let (writer, first) = (tracker.writer(), marker());
+        writer.transition_item(&tracker.connection, &key, &done, &first).await.unwrap();
+        found(tracker.look(ItemWrite::Transition(key.clone(), done.clone()), &first).await);
+
+        let said = Transition { comment: Some("It **works** now.".into()), ..done };
+        let write = ItemWrite::Transition(key.clone(), said.clone());
+        let lost = marker();
+        assert_eq!(
+            tracker.look(write.clone(), &lost).await,
+            Look::Absent,
+            "{deployment:?}: nothing was said"
+        );
+        let theirs = NewComment { body: "It **works** now.".into(), internal: false };
+        writer.add_comment(&tracker.connection, &key, &theirs, &marker()).await.unwrap();
+        assert_eq!(tracker.look(write.clone(), &lost).await, Look::Absent, "{deployment:?}: it is another's");
+
+        // The status is there already: what is left to do is the comment.
+        let told = writer.transition_item(&tracker.connection, &key, &said, &lost).await.unwrap();
+        assert!(told.comment_id.is_some() && told.warnings.len() == 1, "{deployment:?}: {told:?}");
+        assert_eq!(found(tracker.look(write, &lost).await)["comment_id"], json!(told.comment_id));
+
+        // Done by a transition with a screen, which takes both.
+        let other = tracker.make("Say why, too").await;
+        let (ours, before) = (marker(), tracker.changes().len());
+        writer.transition_item(&tracker.connection, &other, &said, &ours).await.unwrap();
+        assert_eq!(tracker.changes().len(), before + 1, "{deployment:?}: {:?}", tracker.changes());
+        let write = ItemWrite::Transition(other.clone(), said);
+        let told = found(tracker.look(write.clone(), &ours).await);
+        assert!(told["comment_id"].is_string(), "{deployment:?}: {told}");
+        // Somebody takes it on: it took place all the same.
+        let on = Transition { to: "In Progress".into(), ..Transition::default() };
+        writer.transition_item(&tracker.connection, &other, &on, &marker()).await.unwrap();
+        found(tracker.look(write, &ours).await);
+    }
+}
+
+#[tokio::test]
+async fn whether_a_comment_without_a_mark_is_ours_stays_open() {
+    for deployment in BOTH {
+        let tracker = Tracker::start(deployment).await;
+        let key = tracker.make("Say why").await;
+        let said =
+            Transition { to: "Done".into(), comment: Some("Because.".into()), ..Transition::default() };
+        let lost = marker();
+        let write = ItemWrite::Transition(key.clone(), said.clone());
+        tracker.say(&key, "Because.").await;
+        assert_eq!(tracker.look(write.clone(), &lost).await, Look::Absent, "{deployment:?}: it is not done");
+        let done = Transition { comment: None, ..said };
+        tracker.writer().transition_item(&tracker.connection, &key, &done, &marker()).await.unwrap();
+        assert_eq!(tracker.look(write, &lost).await, Look::Unsure, "{deployment:?}");
+    }
 }

@@ -416,6 +416,37 @@ async fn details_take_the_item_off_the_list_and_a_gone_item_becomes_a_tombstone(
 }
 
 #[tokio::test]
+async fn a_note_of_what_an_item_was_before_is_not_given_back() {
+    let fixture = Fixture::new().await;
+    let ctx = fixture.test.ctx("alpha").await;
+    let instance = fixture.instance(&ctx).await;
+    let key = fixture.slice(&ctx, instance).await;
+    let noted = |title: &str| {
+        let mut commit = items(vec![item(1, 1, title)]);
+        commit.records.details_noted.insert("1001".into(), json!({"times": [title]}));
+        commit
+    };
+    let given = async || fixture.sync.pending_items(&ctx, instance, 10).await.unwrap().remove(0).noted;
+    fixture.sync.commit_page(&ctx, &key, noted("a")).await.unwrap();
+    assert_eq!(given().await, Some(json!({"times": ["a"]})));
+    let note = "select noted from work_item_details_pending";
+    let of_a: serde_json::Value =
+        sqlx::query_scalar(note).fetch_one(&mut fixture.test.admin().await).await.unwrap();
+
+    fixture.sync.commit_page(&ctx, &key, noted("b")).await.unwrap();
+    assert_eq!(given().await, Some(json!({"times": ["b"]})));
+    // As a worker leaves it that knows of no notes, and one that noted nothing of the content.
+    for stale in [of_a, json!({"times": ["b"]})] {
+        sqlx::query("update work_item_details_pending set noted = $1")
+            .bind(&stale)
+            .execute(&mut fixture.test.admin().await)
+            .await
+            .unwrap();
+        assert_eq!(given().await, None, "{stale}");
+    }
+}
+
+#[tokio::test]
 async fn a_dead_letter_makes_the_run_partial_and_goes_when_the_object_can_be_mapped() {
     let fixture = Fixture::new().await;
     let ctx = fixture.test.ctx("alpha").await;

@@ -3,6 +3,7 @@
 mod cloud;
 mod data_center;
 mod faults;
+mod long_lists;
 mod replay;
 mod simulated;
 
@@ -127,7 +128,7 @@ fn pending(records: &PageRecords) -> Vec<PendingItem> {
     let by_key: BTreeMap<&str, PendingItem> = records
         .items
         .iter()
-        .filter(|item| item.has_details)
+        .filter(|item| item.has_details && !records.details_done.contains(&item.ref_key))
         .map(|item| {
             let pending = PendingItem {
                 ref_key: item.ref_key.clone(),

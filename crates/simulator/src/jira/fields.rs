@@ -200,7 +200,10 @@ pub(super) fn transitions(call: &Call<'_>, site: &JiraSite, key: &str) -> Result
             if with_fields {
                 row["fields"] = match way.resolution {
                     None => json!({}),
-                    Some(required) => json!({"resolution": {
+                    Some(required) => json!({"comment": {
+                        "required": false, "schema": {"type": "comments-page", "system": "comment"},
+                        "name": "Comment", "key": "comment", "hasDefaultValue": false, "operations": ["add"]
+                    }, "resolution": {
                         "required": required, "schema": {"type": "resolution", "system": "resolution"},
                         "name": "Resolution", "key": "resolution", "hasDefaultValue": false, "operations": ["set"],
                         "allowedValues": allowed(site, "", "resolution")

@@ -237,7 +237,7 @@ fn create(write: &mut Write<'_>) -> Result<Reply, Reply> {
     }
     write.events.push(Event::of("jira:issue_created", "issue_created", id));
     for comment in comments {
-        append_comment(write, id, &comment, None);
+        append_comment(write, id, &comment["body"], Some(&comment));
     }
     let own = write.call.view(write.site).url(&format!("issue/{id}"));
     Ok(Reply::created(&json!({"id": id.to_string(), "key": key, "self": own})))
@@ -287,7 +287,7 @@ fn change(
         write.apply(id, changes);
     }
     for comment in comments {
-        append_comment(write, id, &comment, None);
+        append_comment(write, id, &comment["body"], Some(&comment));
     }
     Ok(())
 }
@@ -304,6 +304,12 @@ fn transition(write: &mut Write<'_>) -> Result<Reply, Reply> {
         Reply::bad_request(&format!("It seems that you have tried to perform a workflow operation (transition {wanted}) that is not valid for the current state of this issue."))
     })?;
     let mut rest = body;
+    // As Jira does where a transition has no screen to comment on.
+    if way.resolution.is_none()
+        && let Some(update) = rest.get_mut("update").and_then(Value::as_object_mut)
+    {
+        update.remove("comment");
+    }
     let mut resolution = Value::Null;
     if let Some(fields) = rest.get_mut("fields").and_then(Value::as_object_mut) {
         if let Some(given) = fields.remove("resolution") {

@@ -9,9 +9,13 @@ use serde_json::Value;
 use sqlx::Row;
 use uuid::Uuid;
 
+use super::digest;
 use super::items::Changed;
 use super::pages::Target;
 use crate::postgres::db::{Db, Tx, store_error};
+
+/// Where a note says of which content of the item it tells.
+const OF_CONTENT: &str = "of_content";
 
 /// Notes whose details are to be read, and what the adapter noted of them. Returns how many did not wait before.
 pub(super) async fn enter(
@@ -21,10 +25,12 @@ pub(super) async fn enter(
     ids: &HashMap<String, Uuid>,
     noted: &HashMap<String, Value>,
 ) -> Result<i64, StoreError> {
-    let (owners, notes): (Vec<Uuid>, Vec<Option<&Value>>) = changed
+    let (owners, notes): (Vec<Uuid>, Vec<Option<Value>>) = changed
         .iter()
         .filter(|(item, _)| item.has_details)
-        .filter_map(|(item, _)| Some((*ids.get(&item.source_id)?, noted.get(&item.source_id))))
+        .filter_map(|(item, hash)| {
+            Some((*ids.get(&item.source_id)?, noted.get(&item.source_id).map(|note| of_content(note, hash))))
+        })
         .unzip();
     if owners.is_empty() {
         return Ok(0);
@@ -45,6 +51,17 @@ pub(super) async fn enter(
     .fetch_one(&mut **tx)
     .await
     .map_err(store_error)
+}
+
+/// The note, and of which content of the item it tells. A worker of an earlier version, which knows of no notes, may write
+/// the item anew amid a deploy and leave the note of before.
+fn of_content(note: &Value, hash: &[u8]) -> Value {
+    let mut note = note.clone();
+    let received = usize::try_from(digest::RECEIVED_BYTES).unwrap_or(usize::MAX).min(hash.len());
+    if let Value::Object(note) = &mut note {
+        note.insert(OF_CONTENT.to_owned(), hex::encode(&hash[..received]).into());
+    }
+    note
 }
 
 /// Takes off the list what has been read.
@@ -76,7 +93,8 @@ pub(super) async fn done(tx: &mut Tx, to: &Target<'_>, ref_keys: &[String]) -> R
     .map_err(store_error)
 }
 
-/// Items whose details are not read yet, oldest entry first.
+/// Items whose details are not read yet, oldest entry first. A note of other content than the item has now is left out, so
+/// that everything is asked for.
 pub(super) async fn list(
     db: &Db,
     ctx: &Ctx,
@@ -87,7 +105,8 @@ pub(super) async fn list(
     let mut tx = db.tenant_read(ctx).await?;
     let rows = sqlx::query(
         "select w.id, p.entered_at, w.source_id, w.ref_key, w.source_key, w.project_source_id, w.project_key,
-             w.type_norm, p.noted
+             w.type_norm,
+             case when p.noted ->> $6 = encode(substr(w.content_hash, 1, $7), 'hex') then p.noted - $6 end as noted
          from work_item_details_pending p
          join work_items w on w.tenant_id = p.tenant_id and w.id = p.work_item_id
          where p.tenant_id = $1 and p.instance_id = $2
@@ -99,6 +118,8 @@ pub(super) async fn list(
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
     .bind(after.map(|place| place.entered_at))
     .bind(after.map(|place| place.item.as_uuid()))
+    .bind(OF_CONTENT)
+    .bind(digest::RECEIVED_BYTES)
     .fetch_all(&mut *tx)
     .await
     .map_err(store_error)?;

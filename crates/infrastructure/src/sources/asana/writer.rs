@@ -63,8 +63,12 @@ impl SourceWriter for Asana {
         marker: &str,
     ) -> Result<WrittenItem, SourceError> {
         let api = self.api(connection)?;
-        let there = There::read(&api, key, transition.if_unchanged_since).await?;
+        let there = There::read(&api, key, None).await?;
         let mut plan = update::transition(&api, &there, transition).await?;
+        // Where the status is as asked already, as after an attempt that got as far as this, a comment undoes nobody's work.
+        if !plan.is_empty() || transition.comment.is_none() {
+            there.require_unchanged(transition.if_unchanged_since)?;
+        }
         if let Some(comment) = &transition.comment
             && !comments(&api, &there.task.gid, comment, marker).await?.has_marked()
         {
@@ -178,16 +182,20 @@ impl There {
         let Home::Project(project) = Homes::default().find(api, &place).await? else {
             return Err(unknown(format!("the task {key} is in none of the projects that are read")));
         };
-        if let Some(since) = unchanged_since.filter(|since| task.modified_at > *since) {
-            return Err(SourceError::new(
+        let there = Self { task, project };
+        there.require_unchanged(unchanged_since)?;
+        Ok(there)
+    }
+
+    fn require_unchanged(&self, since: Option<DateTime<Utc>>) -> Result<(), SourceError> {
+        let Task { gid, modified_at, .. } = &self.task;
+        match since.filter(|since| modified_at > since) {
+            Some(since) => Err(SourceError::new(
                 SourceErrorKind::Conflict,
-                format!(
-                    "the task {key} was changed at {}, after {since}: read it again first",
-                    task.modified_at
-                ),
-            ));
+                format!("the task {gid} was changed at {modified_at}, after {since}: read it again first"),
+            )),
+            None => Ok(()),
         }
-        Ok(Self { task, project })
     }
 
     fn written(&self) -> WrittenItem {

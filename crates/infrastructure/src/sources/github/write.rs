@@ -20,6 +20,7 @@ use domain::{ItemPatch, NewComment, NewItem, Transition, WrittenItem};
 use http::Method;
 use serde_json::{Value, json};
 
+use super::super::refusals::midway;
 use super::api::Api;
 use super::{GitHub, malformed, marker};
 use names::Target;
@@ -113,7 +114,8 @@ impl SourceWriter for GitHub {
                 None
             }
         };
-        let written = change::apply(&api, &mut turn, &target, &before, &wanted).await?;
+        let written = change::apply(&api, &mut turn, &target, &before, &wanted).await;
+        let written = written.map_err(|error| if comment.is_some() { midway(error) } else { error })?;
         Ok(WrittenItem { comment_id: comment.map(|comment| comment.id.to_string()), ..written })
     }
 

@@ -165,15 +165,30 @@ async fn pages(api: &Api<'_>, ids: &[&str]) -> Result<Read, SourceError> {
     Err(malformed("Jira's changelogs do not end"))
 }
 
+#[derive(Default, Deserialize)]
+struct Inside<'a> {
+    #[serde(default, borrow)]
+    histories: Vec<&'a RawValue>,
+    #[serde(default)]
+    total: Option<usize>,
+}
+
+impl<'a> Inside<'a> {
+    fn of(issue: &Issue<'a>) -> Option<Self> {
+        serde_json::from_str(issue.changelog?.get()).ok()
+    }
+}
+
 /// The changes that Data Center gives inside of an issue, all of them.
 pub(super) fn inside(issue: &Issue<'_>, records: &mut PageRecords) -> Vec<History> {
-    #[derive(Deserialize)]
-    struct Inside<'a> {
-        #[serde(default, borrow)]
-        histories: Vec<&'a RawValue>,
-    }
-    let inside = issue.changelog.and_then(|raw| serde_json::from_str::<Inside<'_>>(raw.get()).ok());
-    parse(inside.map(|inside| inside.histories).unwrap_or_default(), records)
+    parse(Inside::of(issue).unwrap_or_default().histories, records)
+}
+
+/// As [`inside`]; `None` where it did not give them, or says that there are more.
+pub(super) fn whole(issue: &Issue<'_>, records: &mut PageRecords) -> Option<Vec<History>> {
+    let inside = Inside::of(issue)?;
+    let all = inside.total.is_none_or(|total| total <= inside.histories.len());
+    all.then(|| parse(inside.histories, records))
 }
 
 /// Changes one by one, so that an odd one keeps nothing else out.

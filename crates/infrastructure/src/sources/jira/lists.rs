@@ -1,6 +1,7 @@
 //! The two lists of an issue of which it holds a first part: comments and worklogs.
 
 use std::fmt;
+use std::pin::pin;
 
 use application::ports::{SourceError, SourceErrorKind};
 use domain::PageRecords;
@@ -10,7 +11,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::api::{Answer, Api, segment};
+use super::api::{Api, segment};
 use super::model::{Comment, Issue, Part};
 use super::normalize::unmapped;
 use super::people::People;
@@ -55,8 +56,8 @@ pub(super) fn add_inside(
     rest
 }
 
-/// An issue without its lists: as Jira gives it when they are not asked for. What is in them is kept in records of their
-/// own, and an issue is not another one for a comment.
+/// An issue without its lists and its changelog: as Jira gives it when they are not asked for. What is in them is kept in
+/// records of their own, and an issue is not another one for a comment.
 pub(super) fn cut(raw: &RawValue) -> Box<RawValue> {
     let cut = || {
         let Entries(mut issue) = serde_json::from_str(raw.get()).ok()?;
@@ -64,12 +65,15 @@ pub(super) fn cut(raw: &RawValue) -> Box<RawValue> {
         let Entries(mut kept) = serde_json::from_str(fields).ok()?;
         let all = kept.len();
         kept.retain(|(name, _)| !List::NAMES.contains(&name.as_str()));
-        if kept.len() == all {
-            return None;
-        }
+        let mut is_cut = kept.len() < all;
         let kept = object(&kept)?;
-        *fields = &kept;
-        RawValue::from_string(object(&issue)?).ok()
+        if is_cut {
+            *fields = &kept;
+        }
+        let all = issue.len();
+        issue.retain(|(name, _)| name != "changelog");
+        is_cut |= issue.len() < all;
+        is_cut.then(|| object(&issue).and_then(|issue| RawValue::from_string(issue).ok())).flatten()
     };
     cut().unwrap_or_else(|| raw.to_owned())
 }
@@ -116,7 +120,15 @@ fn object(entries: &[(String, &str)]) -> Option<String> {
     Some(text)
 }
 
-/// Reads lists by themselves, of issues by id and key.
+/// What a list brought.
+#[derive(Default)]
+struct Listed {
+    records: PageRecords,
+    people: People,
+}
+
+/// Reads lists by themselves, of issues by id and key. An answer is mapped when it comes and let go, so that no more of
+/// them are held than are asked for at once, however many there are and however long.
 pub(super) async fn read(
     api: &Api<'_>,
     wanted: Vec<(List, String, String)>,
@@ -124,22 +136,15 @@ pub(super) async fn read(
     people: &mut People,
 ) -> Result<(), SourceError> {
     // Not in an inner closure of `for`: at most so many requests at once, over all issues of the batch.
-    let read: Vec<_> = stream::iter(wanted)
-        .map(|(list, id, key)| async move {
-            let answers = list.all(api, &id, &key).await?;
-            Ok::<_, SourceError>((list, id, key, answers))
-        })
-        .buffered(CONCURRENCY)
-        .try_collect()
-        .await?;
-    for (list, id, key, answers) in read {
-        let Some(answers) = answers else { continue };
-        let texts: Vec<_> = answers.iter().map(Answer::text).collect();
-        let mut rows = Vec::new();
-        for text in &texts {
-            rows.extend(list.rows(text)?.0);
-        }
-        list.add(api, &id, &key, &rows, records, people);
+    let mut lists = pin!(
+        stream::iter(wanted)
+            .map(|(list, id, key)| async move { list.all(api, &id, &key).await })
+            .buffered(CONCURRENCY)
+    );
+    while let Some(listed) = lists.try_next().await? {
+        let Some(listed) = listed else { continue };
+        records.append(listed.records);
+        people.append(listed.people);
     }
     Ok(())
 }
@@ -177,10 +182,10 @@ impl List {
     }
 
     /// All pages of an issue's list; `None` when the issue is gone meanwhile.
-    async fn all(self, api: &Api<'_>, id: &str, key: &str) -> Result<Option<Vec<Answer>>, SourceError> {
+    async fn all(self, api: &Api<'_>, id: &str, key: &str) -> Result<Option<Listed>, SourceError> {
         let path = api.rest(&format!("/issue/{}/{}", segment(id), self.name()));
         let what = format!("the {}s of {key}", self.name());
-        let mut answers = Vec::new();
+        let (mut listed, mut whole) = (Listed::default(), true);
         let mut start: usize = 0;
         for _ in 0..MAX_ROW_PAGES {
             let from = start.to_string();
@@ -188,21 +193,20 @@ impl List {
                 Err(error) if error.kind == SourceErrorKind::NotFound => return Ok(None),
                 answer => answer?,
             };
-            let (rows, total) = {
-                let text = answer.text();
-                let (rows, total) = self.rows(&text)?;
-                (rows.len(), total)
-            };
-            answers.push(answer);
-            start += rows;
+            let text = answer.text();
+            let (rows, total) = self.rows(&text)?;
+            whole &= self.map(api, id, key, &rows, &mut listed.records, &mut listed.people);
+            start += rows.len();
             let more = total.is_none_or(|total| i64::try_from(start).is_ok_and(|start| start < total));
-            if rows == 0 || !more {
-                return Ok(Some(answers));
+            if rows.is_empty() || !more {
+                self.conclude(whole, id, &mut listed.records);
+                return Ok(Some(listed));
             }
         }
         Err(malformed(format!("Jira's list of {what} does not end")))
     }
 
+    /// Maps all of a list's rows.
     fn add(
         self,
         api: &Api<'_>,
@@ -212,6 +216,20 @@ impl List {
         records: &mut PageRecords,
         people: &mut People,
     ) {
+        let whole = self.map(api, id, key, rows, records, people);
+        self.conclude(whole, id, records);
+    }
+
+    /// Maps some rows; whether all of them could be.
+    fn map(
+        self,
+        api: &Api<'_>,
+        id: &str,
+        key: &str,
+        rows: &[&RawValue],
+        records: &mut PageRecords,
+        people: &mut People,
+    ) -> bool {
         let mut whole = true;
         for raw in rows {
             let result = match self {
@@ -227,7 +245,11 @@ impl List {
                 records.unmapped.push(unmapped(Stream::Details, raw.get(), error));
             }
         }
-        // With one missing, those that are stored stay.
+        whole
+    }
+
+    /// Says that these are all there are. With one missing, those that are stored stay.
+    fn conclude(self, whole: bool, id: &str, records: &mut PageRecords) {
         if whole && matches!(self, Self::Comments) {
             records.comments_of.push(id.to_owned());
         }
@@ -275,6 +297,9 @@ mod tests {
         assert_eq!(cut(&raw).get(), r#"{"id":"1","fields":{"z":[1, 2],"a":"\u00e4","b":{}},"key":"E-1"}"#);
         let bare = RawValue::from_string(r#"{ "fields" : { "z":1 } }"#.to_owned()).unwrap();
         assert_eq!(cut(&bare).get(), bare.get());
+        let told = r#"{"id":"1","changelog":{"histories":[]},"fields":{ "z":1 }}"#;
+        let raw = RawValue::from_string(told.to_owned()).unwrap();
+        assert_eq!(cut(&raw).get(), r#"{"id":"1","fields":{ "z":1 }}"#);
     }
 
     proptest! {

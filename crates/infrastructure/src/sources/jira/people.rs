@@ -33,6 +33,13 @@ impl People {
         Some(UserRef { source_id, name })
     }
 
+    /// Adds those who were met elsewhere.
+    pub(super) fn append(&mut self, other: Self) {
+        for (source_id, person) in other.0 {
+            self.0.entry(source_id).or_insert(person);
+        }
+    }
+
     pub(super) fn into_records(self) -> Vec<UserRecord> {
         self.0.into_values().collect()
     }

@@ -19,16 +19,14 @@ use serde_json::value::RawValue;
 
 use super::super::circle::Circle;
 use super::api::{Api, is_too_large};
-use super::changelogs::Told;
-use super::epics;
 use super::fields::{Fields, Schema};
 use super::lists::{self, List};
 use super::malformed;
-use super::model::Issue;
 use super::normalize::{Mapper, distinct_records, unmapped};
 use super::people::People;
 use super::settings::Stream;
 use super::time::Time;
+use super::{epics, inside};
 
 /// Issues asked for in one page.
 const PAGE_ISSUES: u32 = 100;
@@ -174,7 +172,11 @@ pub(super) async fn fetch(
     let (records, oldest, updated) = map(api, &mut found).await?;
     let seen = updated.map(|time| time.timestamp_millis()).max(position.seen);
     let estimate = match (first, found.total) {
-        (true, Some(total)) => i64::try_from(total).ok(),
+        // Where details come with the issues, each counts for both.
+        (true, Some(total)) => {
+            let both = 1 + i64::from(!records.details_done.is_empty());
+            i64::try_from(total).ok().map(|total| total.saturating_mul(both))
+        }
         _ => estimate?,
     };
     let next = if api.is_cloud() {
@@ -217,8 +219,12 @@ async fn search(
         }
         return api.post(&api.rest("/search/jql"), &body, what).await;
     }
+    // Everything that hangs on the issues comes with them, so that none of it need be asked for again; not where that was
+    // too much for one answer.
+    let whole = api.settings.reads(Stream::Details) && position.size.is_none();
+    let expand: &[&str] = if whole { &["names", "schema", "changelog"] } else { &["names", "schema"] };
     let body = json!({
-        "jql": jql, "startAt": position.start, "maxResults": size, "fields": FIELDS, "expand": ["names", "schema"],
+        "jql": jql, "startAt": position.start, "maxResults": size, "fields": fields(whole), "expand": expand,
     });
     api.post(&api.rest("/search"), &body, what).await
 }
@@ -446,32 +452,11 @@ async fn map(
             }
         }
     }
-    note_details(api, &whole, &mut records, &mut people).await?;
+    inside::add(api, &whole, &mut records, &mut people).await?;
     epics::resolve(api, &mapped, &mut records).await?;
     distinct_records(&mut records);
     records.users = people.into_records();
     Ok((records, oldest, updated))
-}
-
-/// Adds the comments and worklogs that came with Cloud's issues, and notes what is needed when their changelogs are read.
-async fn note_details(
-    api: &Api<'_>,
-    issues: &[&RawValue],
-    records: &mut PageRecords,
-    people: &mut People,
-) -> Result<(), SourceError> {
-    if issues.is_empty() || !api.is_cloud() || !api.settings.reads(Stream::Details) {
-        return Ok(());
-    }
-    let sprint_fields = api.known().await?.sprint_fields(&api.connection.mappings);
-    for raw in issues {
-        let Ok(issue) = serde_json::from_str::<Issue<'_>>(raw.get()) else { continue };
-        let rest = lists::add_inside(api, &issue, records, people);
-        let told = Told::of(&issue, &sprint_fields, rest);
-        let noted = serde_json::to_value(told).map_err(|error| malformed(error.to_string()))?;
-        records.details_noted.insert(issue.id, noted);
-    }
-    Ok(())
 }
 
 #[cfg(test)]

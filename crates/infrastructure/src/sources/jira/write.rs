@@ -62,9 +62,9 @@ impl SourceWriter for Jira {
         connection: &Connection,
         key: &str,
         transition: &Transition,
-        _marker: &str,
+        marker: &str,
     ) -> Result<WrittenItem, SourceError> {
-        transition::transition(&self.api(connection).await?, key, transition, Mode::Send).await
+        transition::transition(&self.api(connection).await?, key, transition, Mode::Send, marker).await
     }
 
     async fn add_comment(

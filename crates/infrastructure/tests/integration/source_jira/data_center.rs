@@ -172,3 +172,34 @@ async fn an_epic_told_by_its_key_only_becomes_the_parent() {
     let again = adapter.map_raw(&json!({}), &connection.mappings, &[raw]);
     assert_eq!(again.items[0].parent_ref_key.as_deref(), Some("1"));
 }
+
+#[tokio::test]
+async fn an_issue_that_did_not_come_whole_is_read_by_itself() {
+    let comments = |count: usize| -> Vec<Value> {
+        (0..count).map(|n| json!({"id": format!("9{n}"), "created": minute(1), "body": "b"})).collect()
+    };
+    let mut issues: Vec<Value> = [(1, 2), (2, 30), (3, 1)]
+        .into_iter()
+        .map(|(n, count)| {
+            let fields = json!({"comment": {"comments": comments(count)}});
+            issue(n, &format!("ENG-{n}"), &minute(n), &fields)
+        })
+        .collect();
+    for (issue, total) in issues.iter_mut().zip([1, 1, 40]) {
+        let change =
+            json!({"id": "7", "created": minute(1), "items": [{"field": "summary", "toString": "x"}]});
+        issue["changelog"] = json!({"total": total, "histories": [change]});
+    }
+    let mut site = site(issues);
+    site.inside = 20;
+    let replay = Replay::start(site).await;
+    let (adapter, connection) = (jira(), connection(&replay.url, json!({})));
+    let project = adapter.list_projects(&connection).await.unwrap().remove(0);
+    let (read, _) = walk(adapter.as_ref(), &connection, "issues", Some(&project), None).await.unwrap();
+    assert_eq!(read.details_done, ["1"]);
+    let all = backfill(adapter.as_ref(), &connection).await;
+    let done: BTreeSet<&str> = all.details_done.iter().map(String::as_str).collect();
+    assert_eq!(done, BTreeSet::from(["1", "2", "3"]));
+    let of_second = all.comments.iter().filter(|comment| comment.item_ref_key == "2");
+    assert_eq!(of_second.map(|comment| &comment.source_id).collect::<BTreeSet<_>>().len(), 30);
+}

@@ -66,3 +66,18 @@ async fn a_backfill_takes_few_requests() {
     // the site is.
     assert!(connection.requests() <= 25, "{} requests", connection.requests());
 }
+
+#[tokio::test]
+async fn a_backfill_of_data_center_takes_a_request_a_page() {
+    let site = simulator::generate::jira("acme", Deployment::DataCenter, &[("ENG", 7, 1_000)]);
+    let (simulator, connection) = simulated(site).await;
+    let all = backfill(jira().as_ref(), &connection).await;
+    let ids: BTreeSet<&str> = all.items.iter().map(|item| item.source_id.as_str()).collect();
+    let done: BTreeSet<&str> = all.details_done.iter().map(String::as_str).collect();
+    assert_eq!((ids.len(), &done), (1_000, &ids));
+    assert!(all.items.iter().all(|item| !item.raw.get().contains("\"changelog\"")), "kept twice");
+    let requests = simulator.control().requests();
+    let searches = requests.iter().filter(|request| request.path_and_query.ends_with("/search")).count();
+    // Each page begins at the last time of the one before.
+    assert!(searches <= 12, "{searches} searches for ten pages");
+}

@@ -223,7 +223,7 @@ pub(super) fn checked_updates(
     project: &str,
     update: &Map<String, Value>,
     errors: &mut Errors,
-) -> Result<(Vec<Change>, Vec<Value>), Reply> {
+) -> Result<(Vec<Change>, Vec<Map<String, Value>>), Reply> {
     let (mut changes, mut comments) = (Vec::new(), Vec::new());
     for (name, operations) in update {
         let Some(operations) = operations.as_array() else {
@@ -232,7 +232,10 @@ pub(super) fn checked_updates(
         };
         if name == "comment" {
             for operation in operations {
-                comments.push(write.rich("comment", &operation["add"]["body"])?);
+                let mut comment = operation["add"].as_object().cloned().unwrap_or_default();
+                let body = write.rich("comment", &operation["add"]["body"])?;
+                comment.insert("body".to_owned(), body);
+                comments.push(comment);
             }
             continue;
         }

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use application::ports::{SourceError, SourceErrorKind};
+use application::ports::SourceError;
 use domain::ChangedField;
 use http::Method;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
+use super::super::super::refusals::is_definite;
 use super::super::api::Api;
 use super::super::model::Task;
 use super::super::normalize::{COMPLETED, INCOMPLETE};
@@ -62,18 +63,6 @@ impl Plan {
         }
         Ok(comment)
     }
-}
-
-fn is_definite(kind: SourceErrorKind) -> bool {
-    matches!(
-        kind,
-        SourceErrorKind::Forbidden
-            | SourceErrorKind::NotFound
-            | SourceErrorKind::Gone
-            | SourceErrorKind::Rejected
-            | SourceErrorKind::Conflict
-            | SourceErrorKind::Unsupported
-    )
 }
 
 impl Step {

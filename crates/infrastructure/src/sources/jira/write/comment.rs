@@ -46,15 +46,25 @@ pub(super) async fn add(
             ),
         ));
     }
-    let written = text::new(api.dialect(), &comment.body);
     let mut properties = vec![property(marker)];
     if comment.internal {
         properties.push(json!({"key": PUBLIC, "value": {"internal": true}}));
     }
+    post(api, &issue, &comment.body, properties, "/body").await
+}
+
+/// Adds a comment with these properties; `pointer` says where in what was asked its text stands.
+pub(super) async fn post(
+    api: &Api<'_>,
+    issue: &Issue,
+    text: &str,
+    properties: Vec<Value>,
+    pointer: &str,
+) -> Result<WrittenItem, SourceError> {
+    let written = text::new(api.dialect(), text);
     let body = json!({"body": written.value, "properties": properties});
     let path = api.rest(&format!("/issue/{}/comment", segment(&issue.key)));
-    let pointers =
-        [("body".to_owned(), "/body".to_owned()), ("comment".to_owned(), "/body".to_owned())].into();
+    let pointers = ["body", "comment"].map(|name| (name.to_owned(), pointer.to_owned())).into();
     let what = format!("a comment on {}", issue.key);
     let answer = send::change(api, Method::POST, &path, &body, &pointers, &what).await?;
     let created: Created = serde_json::from_slice(&answer.body).map_err(|error| {

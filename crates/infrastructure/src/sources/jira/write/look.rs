@@ -1,6 +1,6 @@
 //! Looking whether a write took place: by its marker for what was made, by the issue's state for what was changed.
 
-mod marked;
+pub(super) mod marked;
 
 use application::ports::{ItemWrite, Look, SourceError};
 use domain::{ItemPatch, WrittenItem};
@@ -25,7 +25,16 @@ pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Resu
         ItemWrite::Update(key, patch) => updated(api, key, patch).await,
         ItemWrite::Transition(key, asked) => {
             let issue = Issue::read(api, key, &["status"]).await?;
-            if transition::is_at(&issue, &asked.to) { found(issue.written(api)) } else { Ok(Look::Absent) }
+            let is_at = transition::is_at(&issue, &asked.to);
+            match &asked.comment {
+                // Without the status, a comment of the same words tells nothing.
+                Some(comment) => {
+                    let alike = is_at.then_some(comment.as_str());
+                    marked::transitioned(api, &issue, alike, marker).await
+                }
+                None if is_at => found(issue.written(api)),
+                None => Ok(Look::Absent),
+            }
         }
         ItemWrite::Link(key, asked) => match link::is_as_asked(api, key, asked).await? {
             Some(issue) => found(issue.written(api)),

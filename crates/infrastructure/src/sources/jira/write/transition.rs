@@ -7,15 +7,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::super::nearest::nearest;
+use super::super::super::refusals::{is_definite, midway};
 use super::super::api::{Api, segment};
 use super::super::model::Named;
 use super::fields::Draft;
 use super::form::{Field, Form};
 use super::issue::{Issue, finish};
+use super::look::marked::{self, Looked};
 use super::people::Assignable;
 use super::update::project_of;
 use super::values::Place;
-use super::{Mode, rehearse, rejected, send, text};
+use super::{Mode, comment, property, rehearse, rejected, send, text};
 
 #[derive(Deserialize)]
 struct Transitions {
@@ -49,18 +51,25 @@ pub(super) async fn transition(
     key: &str,
     asked: &Transition,
     mode: Mode,
+    marker: &str,
 ) -> Result<WrittenItem, SourceError> {
     let issue = Issue::read(api, key, &["status", "resolution", "project"]).await?;
     issue.require_selected(api)?;
-    issue.require_unchanged(asked.if_unchanged_since)?;
-    if is_at(&issue, &asked.to)
-        && asked.comment.is_none()
-        && asked.fields.is_empty()
-        && asked.resolution.is_none()
-    {
-        let warnings = vec![format!("{} is in this status already", issue.key)];
-        return Ok(WrittenItem { warnings, ..issue.written(api) });
+    if is_at(&issue, &asked.to) && is_resolved(&issue, asked) && asked.fields.is_empty() {
+        let mut warnings = vec![format!("{} is in this status already", issue.key)];
+        let Some(text) = &asked.comment else {
+            issue.require_unchanged(asked.if_unchanged_since)?;
+            return Ok(WrittenItem { warnings, ..issue.written(api) });
+        };
+        // What is left to do, also after an attempt that got as far as this. It undoes nobody's work.
+        if let Looked::Marked(id) = marked::comment(api, &issue.key, None, marker).await? {
+            return Ok(comment::with_comment(WrittenItem { warnings, ..issue.written(api) }, api, id));
+        }
+        let told = comment::post(api, &issue, text, vec![property(marker)], "/comment").await?;
+        warnings.extend(told.warnings);
+        return Ok(WrittenItem { warnings, ..told });
     }
+    issue.require_unchanged(asked.if_unchanged_since)?;
     // Read just before: ids are of a workflow and a state.
     let path = api.rest(&format!("/issue/{}/transitions", segment(&issue.key)));
     let what = format!("the transitions of {}", issue.key);
@@ -77,7 +86,8 @@ pub(super) async fn transition(
         draft.set_own("resolution", &Value::String(resolution.clone())).await?;
     }
     draft.set_named(&asked.fields).await?;
-    form.require_all(|id| draft.has(id), &format!("the transition {}", step.name))?;
+    let given = |id: &str| draft.has(id) || (id == "comment" && asked.comment.is_some());
+    form.require_all(given, &format!("the transition {}", step.name))?;
     if mode == Mode::Rehearse {
         return Ok(rehearse::of_change(api, draft, &issue, Some(step.status())));
     }
@@ -85,17 +95,62 @@ pub(super) async fn transition(
     if let Some(comment) = &asked.comment {
         let written = text::new(api.dialect(), comment);
         draft.warnings.extend(written.warnings);
-        body["update"]["comment"] = json!([{"add": {"body": written.value}}]);
+        let comment = json!({"body": written.value, "properties": [property(marker)]});
+        body["update"]["comment"] = json!([{"add": comment}]);
     }
     body["transition"] = json!({"id": step.id});
     let what = format!("the transition {} of {}", step.name, issue.key);
     send::change(api, Method::POST, &path, &body, &draft.pointers, &what).await?;
+    let mut comment_id = None;
+    if let Some(text) = asked.comment.as_ref().filter(|_| !form.0.contains_key("comment")) {
+        comment_id = comment_anyway(api, &issue, text, marker, &mut draft.warnings).await.map_err(midway)?;
+    }
     let mut watched = vec![("status".to_owned(), "status".to_owned())];
     if !draft.watched.iter().any(|(_, id)| id == "resolution") {
         watched.push(("resolution".to_owned(), "resolution".to_owned()));
     }
     watched.append(&mut draft.watched);
-    Ok(finish(api, &issue.key, &watched, Some(&issue), &issue.id, draft.warnings).await)
+    let told = finish(api, &issue.key, &watched, Some(&issue), &issue.id, draft.warnings).await;
+    Ok(match comment_id {
+        Some(id) => comment::with_comment(told, api, id),
+        None => told,
+    })
+}
+
+/// Sees to it that the comment of a transition is there: where that has no screen for it, Jira takes the one and drops the
+/// other without a word (<https://github.com/go-jira/jira/issues/45>).
+async fn comment_anyway(
+    api: &Api<'_>,
+    issue: &Issue,
+    text: &str,
+    marker: &str,
+    warnings: &mut Vec<String>,
+) -> Result<Option<String>, SourceError> {
+    let written = match marked::comment(api, &issue.key, Some(text), marker).await {
+        Ok(Looked::Marked(id)) => return Ok(Some(id)),
+        // It may be there without its mark, or among too many others.
+        Ok(Looked::Unsure) => {
+            warnings
+                .push(format!("look at {} whether the comment was written: Jira does not tell", issue.key));
+            return Ok(None);
+        }
+        Ok(Looked::Absent) => comment::post(api, issue, text, vec![property(marker)], "/comment").await,
+        Err(error) => Err(error),
+    };
+    match written {
+        Ok(written) => Ok(written.comment_id),
+        Err(error) if is_definite(error.kind) => {
+            warnings.push(format!("the status was changed, and the comment not written: {error}"));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an issue has the resolution that is asked for, if one is.
+fn is_resolved(issue: &Issue, asked: &Transition) -> bool {
+    let name = issue.field("resolution").get("name").and_then(Value::as_str).unwrap_or_default();
+    asked.resolution.as_ref().is_none_or(|asked| asked.trim().to_lowercase() == name.trim().to_lowercase())
 }
 
 /// Whether an issue is in the status of this name.
@@ -138,7 +193,11 @@ fn choose(steps: Vec<Step>, issue: &Issue, asked: &Transition) -> Result<Step, S
 fn is_given(id: &str, field: &Field, asked: &Transition) -> bool {
     let named =
         |given: &String| given == id || given.trim().to_lowercase() == field.name.trim().to_lowercase();
-    (id == "resolution" && asked.resolution.is_some()) || asked.fields.keys().any(named)
+    match id {
+        "resolution" if asked.resolution.is_some() => true,
+        "comment" if asked.comment.is_some() => true,
+        _ => asked.fields.keys().any(named),
+    }
 }
 
 #[cfg(test)]

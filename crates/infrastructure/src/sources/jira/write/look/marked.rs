@@ -4,6 +4,8 @@
 //! (<https://developer.atlassian.com/cloud/jira/platform/jira-entity-properties/>). So the account's own issues of the
 //! project are gone through, from when the write was meant on: the marker tells when that was.
 
+use std::collections::BTreeMap;
+
 use application::ports::{Look, SourceError, SourceErrorKind};
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::NewItem;
@@ -13,10 +15,11 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::super::super::api::{Api, segment};
+use super::super::super::text::value_markdown;
 use super::super::super::time::Time;
 use super::super::comment::with_comment;
 use super::super::issue::Issue;
-use super::super::{PROPERTY, carries};
+use super::super::{PROPERTY, carries, text};
 use super::found;
 
 /// How far Jira's clock and ours may be apart.
@@ -115,7 +118,8 @@ pub(super) async fn created_on_data_center(
             if read_one_by_one > MOST_SINGLE {
                 return Ok(Look::Unsure);
             }
-            if has_property(api, &format!("/issue/{}", issue.id), marker).await? {
+            let mark = property_of(api, &format!("/issue/{}", issue.id)).await?;
+            if mark.is_some_and(|mark| carries(&mark, marker)) {
                 return found(Issue::read(api, &issue.id, &[]).await?.written(api));
             }
         }
@@ -132,12 +136,13 @@ struct Property {
     value: Value,
 }
 
-async fn has_property(api: &Api<'_>, of: &str, marker: &str) -> Result<bool, SourceError> {
+/// Our property of an issue or comment; `None` where it has none.
+async fn property_of(api: &Api<'_>, of: &str) -> Result<Option<Value>, SourceError> {
     let path = api.rest(&format!("{of}/properties/{PROPERTY}"));
     let what = "a property";
     match api.get(&path, &[], what).await {
-        Ok(answer) => Ok(carries(&answer.json::<Property>(what)?.value, marker)),
-        Err(error) if error.kind == SourceErrorKind::NotFound => Ok(false),
+        Ok(answer) => Ok(Some(answer.json::<Property>(what)?.value)),
+        Err(error) if error.kind == SourceErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -154,12 +159,57 @@ struct Comments {
 struct Comment {
     id: String,
     #[serde(default)]
+    body: Value,
+    #[serde(default)]
     created: Option<Time>,
 }
 
-/// Comments are read from the issue itself and not from the search index: what is there is shown at once.
+/// What was found of a comment.
+pub(in super::super) enum Looked {
+    Marked(String),
+    Absent,
+    /// There are too many to look at, or one of the same words that carries no mark: this one, or a person's.
+    Unsure,
+}
+
+/// Whether a comment was added.
 pub(super) async fn commented(api: &Api<'_>, key: &str, marker: &str) -> Result<Look, SourceError> {
-    let Some(since) = since(marker) else { return Ok(Look::Unsure) };
+    match comment(api, key, None, marker).await? {
+        Looked::Marked(id) => {
+            let issue = Issue::read(api, key, &[]).await?;
+            found(with_comment(issue.written(api), api, id))
+        }
+        Looked::Absent => Ok(Look::Absent),
+        Looked::Unsure => Ok(Look::Unsure),
+    }
+}
+
+/// Whether a transition with this comment took place. The comment comes after the status, or with it: a marked one proves
+/// both, also where the issue was taken elsewhere since; the status alone may have been there before.
+pub(super) async fn transitioned(
+    api: &Api<'_>,
+    issue: &Issue,
+    alike: Option<&str>,
+    marker: &str,
+) -> Result<Look, SourceError> {
+    match comment(api, &issue.key, alike, marker).await? {
+        Looked::Marked(id) => found(with_comment(issue.written(api), api, id)),
+        Looked::Absent => Ok(Look::Absent),
+        Looked::Unsure => Ok(Look::Unsure),
+    }
+}
+
+/// Looks for the comment that carries the marker; with `alike` also for one of these words that carries none, where it is
+/// not certain that Jira keeps it.
+///
+/// Comments are read from the issue itself and not from the search index: what is there is shown at once.
+pub(in super::super) async fn comment(
+    api: &Api<'_>,
+    key: &str,
+    alike: Option<&str>,
+    marker: &str,
+) -> Result<Looked, SourceError> {
+    let Some(since) = since(marker) else { return Ok(Looked::Unsure) };
     let path = api.rest(&format!("/issue/{}/comment", segment(key)));
     let most = PAGE.to_string();
     let what = format!("the comments of {key}");
@@ -176,23 +226,31 @@ pub(super) async fn commented(api: &Api<'_>, key: &str, marker: &str) -> Result<
     let recent = page.comments.iter().filter(|comment| comment.created.is_none_or(|at| at.0 >= since));
     let recent: Vec<&Comment> = recent.collect();
     if recent.len() >= PAGE || (!api.is_cloud() && recent.len() > MOST_SINGLE) {
-        return Ok(Look::Unsure);
+        return Ok(Looked::Unsure);
     }
-    let ours = if api.is_cloud() {
-        marked_on_cloud(api, &recent, marker).await?
-    } else {
-        let mut ours = None;
-        for comment in recent {
-            if has_property(api, &format!("/comment/{}", comment.id), marker).await? {
-                ours = Some(comment.id.clone());
-                break;
-            }
+    let mut marks = if api.is_cloud() { marks_on_cloud(api, &recent).await? } else { BTreeMap::new() };
+    let mut unmarked = Vec::new();
+    for comment in recent {
+        let mark = match api.is_cloud() {
+            true => marks.remove(&comment.id),
+            false => property_of(api, &format!("/comment/{}", comment.id)).await?,
+        };
+        match mark {
+            Some(mark) if carries(&mark, marker) => return Ok(Looked::Marked(comment.id.clone())),
+            // Of another write.
+            Some(_) => {}
+            None => unmarked.push(comment),
         }
-        ours
-    };
-    let Some(id) = ours else { return Ok(Look::Absent) };
-    let issue = Issue::read(api, key, &[]).await?;
-    found(with_comment(issue.written(api), api, id))
+    }
+    let same = alike.is_some_and(|alike| {
+        let meant = plain(&text::new(api.dialect(), alike).value);
+        unmarked.iter().any(|comment| plain(&comment.body) == meant)
+    });
+    Ok(if same { Looked::Unsure } else { Looked::Absent })
+}
+
+fn plain(body: &Value) -> String {
+    value_markdown(body).unwrap_or_default().trim().to_owned()
 }
 
 #[derive(Deserialize)]
@@ -215,23 +273,21 @@ struct KeyedProperty {
     value: Value,
 }
 
-async fn marked_on_cloud(
-    api: &Api<'_>,
-    recent: &[&Comment],
-    marker: &str,
-) -> Result<Option<String>, SourceError> {
+/// Our property of each comment that has it.
+async fn marks_on_cloud(api: &Api<'_>, recent: &[&Comment]) -> Result<BTreeMap<String, Value>, SourceError> {
     let ids: Vec<i64> = recent.iter().filter_map(|comment| comment.id.parse().ok()).collect();
     if ids.is_empty() {
-        return Ok(None);
+        return Ok(BTreeMap::new());
     }
     let what = "comments with their properties";
     let (path, query) = (api.rest("/comment/list"), [("expand", "properties")]);
     let answer = api.ask(Method::POST, &path, &query, Some(&json!({"ids": ids})), what).await?;
     let listed: Listed = answer.json(what)?;
-    let marked = |comment: &&ListedComment| {
-        comment.properties.iter().any(|property| property.key == PROPERTY && carries(&property.value, marker))
-    };
-    Ok(listed.values.iter().find(marked).map(|comment| comment.id.clone()))
+    let marks = listed.values.into_iter().filter_map(|comment| {
+        let ours = comment.properties.into_iter().find(|property| property.key == PROPERTY)?;
+        Some((comment.id, ours.value))
+    });
+    Ok(marks.collect())
 }
 
 #[cfg(test)]
