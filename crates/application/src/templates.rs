@@ -123,7 +123,16 @@ impl TemplateService {
         name: &str,
         arguments: &Map<String, Value>,
     ) -> Result<TemplateAnswer, Error> {
-        let template = self.get(ctx, name).await?;
+        self.run_this(ctx, self.get(ctx, name).await?, arguments).await
+    }
+
+    /// The same for one that [`Self::get`] gave this caller just now.
+    pub async fn run_this(
+        &self,
+        ctx: &Ctx,
+        template: Arc<Template>,
+        arguments: &Map<String, Value>,
+    ) -> Result<TemplateAnswer, Error> {
         let (bound, limit) = template.bind_for(arguments, &claims(ctx))?;
         let now = self.clock.now();
         let after = template

@@ -4,6 +4,8 @@ mod column;
 mod page;
 mod param;
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 pub use column::{Column, ColumnType};
@@ -53,7 +55,7 @@ pub struct Template {
     /// How its rows are paged through; `None` when one page has to do.
     pub page: Option<Page>,
     /// Its columns, from the database. Without those that are hidden.
-    pub columns: Vec<Column>,
+    pub columns: Arc<[Column]>,
     /// The statement that is run: re-rendered from the parsed text, never the text as written.
     pub statement: String,
     /// A short digest of the statement; changes when it does.
@@ -189,7 +191,7 @@ mod tests {
             timeout_ms: 5_000,
             max_cost: DEFAULT_COST,
             page: None,
-            columns: Vec::new(),
+            columns: [].into(),
             statement: String::new(),
             version: String::new(),
             authored: false,

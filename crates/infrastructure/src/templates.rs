@@ -63,7 +63,7 @@ pub fn check(name: &str, text: &str) -> Result<Template, Vec<Finding>> {
         timeout_ms: header.timeout_ms,
         max_cost: header.max_cost,
         page: header.page,
-        columns: Vec::new(),
+        columns: Default::default(),
         statement,
         authored: false,
     };

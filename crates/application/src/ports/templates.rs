@@ -22,15 +22,23 @@ pub trait TemplateCatalog: Send + Sync {
 #[derive(Debug, Clone, PartialEq)]
 pub struct RowSet {
     /// The columns, in order.
-    pub columns: Vec<Column>,
-    /// The rows as objects keyed by column name.
-    pub rows: Vec<Map<String, Value>>,
-    /// Bytes of the rows as JSON, about.
+    pub columns: Arc<[Column]>,
+    /// Of each row, the values in the order of the columns.
+    pub rows: Vec<Vec<Value>>,
+    /// Bytes of the rows as JSON.
     pub bytes: usize,
     /// There were more rows than the limit, or more bytes than the cap.
     pub truncated: bool,
     /// What the next page comes after; `None` when there is none, or none that can be asked for.
     pub next: Option<Vec<KeyValue>>,
+}
+
+impl RowSet {
+    /// The rows as objects keyed by column name.
+    pub fn into_objects(self) -> impl Iterator<Item = Map<String, Value>> {
+        let Self { columns, rows, .. } = self;
+        rows.into_iter().map(move |row| columns.iter().map(|column| column.name.clone()).zip(row).collect())
+    }
 }
 
 /// What the planner expects of a template.

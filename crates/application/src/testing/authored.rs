@@ -48,7 +48,7 @@ fn template(name: &str) -> Template {
         max_cost: DEFAULT_COST,
         scope: Scope::McpSql,
         page: None,
-        columns: vec![Column { name: "title".into(), kind: ColumnType::Text }],
+        columns: vec![Column { name: "title".into(), kind: ColumnType::Text }].into(),
         statement: "select 1".into(),
         version: "0123456789ab".into(),
         authored: true,
@@ -239,7 +239,7 @@ impl TemplateProver for Memory {
         let report = ProofReport {
             at: moment(),
             findings: if refused { vec![finding] } else { Vec::new() },
-            columns: if refused { Vec::new() } else { template(name).columns },
+            columns: if refused { Vec::new() } else { template(name).columns.to_vec() },
             cost: (!refused).then_some(12.0),
             max_cost: 1_000.0,
             probes: if refused { Vec::new() } else { vec![ProbeRun { rows: 1, marked: 1, foreign: 0 }; 2] },

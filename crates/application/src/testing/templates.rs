@@ -8,7 +8,7 @@ use domain::template::{
     Argument, Binding, Column, ColumnType, DEFAULT_COST, KeyType, KeyValue, MAX_BYTES, Page, Param,
     ParamType, SortKey, Template,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::Memory;
 use crate::Ctx;
@@ -161,7 +161,7 @@ impl TemplateRunner for Memory {
             limit,
             after: after.map(<[_]>::to_vec),
         });
-        let row = |n: i64| -> Map<String, Value> {
+        let row = |n: i64| -> Vec<Value> {
             let value = |column: &Column| match column.kind {
                 _ if column.name == "assignee" => Value::Null,
                 ColumnType::Text | ColumnType::TextList => json!(format!("{} \"{n}\", x", column.name)),
@@ -171,7 +171,7 @@ impl TemplateRunner for Memory {
                 ColumnType::Date => json!("2026-01-02"),
                 ColumnType::Timestamp => json!("2026-01-02T03:04:05Z"),
             };
-            template.columns.iter().map(|column| (column.name.clone(), value(column))).collect()
+            template.columns.iter().map(value).collect()
         };
         // The order's last value is the number of the row.
         let begin: i64 = after.and_then(|after| after.last()?.text.as_ref()?.parse().ok()).unwrap_or(0);

@@ -2,7 +2,7 @@
 
 use crate::support;
 use crate::template_attacks::ATTACKS;
-use crate::template_data::fill;
+use crate::template_data::{fill, texts};
 
 use std::sync::Arc;
 
@@ -85,7 +85,7 @@ impl Desk {
     async fn titles(&self, ctx: &Ctx, name: &str) -> Vec<String> {
         let answer =
             self.templates.run(ctx, name, &Map::new()).await.unwrap_or_else(|error| panic!("{error}"));
-        answer.rows.rows.iter().map(|row| row["title"].as_str().unwrap().to_owned()).collect()
+        texts(&answer.rows, "title")
     }
 }
 

@@ -192,13 +192,13 @@ const SESSION: &str = "select concat_ws('|', current_setting('search_path'), cur
         (select count(*) from pg_prepared_statements where name !~ '^sqlx_s_')) as x";
 
 fn marked(rows: &RowSet) -> bool {
-    rows.rows.iter().any(|row| row.values().any(|value| value.to_string().contains(MARK)))
+    rows.rows.iter().any(|row| row.iter().any(|value| value.to_string().contains(MARK)))
 }
 
 async fn session(runner: &PgTemplateRunner, ctx: &Ctx) -> String {
     let probe =
         runner.run(ctx, &raw(SESSION, &["x"], 5_000), &[], 1).await.expect("the session can be asked");
-    probe.rows[0]["x"].as_str().expect("text").to_owned()
+    probe.rows[0][0].as_str().expect("text").to_owned()
 }
 
 /// What an attack might have changed, as the superuser sees it.
@@ -410,7 +410,7 @@ async fn statements_without_number_leave_a_bounded_number_prepared() {
         runner.run(&alpha, &raw(&format!("select '{n}'::text as x"), &["x"], 5_000), &[], 1).await.unwrap();
     }
     let count = raw("select count(*)::text as x from pg_prepared_statements", &["x"], 5_000);
-    let kept = runner.run(&alpha, &count, &[], 1).await.unwrap().rows[0]["x"].as_str().unwrap().to_owned();
+    let kept = runner.run(&alpha, &count, &[], 1).await.unwrap().rows[0][0].as_str().unwrap().to_owned();
     assert!(kept.parse::<usize>().unwrap() <= 101, "{kept} statements stay prepared");
 }
 

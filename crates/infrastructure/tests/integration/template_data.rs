@@ -98,6 +98,18 @@ pub(crate) fn raw(statement: &str, columns: &[&str], timeout_ms: u64) -> Templat
     }
 }
 
+/// What stands in a row under a column.
+pub(crate) fn value<'a>(found: &'a RowSet, row: usize, column: &str) -> &'a Value {
+    let at = found.columns.iter().position(|of| of.name == column).expect("a column");
+    &found.rows[row][at]
+}
+
+/// What stands under a column, row by row.
+pub(crate) fn texts(found: &RowSet, column: &str) -> Vec<String> {
+    let text = |row| value(found, row, column).as_str().unwrap_or("null").to_owned();
+    (0..found.rows.len()).map(text).collect()
+}
+
 /// Loads the built-in templates and runs one.
 pub(crate) async fn run(
     test: &TestDb,

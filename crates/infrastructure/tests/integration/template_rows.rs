@@ -22,6 +22,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::support::{TestDb, run};
+use crate::template_data::value;
 
 /// A tenant whose rows the test writes one by one.
 struct Hand {
@@ -116,9 +117,9 @@ impl Hand {
         let template = self.templates.find(name).unwrap().clone();
         let (bound, limit) = template.bind(arguments.as_object().unwrap()).unwrap();
         let runner = PgTemplateRunner::new(self.test.db.clone());
-        let rows = runner.run(&self.ctx, &template, &bound, limit).await.unwrap().rows;
-        rows.iter()
-            .map(|row| columns.iter().map(|column| row[*column].clone()).collect::<Value>())
+        let found = runner.run(&self.ctx, &template, &bound, limit).await.unwrap();
+        (0..found.rows.len())
+            .map(|row| columns.iter().map(|column| value(&found, row, column).clone()).collect::<Value>())
             .collect::<Value>()
     }
 }

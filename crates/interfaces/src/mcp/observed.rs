@@ -1,6 +1,7 @@
 //! A server's handler with every operation in a span and counted, whichever server it is.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, DiscoverResult,
@@ -11,11 +12,11 @@ use rmcp::model::{
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
 
-use super::telemetry::operation;
+use super::telemetry::Operation;
 
-/// What the transports serve.
+/// What the transports serve. Cloned for each request.
 #[derive(Debug, Clone)]
-pub(super) struct Observed<H>(pub(super) H);
+pub(super) struct Observed<H>(pub(super) Arc<H>);
 
 type Context = RequestContext<RoleServer>;
 
@@ -41,7 +42,7 @@ impl<H: ServerHandler> ServerHandler for Observed<H> {
     }
 
     async fn ping(&self, context: Context) -> Result<(), ErrorData> {
-        operation("ping", &context.clone(), self.0.ping(context)).await
+        Operation::of("ping", &context).run(self.0.ping(context)).await
     }
 
     async fn initialize(
@@ -49,11 +50,11 @@ impl<H: ServerHandler> ServerHandler for Observed<H> {
         request: InitializeRequestParams,
         context: Context,
     ) -> Result<InitializeResult, ErrorData> {
-        operation("initialize", &context.clone(), self.0.initialize(request, context)).await
+        Operation::of("initialize", &context).run(self.0.initialize(request, context)).await
     }
 
     async fn discover(&self, context: Context) -> Result<DiscoverResult, ErrorData> {
-        operation("server/discover", &context.clone(), self.0.discover(context)).await
+        Operation::of("server/discover", &context).run(self.0.discover(context)).await
     }
 
     async fn list_tools(
@@ -61,7 +62,7 @@ impl<H: ServerHandler> ServerHandler for Observed<H> {
         request: Option<PaginatedRequestParams>,
         context: Context,
     ) -> Result<ListToolsResult, ErrorData> {
-        operation("tools/list", &context.clone(), self.0.list_tools(request, context)).await
+        Operation::of("tools/list", &context).run(self.0.list_tools(request, context)).await
     }
 
     async fn call_tool(
@@ -69,7 +70,7 @@ impl<H: ServerHandler> ServerHandler for Observed<H> {
         request: CallToolRequestParams,
         context: Context,
     ) -> Result<CallToolResponse, ErrorData> {
-        operation("tools/call", &context.clone(), self.0.call_tool(request, context)).await
+        Operation::of("tools/call", &context).run(self.0.call_tool(request, context)).await
     }
 
     async fn list_resources(
@@ -77,7 +78,7 @@ impl<H: ServerHandler> ServerHandler for Observed<H> {
         request: Option<PaginatedRequestParams>,
         context: Context,
     ) -> Result<ListResourcesResult, ErrorData> {
-        operation("resources/list", &context.clone(), self.0.list_resources(request, context)).await
+        Operation::of("resources/list", &context).run(self.0.list_resources(request, context)).await
     }
 
     async fn list_resource_templates(
@@ -85,8 +86,8 @@ impl<H: ServerHandler> ServerHandler for Observed<H> {
         request: Option<PaginatedRequestParams>,
         context: Context,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
-        let listed = self.0.list_resource_templates(request, context.clone());
-        operation("resources/templates/list", &context, listed).await
+        let operation = Operation::of("resources/templates/list", &context);
+        operation.run(self.0.list_resource_templates(request, context)).await
     }
 
     async fn read_resource(
@@ -94,7 +95,7 @@ impl<H: ServerHandler> ServerHandler for Observed<H> {
         request: ReadResourceRequestParams,
         context: Context,
     ) -> Result<ReadResourceResponse, ErrorData> {
-        operation("resources/read", &context.clone(), self.0.read_resource(request, context)).await
+        Operation::of("resources/read", &context).run(self.0.read_resource(request, context)).await
     }
 
     async fn list_prompts(
@@ -102,7 +103,7 @@ impl<H: ServerHandler> ServerHandler for Observed<H> {
         request: Option<PaginatedRequestParams>,
         context: Context,
     ) -> Result<ListPromptsResult, ErrorData> {
-        operation("prompts/list", &context.clone(), self.0.list_prompts(request, context)).await
+        Operation::of("prompts/list", &context).run(self.0.list_prompts(request, context)).await
     }
 
     async fn get_prompt(
@@ -110,7 +111,7 @@ impl<H: ServerHandler> ServerHandler for Observed<H> {
         request: GetPromptRequestParams,
         context: Context,
     ) -> Result<GetPromptResponse, ErrorData> {
-        operation("prompts/get", &context.clone(), self.0.get_prompt(request, context)).await
+        Operation::of("prompts/get", &context).run(self.0.get_prompt(request, context)).await
     }
 
     async fn complete(
@@ -118,11 +119,11 @@ impl<H: ServerHandler> ServerHandler for Observed<H> {
         request: CompleteRequestParams,
         context: Context,
     ) -> Result<CompleteResult, ErrorData> {
-        operation("completion/complete", &context.clone(), self.0.complete(request, context)).await
+        Operation::of("completion/complete", &context).run(self.0.complete(request, context)).await
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
-        let request = context.request_context().clone();
-        operation("subscriptions/listen", &request, self.0.listen(context)).await
+        let operation = Operation::of("subscriptions/listen", context.request_context());
+        operation.run(self.0.listen(context)).await
     }
 }

@@ -1,5 +1,7 @@
 //! What every MCP server has, whatever its tools: its transports, who is let in, and what is counted.
 
+use std::sync::Arc;
+
 use application::{Ctx, Error, Services};
 use axum::Router;
 use axum::extract::{Request, State};
@@ -41,7 +43,7 @@ where
     H: ServerHandler + Clone + Send + Sync + 'static,
 {
     let Parts { label, handler, guard, admits, beside } = parts;
-    let handler = Observed(handler);
+    let handler = Observed(Arc::new(handler));
     let metadata = metadata::routes(guard.resource(), &services.sign_in);
     let mut protocol = transport::router(handler.clone(), config);
     if config.sse {

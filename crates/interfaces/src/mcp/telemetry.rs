@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::time::Instant;
 
-use metrics::{Unit, describe_histogram, histogram};
+use metrics::{Label, Unit, describe_histogram, histogram};
 use rmcp::ErrorData;
 use rmcp::model::{CallToolResponse, ProtocolVersion};
 use rmcp::service::{RequestContext, RoleServer};
@@ -87,30 +87,68 @@ never_fails!(
     rmcp::model::CompleteResult,
 );
 
-/// Does one operation in a span of its own, with its duration counted.
-///
-/// The span of the caller that `_meta` names is its parent and the span of the HTTP request is linked, as the convention
-/// asks by default: one message may take several HTTP requests, and one HTTP request may stand for several messages.
-pub(super) async fn operation<O: Outcome>(
+/// One operation, to be done in a span of its own with its duration counted.
+#[derive(Debug)]
+pub(super) struct Operation {
     method: &'static str,
-    context: &RequestContext<RoleServer>,
-    doing: impl Future<Output = O>,
-) -> O {
-    let version = version(context.protocol_version().as_ref());
-    let span = span(method, version, Some(shortened(&context.id.to_string())));
-    if let Some(traceparent) = context.meta.get_traceparent() {
-        let ambient = Span::current();
-        let sent = Sent { traceparent, tracestate: context.meta.get_tracestate() };
-        if trace::adopt(&span, &sent) {
-            trace::link(&span, &ambient);
+    version: &'static str,
+    span: Span,
+}
+
+impl Operation {
+    /// The span of the caller that `_meta` names is its parent and the span of the HTTP request is linked, as the
+    /// convention asks by default: one message may take several HTTP requests, and one HTTP request may stand for several
+    /// messages.
+    pub(super) fn of(method: &'static str, context: &RequestContext<RoleServer>) -> Self {
+        let version = version(context.protocol_version().as_ref());
+        let span = span(method, version, Some(shortened(&context.id.to_string())));
+        if let Some(traceparent) = context.meta.get_traceparent() {
+            let ambient = Span::current();
+            let sent = Sent { traceparent, tracestate: context.meta.get_tracestate() };
+            if trace::adopt(&span, &sent) {
+                trace::link(&span, &ambient);
+            }
         }
+        Self { method, version, span }
     }
-    measured(method, version, span, doing).await
+
+    /// Does it.
+    pub(super) async fn run<O: Outcome>(self, doing: impl Future<Output = O>) -> O {
+        let Self { method, version, span } = self;
+        let begun = Instant::now();
+        let about = RefCell::new(Target::default());
+        let (outcome, about) = TARGET
+            .scope(about, async {
+                let outcome = doing.await;
+                let about = TARGET.with(|target| target.take());
+                (outcome, about)
+            })
+            .instrument(span.clone())
+            .await;
+        let error = outcome.error_type();
+        if let Some(error) = &error {
+            span.record("error.type", error.as_str());
+            span.record("otel.status_code", "ERROR");
+            if error.starts_with('-') {
+                span.record("rpc.response.status_code", error.as_str());
+            }
+        }
+        let mut labels = vec![
+            Label::from_static_parts("mcp_method_name", method),
+            Label::from_static_parts("mcp_protocol_version", version),
+        ];
+        labels.extend(about.tool.map(|tool| Label::new("gen_ai_tool_name", tool)));
+        labels.extend(about.prompt.map(|prompt| Label::new("gen_ai_prompt_name", prompt)));
+        labels.extend(error.map(|error| Label::new("error_type", error)));
+        histogram!(OPERATION_DURATION, labels).record(begun.elapsed().as_secs_f64());
+        outcome
+    }
 }
 
 /// The same for a tool called in plain HTTP: the request is the operation, and its span the parent.
 pub(super) async fn plain_call<O: Outcome>(doing: impl Future<Output = O>) -> O {
-    measured("tools/call", "none", span("tools/call", "none", None), doing).await
+    let (method, version) = ("tools/call", "none");
+    Operation { method, version, span: span(method, version, None) }.run(doing).await
 }
 
 /// As much as is known is said at once: what is recorded later is written anew for the log each time.
@@ -132,39 +170,6 @@ fn span(method: &'static str, version: &'static str, id: Option<&str>) -> Span {
         network.transport = "tcp",
         network.protocol.name = "http",
     )
-}
-
-async fn measured<O: Outcome>(
-    method: &'static str,
-    version: &'static str,
-    span: Span,
-    doing: impl Future<Output = O>,
-) -> O {
-    let begun = Instant::now();
-    let about = RefCell::new(Target::default());
-    let (outcome, about) = TARGET
-        .scope(about, async {
-            let outcome = doing.await;
-            let about = TARGET.with(|target| target.take());
-            (outcome, about)
-        })
-        .instrument(span.clone())
-        .await;
-    let error = outcome.error_type();
-    if let Some(error) = &error {
-        span.record("error.type", error.as_str());
-        span.record("otel.status_code", "ERROR");
-        if error.starts_with('-') {
-            span.record("rpc.response.status_code", error.as_str());
-        }
-    }
-    let mut labels =
-        vec![("mcp_method_name", method.to_owned()), ("mcp_protocol_version", version.to_owned())];
-    labels.extend(about.tool.map(|tool| ("gen_ai_tool_name", tool)));
-    labels.extend(about.prompt.map(|prompt| ("gen_ai_prompt_name", prompt.to_owned())));
-    labels.extend(error.map(|error| ("error_type", error)));
-    histogram!(OPERATION_DURATION, &labels).record(begun.elapsed().as_secs_f64());
-    outcome
 }
 
 /// Says which tool the running operation calls. `tool` must be a name of ours, so that callers cannot make up metrics.

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
+use axum::routing::any;
 use http::header::{ACCEPT, CONTENT_TYPE, ORIGIN};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use rmcp::ServerHandler;
@@ -20,6 +20,7 @@ use crate::request::MAX_BODY;
 /// The largest message. Below the bound that every request has, so that rmcp, which knows how to say so, meets a
 /// message without a declared length first.
 const MAX_MESSAGE: usize = MAX_BODY - 128 * 1024;
+const JSON: &str = "application/json";
 
 /// A router with the handler at `/mcp`. Stateless: every request stands for itself and may meet another replica.
 pub(super) fn router<H>(handler: H, config: &McpConfig) -> Router
@@ -36,12 +37,16 @@ where
         // Its own token cuts requests off; those end by themselves, and streams by a token of ours.
         .with_cancellation_token(CancellationToken::new());
     let sessions = Arc::new(NeverSessionManager::default());
-    let service = StreamableHttpService::new(move || Ok(handler.clone()), sessions, settings);
-    Router::new().route_service("/mcp", service).route_layer(middleware::from_fn(smooth))
+    // Behind one pointer: the router clones what it serves several times a request, and this one holds lists of names.
+    let service = Arc::new(StreamableHttpService::new(move || Ok(handler.clone()), sessions, settings));
+    Router::new().route("/mcp", any(move |request: Request| smooth(service.clone(), request)))
 }
 
 /// Accepts clients that say less than they should, and answers broken JSON in the protocol's own words.
-async fn smooth(mut request: Request, next: Next) -> Response {
+async fn smooth<H: ServerHandler>(
+    service: Arc<StreamableHttpService<H, NeverSessionManager>>,
+    mut request: Request,
+) -> Response {
     if request.headers().get_all(ORIGIN).iter().nth(1).is_some() {
         return Problem::new(
             StatusCode::FORBIDDEN,
@@ -58,17 +63,18 @@ async fn smooth(mut request: Request, next: Next) -> Response {
     let json = request
         .headers()
         .get(CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().to_ascii_lowercase().starts_with(b"application/json"));
-    let response = next.run(request).await;
+        .and_then(|value| value.as_bytes().get(..JSON.len()))
+        .is_some_and(|begin| begin.eq_ignore_ascii_case(JSON.as_bytes()));
+    let response = service.handle(request).await;
     if post && json && response.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE {
         // The type was right, so it was the content that could not be read.
         let body = concat!(
             r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"#,
             r#""the body is not a JSON-RPC message: send one object with jsonrpc, id, method and params"}}"#
         );
-        return (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, "application/json")], body).into_response();
+        return (StatusCode::BAD_REQUEST, [(CONTENT_TYPE, JSON)], body).into_response();
     }
-    response
+    response.into_response()
 }
 
 /// Whether JSON is welcome: it is named, any type is, or nothing is said.
@@ -79,6 +85,6 @@ fn takes_json(headers: &HeaderMap) -> bool {
             let mut parts = entry.split(';').map(str::trim);
             let kind = parts.next().unwrap_or_default();
             let refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
-            !refused && matches!(kind, "*/*" | "application/*" | "application/json")
+            !refused && matches!(kind, "*/*" | "application/*" | JSON)
         })
 }

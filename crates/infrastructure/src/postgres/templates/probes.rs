@@ -60,7 +60,7 @@ impl Probe {
             PROBES.iter().filter(|probe| probe.number != self.number).flat_map(Self::signs).collect();
         let mut run = ProbeRun { rows: answer.rows.len() as u64, marked: 0, foreign: 0 };
         for row in &answer.rows {
-            for value in row.values() {
+            for value in row {
                 run.marked += u64::from(holds(value, &own));
                 run.foreign += u64::from(holds(value, &other));
             }
@@ -234,13 +234,20 @@ fn statements(probe: &Probe) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::json;
 
     use super::*;
 
     fn answer(values: &[Value]) -> RowSet {
-        let row = values.iter().enumerate().map(|(n, value)| (n.to_string(), value.clone())).collect();
-        RowSet { columns: Vec::new(), rows: vec![row], bytes: 0, truncated: false, next: None }
+        RowSet {
+            columns: Arc::default(),
+            rows: vec![values.to_vec()],
+            bytes: 0,
+            truncated: false,
+            next: None,
+        }
     }
 
     #[test]

@@ -119,7 +119,7 @@ pub async fn prove(db: &Db, mut template: Template) -> Result<Proof, RefusedTemp
     connection.finish();
     match result {
         Ok((columns, cost)) => {
-            template.columns = columns;
+            template.columns = columns.into();
             Ok(Proof { template, cost })
         }
         Err(Refusal::Reason(reason, character)) => {

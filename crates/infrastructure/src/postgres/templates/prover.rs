@@ -71,7 +71,7 @@ impl PgTemplateProver {
         report: &mut ProofReport,
     ) -> Result<(), Refusal> {
         let (columns, cost) = self.explain(ctx, template).await?;
-        template.columns.clone_from(&columns);
+        template.columns = columns.as_slice().into();
         report.columns = columns;
         report.cost = Some(two_digits(cost));
         report.max_cost = template.max_cost.min(MAX_COST);

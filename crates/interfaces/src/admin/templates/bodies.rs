@@ -265,8 +265,8 @@ impl From<RowSet> for TrialBody {
     fn from(rows: RowSet) -> Self {
         Self {
             columns: columns(&rows.columns),
-            rows: rows.rows.into_iter().map(Value::Object).collect(),
             truncated: rows.truncated,
+            rows: rows.into_objects().map(Value::Object).collect(),
         }
     }
 }

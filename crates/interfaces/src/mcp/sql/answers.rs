@@ -29,29 +29,26 @@ fn of_template(
     now: DateTime<Utc>,
     mut content: Map<String, Value>,
 ) -> Answer {
-    let line = line(&answer, now);
-    let size = size(&answer.rows);
+    let warnings = warnings(&answer.freshness, now);
+    let line = line(&answer, warnings.len(), now);
     let TemplateAnswer { template, rows, next_cursor, freshness } = answer;
+    let size = Size { rows: rows.rows.len(), bytes: rows.bytes, truncated: rows.truncated };
     content.insert("columns".into(), columns(&rows.columns));
-    content.insert("row_count".into(), rows.rows.len().into());
-    content.insert("truncated".into(), rows.truncated.into());
-    surroundings(&mut content, &template, &freshness, now);
+    content.insert("row_count".into(), size.rows.into());
+    content.insert("truncated".into(), size.truncated.into());
+    // Of which version it is, and how far the data can be trusted.
+    content.insert("template_version".into(), template.version.as_str().into());
+    content.insert("freshness".into(), freshness.iter().map(|of| Value::Object(fresh(of, now))).collect());
+    content.insert("warnings".into(), warnings.into());
     if let Some(next) = next_cursor {
         content.insert("next_cursor".into(), next.into());
     }
     if csv {
         content.insert("csv".into(), to_csv(&rows).into());
     } else {
-        let RowSet { columns, rows, .. } = rows;
-        let in_order = |mut row: Map<String, Value>| {
-            columns
-                .iter()
-                .map(|column| row.get_mut(&column.name).map(Value::take).unwrap_or_default())
-                .collect()
-        };
-        content.insert("rows".into(), Value::Array(rows.into_iter().map(in_order).collect()));
+        content.insert("rows".into(), rows.rows.into_iter().map(Value::Array).collect());
     }
-    Answer { content: Value::Object(content), line, size }
+    Answer { content: Value::Object(content), line, size: Some(size) }
 }
 
 /// How `sql_explain_template` answers.
@@ -86,23 +83,7 @@ fn rounded(figure: f64) -> u64 {
     (whole / step) * step
 }
 
-/// What every answer says beside its own matter: of which version it is, and how far the data can be trusted.
-fn surroundings(
-    content: &mut Map<String, Value>,
-    template: &Template,
-    freshness: &[Freshness],
-    now: DateTime<Utc>,
-) {
-    content.insert("template_version".into(), template.version.clone().into());
-    content.insert("freshness".into(), freshness.iter().map(|of| Value::Object(fresh(of, now))).collect());
-    content.insert("warnings".into(), warnings(freshness, now).into());
-}
-
-fn size(rows: &RowSet) -> Option<Size> {
-    Some(Size { rows: rows.rows.len(), bytes: rows.bytes, truncated: rows.truncated })
-}
-
-fn line(answer: &TemplateAnswer, now: DateTime<Utc>) -> String {
+fn line(answer: &TemplateAnswer, warnings: usize, now: DateTime<Utc>) -> String {
     let rows = answer.rows.rows.len();
     let mut line = format!("{rows} {} of {}", if rows == 1 { "row" } else { "rows" }, answer.template.name);
     if answer.rows.truncated {
@@ -118,7 +99,6 @@ fn line(answer: &TemplateAnswer, now: DateTime<Utc>) -> String {
         Some(None) => line.push_str("; not every tracker has been synced yet"),
         Some(Some(lag)) => line.push_str(&format!("; synced {lag} s ago")),
     }
-    let warnings = warnings(&answer.freshness, now).len();
     if warnings > 0 {
         line.push_str(&format!("; {warnings} warnings"));
     }
@@ -228,9 +208,7 @@ fn to_csv(rows: &RowSet) -> String {
     let names = rows.columns.iter().map(|column| Cow::Borrowed(column.name.as_str()));
     let mut csv = csv_line(names);
     for row in &rows.rows {
-        csv.push_str(&csv_line(
-            rows.columns.iter().map(|column| row.get(&column.name).map_or("".into(), plain)),
-        ));
+        csv.push_str(&csv_line(row.iter().map(plain)));
     }
     csv
 }

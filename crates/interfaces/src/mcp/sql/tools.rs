@@ -43,9 +43,6 @@ impl SqlTools {
     pub(super) async fn call(&self, ctx: &Ctx, name: &str, arguments: Arguments) -> Result<Answer, Failure> {
         let fixed = FIXED.contains(&name);
         let found = if fixed { None } else { Some(self.services.templates.get(ctx, name).await) };
-        // Whether it is there may not be known at the moment; running it says so.
-        let known =
-            fixed || found.as_ref().is_some_and(|found| !matches!(found, Err(Error::NotFound { .. })));
         // Names that tenants choose are as many as they like, and their own.
         let counted_as = match &found {
             None => name,
@@ -53,19 +50,28 @@ impl SqlTools {
             Some(Ok(_)) => name,
             Some(Err(_)) => "unknown",
         };
-        let entry = self.entry(ctx, name, &arguments).await;
+        let entry = match &found {
+            Some(Ok(_)) => record::template(name, &arguments),
+            _ => self.entry(ctx, name, &arguments).await,
+        };
         outcome::run(&self.services.audit, ctx, counted_as, entry, async {
             self.services.limits.count_tool(ctx, ToolClass::Read).await?;
+            match found {
+                Some(Ok(template)) => {
+                    let answer = self.services.templates.run_this(ctx, template, &arguments).await?;
+                    return Ok(answers::of_tool(answer, now()));
+                }
+                Some(Err(Error::NotFound { .. })) => return Err(Failure::UnknownTool(name.to_owned())),
+                // Whether it is there is not known at the moment.
+                Some(Err(error)) => return Err(error.into()),
+                None => {}
+            }
             match name {
                 LIST_TEMPLATES => self.list_templates(ctx, &arguments).await,
                 RUN_TEMPLATE => self.run_template(ctx, arguments).await,
                 GET_FRESHNESS => self.get_freshness(ctx, &arguments).await,
                 EXPLAIN_TEMPLATE => self.explain_template(ctx, arguments).await,
                 GET_DICTIONARY => self.get_dictionary(ctx, &arguments),
-                template if known => {
-                    let answer = self.services.templates.run(ctx, template, &arguments).await?;
-                    Ok(answers::of_tool(answer, now()))
-                }
                 _ => Err(Failure::UnknownTool(name.to_owned())),
             }
         })

@@ -19,7 +19,7 @@ fn read(name: &str, source: &str, statement: Option<&str>, report: &ProofReport)
     if statement != Some(template.statement.as_str()) {
         return None;
     }
-    Some(Template { columns: report.columns.clone(), authored: true, ..template })
+    Some(Template { columns: report.columns.as_slice().into(), authored: true, ..template })
 }
 
 fn visible_to(keys: Option<Vec<Uuid>>) -> Allowed<KeyId> {
