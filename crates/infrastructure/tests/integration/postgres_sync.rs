@@ -426,7 +426,8 @@ async fn a_note_of_what_an_item_was_before_is_not_given_back() {
         commit.records.details_noted.insert("1001".into(), json!({"times": [title]}));
         commit
     };
-    let given = async || fixture.sync.pending_items(&ctx, instance, 10).await.unwrap().remove(0).noted;
+    let given =
+        async || fixture.sync.pending_items(&ctx, instance, None, 10).await.unwrap().items.remove(0).noted;
     fixture.sync.commit_page(&ctx, &key, noted("a")).await.unwrap();
     assert_eq!(given().await, Some(json!({"times": ["a"]})));
     let note = "select noted from work_item_details_pending";

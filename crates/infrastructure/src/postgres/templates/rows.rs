@@ -324,7 +324,7 @@ mod tests {
             yes in any::<bool>(),
         ) {
             let list: Value = texts.iter().map(|text| clean(text)).collect();
-            let mut row = vec![Value::Null, yes.into(), list.clone()];
+            let mut row = vec![Value::Null, yes.into(), list];
             row.extend(texts.iter().map(|text| Value::String(clean(text))));
             row.extend(wholes.into_iter().map(Value::from));
             row.extend(numbers.into_iter().map(Value::from));

@@ -64,7 +64,7 @@ impl SourceWriter for Jira {
         transition: &Transition,
         marker: &str,
     ) -> Result<WrittenItem, SourceError> {
-        transition::transition(&self.api(connection).await?, key, transition, Mode::Send, marker).await
+        transition::transition(&self.api(connection).await?, key, transition, marker, Mode::Send).await
     }
 
     async fn add_comment(
@@ -91,7 +91,7 @@ impl SourceWriter for Jira {
         match write {
             ItemWrite::Create(new) => create::create(&api, new, "", Mode::Rehearse).await,
             ItemWrite::Update(key, patch) => update::update(&api, key, patch, Mode::Rehearse).await,
-            ItemWrite::Transition(key, to) => transition::transition(&api, key, to, Mode::Rehearse).await,
+            ItemWrite::Transition(key, to) => transition::transition(&api, key, to, "", Mode::Rehearse).await,
             ItemWrite::Comment(..) | ItemWrite::Link(..) => Err(SourceError::new(
                 SourceErrorKind::Unsupported,
                 "comments and links cannot be tried without making them",

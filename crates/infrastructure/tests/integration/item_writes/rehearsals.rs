@@ -54,6 +54,13 @@ async fn a_rehearsal_tells_what_the_write_then_does_and_sends_nothing() {
             assert!(!said.changed.is_empty(), "{kind:?}, {write:?}: {said:?}");
         }
         assert_eq!(world.item_count().await, before + 1, "{kind:?}");
+        // It is closed now: what is left of this is the comment.
+        world.simulator.control().reset_requests();
+        let comment = Some("done".to_owned());
+        let closed = ItemWrite::Transition(key.clone(), Transition { comment, ..world.close() });
+        world.rehearse(&closed).await.unwrap();
+        let sent = world.simulator.control().requests();
+        assert!(sent.iter().all(|one| one.method == "GET"), "{kind:?}: {sent:?}");
         let refused = world.rehearse(&ItemWrite::Comment(key, World::comment("x"))).await;
         assert!(matches!(refused, Err(Error::Source(_))), "{refused:?}");
     }

@@ -216,6 +216,9 @@ fn listed(site: &JiraSite, project: &str, field: &str, value: &Value) -> Result<
     Ok(Value::Array(ids))
 }
 
+/// What `update` asks for: changes of fields, and comments to add.
+pub(super) type Updates = (Vec<Change>, Vec<Map<String, Value>>);
+
 /// Checks `update`: operations by field, and comments to add.
 pub(super) fn checked_updates(
     write: &Write<'_>,
@@ -223,7 +226,7 @@ pub(super) fn checked_updates(
     project: &str,
     update: &Map<String, Value>,
     errors: &mut Errors,
-) -> Result<(Vec<Change>, Vec<Map<String, Value>>), Reply> {
+) -> Result<Updates, Reply> {
     let (mut changes, mut comments) = (Vec::new(), Vec::new());
     for (name, operations) in update {
         let Some(operations) = operations.as_array() else {

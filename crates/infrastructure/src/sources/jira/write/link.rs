@@ -69,7 +69,7 @@ impl There {
         }
         let what = "the types of links";
         let kinds: Kinds = api.get(&api.rest("/issueLinkType"), &[], what).await?.json(what)?;
-        let side = choose(kinds.kinds, &asked.kind)?;
+        let side = choose(&kinds.kinds, &asked.kind)?;
         let link = existing(issue.field("issuelinks"), &side, &other);
         Ok(Self { issue, other, side, link })
     }
@@ -120,7 +120,7 @@ fn pointers() -> BTreeMap<String, String> {
 }
 
 /// The type of link by its name, or by its words for either direction.
-fn choose(kinds: Vec<Kind>, given: &str) -> Result<Side, SourceError> {
+fn choose(kinds: &[Kind], given: &str) -> Result<Side, SourceError> {
     let wanted = given.trim().to_lowercase();
     let is = |text: &str| text.trim().to_lowercase() == wanted;
     let outward = kinds.iter().position(|kind| is(&kind.outward) || is(&kind.name));
@@ -176,7 +176,7 @@ mod tests {
     }
 
     fn chosen(given: &str) -> (String, bool) {
-        let side = choose(kinds(), given).unwrap();
+        let side = choose(&kinds(), given).unwrap();
         (side.kind.name.clone(), side.inward)
     }
 
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(chosen("Is blocked by"), ("Blocks".into(), true));
         assert_eq!(chosen("relates to"), ("Relates".into(), false));
         assert_eq!(chosen("RELATES"), ("Relates".into(), false));
-        let error = choose(kinds(), "is blocking").unwrap_err();
+        let error = choose(&kinds(), "is blocking").unwrap_err();
         assert_eq!(error.field.as_deref(), Some("/type"));
         assert!(error.allowed.contains(&"is blocked by".to_owned()), "{:?}", error.allowed);
     }
@@ -198,7 +198,7 @@ mod tests {
             {"id": "100", "type": {"name": "Blocks"}, "inwardIssue": {"id": "7", "key": "ENG-2"}},
             {"id": 101, "type": {"name": "Relates"}, "inwardIssue": {"id": "7", "key": "ENG-2"}},
         ]);
-        let found = |given: &str| existing(&links, &choose(kinds(), given).unwrap(), &other);
+        let found = |given: &str| existing(&links, &choose(&kinds(), given).unwrap(), &other);
         assert_eq!(found("is blocked by").as_deref(), Some("100"));
         assert_eq!(found("blocks"), None, "it is the other way round");
         assert_eq!(found("relates to").as_deref(), Some("101"));

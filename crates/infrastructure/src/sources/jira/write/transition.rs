@@ -50,8 +50,8 @@ pub(super) async fn transition(
     api: &Api<'_>,
     key: &str,
     asked: &Transition,
-    mode: Mode,
     marker: &str,
+    mode: Mode,
 ) -> Result<WrittenItem, SourceError> {
     let issue = Issue::read(api, key, &["status", "resolution", "project"]).await?;
     issue.require_selected(api)?;
@@ -61,6 +61,9 @@ pub(super) async fn transition(
             issue.require_unchanged(asked.if_unchanged_since)?;
             return Ok(WrittenItem { warnings, ..issue.written(api) });
         };
+        if mode == Mode::Rehearse {
+            return Ok(WrittenItem { warnings, ..issue.written(api) });
+        }
         // What is left to do, also after an attempt that got as far as this. It undoes nobody's work.
         if let Looked::Marked(id) = marked::comment(api, &issue.key, None, marker).await? {
             return Ok(comment::with_comment(WrittenItem { warnings, ..issue.written(api) }, api, id));
