@@ -1,5 +1,7 @@
 //! Transitions with a comment, which are two requests at most trackers: what is left where either answer gets lost.
 
+use std::time::Duration;
+
 use simulator::{FaultKind, FaultMatch, FaultRule};
 
 use super::*;
@@ -111,9 +113,11 @@ async fn a_tracker_that_limits_the_second_request_is_not_sent_the_first_again() 
         let key = world.make("Item").await;
         let write = ItemWrite::Transition(key.clone(), world.told_why());
         world.simulator.control().reset_requests();
-        world.spoil(world.both()[1], FaultKind::SecondaryLimit { retry_after_s: Some(7) });
+        world.spoil(world.both()[1], FaultKind::SecondaryLimit { retry_after_s: Some(1) });
         let error = source_error(world.write(write.clone(), &what).await);
         assert!(error.kind.is_transient(), "{what}: {error:?}");
+        // The tracker goes on refusing until then.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
         world.settle().await;
         world.write(write, &what).await.unwrap();
         assert_eq!(world.sent(), [1, 2], "{what}");

@@ -68,7 +68,7 @@ async fn a_backfill_takes_few_requests() {
 }
 
 #[tokio::test]
-async fn a_backfill_of_data_center_takes_a_request_a_page() {
+async fn a_backfill_of_data_center_asks_for_nothing_that_came_with_the_issues() {
     let site = simulator::generate::jira("acme", Deployment::DataCenter, &[("ENG", 7, 1_000)]);
     let (simulator, connection) = simulated(site).await;
     let all = backfill(jira().as_ref(), &connection).await;
@@ -78,6 +78,10 @@ async fn a_backfill_of_data_center_takes_a_request_a_page() {
     assert!(all.items.iter().all(|item| !item.raw.get().contains("\"changelog\"")), "kept twice");
     let requests = simulator.control().requests();
     let searches = requests.iter().filter(|request| request.path_and_query.ends_with("/search")).count();
-    // Each page begins at the last time of the one before.
-    assert!(searches <= 12, "{searches} searches for ten pages");
+    // Each page begins at the last time of the one before; and once a page for the epics that its issues name.
+    assert!(searches <= 22, "{searches} searches for ten pages");
+    let lists = ["/comment", "/worklog", "/changelog"];
+    let asked =
+        |request: &&simulator::RequestRecord| lists.iter().any(|l| request.path_and_query.contains(l));
+    assert_eq!(requests.iter().filter(asked).count(), 0);
 }

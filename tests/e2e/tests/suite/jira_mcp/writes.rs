@@ -80,7 +80,7 @@ async fn an_issue_is_made_changed_commented_linked_and_taken_along_and_each_answ
     let told = world.done("jira_create_issue", rehearsal).await;
     fits("jira_create_issue", &told);
     assert_eq!((&told["dry_run"], &told["key"]), (&json!(true), &Value::Null), "{told}");
-    assert_eq!(change(&told, "description")["to"], "Since **Monday**.");
+    assert_eq!(change(&told, "description")["to"], "Since **Monday**.\n");
     assert_eq!((world.issues(), world.changes()), (before, 0), "a dry run wrote something");
 
     let made = world.done("jira_create_issue", new.clone()).await;

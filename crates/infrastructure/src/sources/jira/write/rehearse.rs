@@ -105,6 +105,10 @@ fn operated(before: &Value, operations: &Value) -> Value {
             now.retain(|one| one != removed);
         }
     }
+    // Labels come back in the order of the alphabet.
+    if now.iter().all(Value::is_string) {
+        now.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
+    }
     now.into()
 }
 
@@ -136,8 +140,9 @@ mod tests {
 
     #[test]
     fn operations_on_a_list_are_done_in_order() {
-        let told = operated(&json!(["a", "b"]), &json!([{"add": "c"}, {"add": "a"}, {"remove": "b"}]));
-        assert_eq!(told, json!(["a", "c"]));
+        let told =
+            operated(&json!(["a", "b"]), &json!([{"add": "d"}, {"add": "c"}, {"add": "a"}, {"remove": "b"}]));
+        assert_eq!(told, json!(["a", "c", "d"]));
         assert_eq!(operated(&json!({"key": "ENG-1"}), &json!([{"set": {"none": true}}])), Value::Null);
     }
 }
