@@ -109,7 +109,7 @@ async fn an_issue_is_made_changed_commented_linked_and_taken_along_and_each_answ
     let updated = world.done("jira_update_issue", json!({"key": key, "fields": fields})).await;
     fits("jira_update_issue", &updated);
     assert_eq!(told["changed"], updated["changed"], "the rehearsal foretold something else");
-    assert_eq!(change(&updated, "labels")["to"], json!(["mobile", "login"]));
+    assert_eq!(change(&updated, "labels")["to"], json!(["login", "mobile"]));
 
     let commented = world.done("jira_add_comment", json!({"key": key, "body": "Seen **again**."})).await;
     fits("jira_add_comment", &commented);
@@ -133,7 +133,7 @@ async fn an_issue_is_made_changed_commented_linked_and_taken_along_and_each_answ
         (&read["links"][0]["type"], &read["links"][0]["key"]),
         (&json!("is blocked by"), &json!(other))
     );
-    assert_eq!(read["comments"][0]["body"], "Seen **again**.");
+    assert_eq!(read["comments"][0]["body"], "Seen **again**.\n");
     let mut gone = link;
     gone["remove"] = true.into();
     let unlinked = world.done("jira_link_issues", gone).await;
