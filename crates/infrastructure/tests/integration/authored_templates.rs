@@ -72,7 +72,14 @@ impl Desk {
     }
 
     async fn version(&self, ctx: &Ctx, name: &str, source: &str) -> TemplateVersion {
-        shown(self.authoring.create(ctx, name, source).await.unwrap_or_else(|error| panic!("{error}")))
+        loop {
+            match self.authoring.create(ctx, name, source).await {
+                Ok(detail) => return shown(detail),
+                // Planning took too long, on a machine that is busy: nothing was stored, and it may be tried again.
+                Err(Error::Unavailable(_)) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
     }
 
     async fn publish(&self, ctx: &Ctx, name: &str, source: &str) {
