@@ -22,12 +22,7 @@ pub(super) async fn commit(
 ) -> Result<RunCounts, StoreError> {
     let mut tx = db.tenant_tx(ctx).await?;
     // Before its items, as who deletes it does; where it is gone, writing items fails by their key.
-    sqlx::query("select from source_instances where tenant_id = $1 and id = $2 for key share")
-        .bind(ctx.tenant.as_uuid())
-        .bind(instance.as_uuid())
-        .execute(&mut *tx)
-        .await
-        .map_err(store_error)?;
+    pages::keep_instance(&mut tx, ctx, instance).await?;
     // Of no run; a fence is asked for by runs only.
     let key = SliceKey { run: RunId::new(Uuid::nil()), instance, fence: 0 };
     let to = Target { ctx, key: &key, fetched_at, stream: STREAM };

@@ -2,7 +2,7 @@
 
 use application::Ctx;
 use application::ports::{CommitOutcome, PageCommit, SliceKey, StoreError, StreamCommit};
-use domain::RunCounts;
+use domain::{InstanceId, RunCounts};
 
 use super::text::{clean, clean_records};
 use super::{comments, details, items, reference};
@@ -25,6 +25,7 @@ pub(super) async fn commit(
 ) -> Result<CommitOutcome, StoreError> {
     let mut tx = db.bulk_tx(ctx).await?;
     let Held { cancel_requested, suspended } = hold(&mut tx, ctx, key).await?;
+    keep_instance(&mut tx, ctx, key.instance).await?;
     let PageCommit { records, stream, requests, fetched_at, end_slice } = page;
     let to = Target { ctx, key, fetched_at, stream: stream.stream.as_str() };
     let (mut counts, pending) = write(&mut tx, &to, records).await?;
@@ -183,6 +184,18 @@ pub(in crate::postgres) async fn hold(tx: &mut Tx, ctx: &Ctx, key: &SliceKey) ->
     .await
     .map_err(store_error)?;
     held.ok_or(StoreError::Fenced)
+}
+
+/// Keeps the instance from being deleted until the end. Run, then instance, as who deletes it locks them: the references to
+/// it are checked at the end only, when the two would wait for each other.
+pub(super) async fn keep_instance(tx: &mut Tx, ctx: &Ctx, instance: InstanceId) -> Result<(), StoreError> {
+    sqlx::query("select from source_instances where tenant_id = $1 and id = $2 for key share")
+        .bind(ctx.tenant.as_uuid())
+        .bind(instance.as_uuid())
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+        .map_err(store_error)
 }
 
 /// Keeps what could not be mapped, once per object, so that it is seen and can be mapped later.

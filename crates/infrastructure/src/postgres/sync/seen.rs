@@ -19,6 +19,7 @@ pub(super) async fn commit(
 ) -> Result<CommitOutcome, StoreError> {
     let mut tx = db.bulk_tx(ctx).await?;
     let Held { cancel_requested, suspended } = hold(&mut tx, ctx, key).await?;
+    pages::keep_instance(&mut tx, ctx, key.instance).await?;
     let IdCommit { mut ids, first, stream, requests, fetched_at, end_slice } = page;
     if first {
         sqlx::query(
