@@ -13,7 +13,9 @@ use tokio::task::JoinSet;
 
 const TOKEN: &str = "ghp-canary-rotation-token";
 const TENANTS: usize = 6;
-const KILLS: usize = 12;
+const ROUNDS: usize = 12;
+/// So many rotations must have been killed; as many rounds more are made for it as there were.
+const KILLS: u32 = 4;
 
 /// What one tenant's requests need.
 #[derive(Clone)]
@@ -137,19 +139,27 @@ async fn keys_are_rotated_under_load_with_kills_and_no_request_fails() {
     // From one key to the other and back, each rotation killed once and then run to its end.
     let timed = Instant::now();
     vault(&patchbay, &["rotate"], &phases[1], FOREVER).await.unwrap();
-    let whole = timed.elapsed();
-    let (mut killed, mut half_done) = (0, 0);
-    for round in 0..KILLS {
+    // How long the last rotation that was left alone took: on a machine that others use, it changes as we go.
+    let mut whole = timed.elapsed();
+    let (mut killed, mut half_done, mut rounds) = (0_u32, 0_u32, 0);
+    for round in 0..2 * ROUNDS {
+        if round >= ROUNDS && killed >= KILLS {
+            break;
+        }
+        rounds = round + 1;
         let keys = &phases[round % 2];
         let rotate: &[&str] = match round % 3 {
             0 | 1 => &["rotate"],
             _ => &["rotate", "--data-keys", "--no-wait"],
         };
         let deadly = whole.mul_f64(random.random_range(0.3..1.1));
+        let timed = Instant::now();
         if vault(&patchbay, rotate, keys, deadly).await.is_none() {
             killed += 1;
             let left = vault(&patchbay, &["status"], keys, FOREVER).await.unwrap()["left"].as_u64().unwrap();
             half_done += u32::from(left > 0 && left < TENANTS as u64 + 2);
+        } else {
+            whole = timed.elapsed();
         }
         vault(&patchbay, rotate, keys, FOREVER).await.unwrap();
         let status = vault(&patchbay, &["status"], keys, FOREVER).await.unwrap();
@@ -168,10 +178,10 @@ async fn keys_are_rotated_under_load_with_kills_and_no_request_fails() {
     }
     let done = load.done.load(Ordering::Relaxed);
     println!(
-        "{done} requests, 0 failed, {:.0}/s; {killed} of {KILLS} rotations killed, {half_done} half done",
+        "{done} requests, 0 failed, {:.0}/s; {killed} of {rounds} rotations killed, {half_done} half done",
         f64::from(u32::try_from(done).unwrap()) / begun.elapsed().as_secs_f64()
     );
-    assert!(killed >= 2, "of {KILLS} rotations only {killed} were killed (seed {seed})");
+    assert!(killed >= KILLS, "of {rounds} rotations only {killed} were killed (seed {seed})");
     assert!(done >= 100, "{done} requests are no load");
 
     // The old key is dropped; nothing needs it, and it opens nothing.
