@@ -23,10 +23,11 @@ pub(crate) struct Binaries {
 }
 
 /// Counted all the same, but never reached: what is measured is how fast it goes.
-const WITHOUT_LIMITS: [&str; 6] = [
+const WITHOUT_LIMITS: [&str; 7] = [
     "PATCHBAY_LIMIT_ADDRESS",
     "PATCHBAY_LIMIT_KEY",
     "PATCHBAY_LIMIT_TENANT",
+    "PATCHBAY_LIMIT_TOOL_LIVE",
     "PATCHBAY_LIMIT_TOOL_READ",
     "PATCHBAY_LIMIT_UPSTREAM",
     "PATCHBAY_LIMIT_WEBHOOK",

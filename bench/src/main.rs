@@ -6,6 +6,7 @@
 mod admin;
 mod http;
 mod installation;
+mod jira_mcp;
 mod load;
 mod memory;
 mod pgbench;
@@ -70,6 +71,8 @@ struct Options {
 enum Benchmark {
     /// A SQL template over MCP, beside pgbench
     SqlMcp,
+    /// Live tools of Jira over MCP, beside the requests they make of Jira
+    JiraMcp,
     /// A backfill of each source, beside curl, COPY and INSERT of the same pages
     Sync,
     /// The most memory over 10,000 and over 100,000 items
@@ -122,6 +125,7 @@ fn run() -> Result<()> {
         }
         match benchmark {
             Benchmark::SqlMcp => sql_mcp::run(&bench)?,
+            Benchmark::JiraMcp => jira_mcp::run(&bench)?,
             Benchmark::Sync => sync::run(&bench)?,
             Benchmark::Memory => memory::run(&bench)?,
             Benchmark::Webhooks => webhooks::run(&bench)?,

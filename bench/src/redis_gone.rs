@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::http::{self, Connection};
 use crate::installation::Process;
-use crate::load::{Caller, Load};
+use crate::load::{Caller, Expected, Load};
 use crate::processes::{Meter, cores_of_others};
 use crate::report::quantile;
 use crate::stage::{self, Asked, Asking};
@@ -103,7 +103,7 @@ fn measure(
         calls,
         connections: CALLERS,
         time: Duration::from_secs(bench.secs),
-        rows: usize::try_from(sql_mcp::ROWS)?,
+        expected: Expected::List("rows", usize::try_from(sql_mcp::ROWS)?),
     };
     let (key, _) = calls.first().context("there is nothing to call")?;
     let mut callers = Vec::new();

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::Bench;
 use crate::installation::{Installation, Process};
-use crate::load::Load;
+use crate::load::{Expected, Load};
 use crate::processes::cores_of_others;
 use crate::report::quantile;
 use crate::server::output;
@@ -143,7 +143,7 @@ fn product(
         calls,
         connections,
         time: Duration::from_secs(bench.secs),
-        rows: usize::try_from(ROWS)?,
+        expected: Expected::List("rows", usize::try_from(ROWS)?),
     };
     let callers = std::process::id();
     let before = processes::cpu(callers);

@@ -8,7 +8,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
@@ -40,6 +40,8 @@ struct Recorded {
 #[derive(Debug)]
 struct Shared {
     upstream: String,
+    /// How long each answer waits, as that of a tracker far away does.
+    latency: Duration,
     recorded: Mutex<Recorded>,
     requests: AtomicU64,
     forwarded: AtomicU64,
@@ -67,9 +69,15 @@ struct Incoming {
 impl Tape {
     /// Listens in front of the tracker at `url`.
     pub(crate) fn before(url: &str) -> Result<Self> {
+        Self::far_before(url, Duration::ZERO)
+    }
+
+    /// The same, with this wait before each answer.
+    pub(crate) fn far_before(url: &str, latency: Duration) -> Result<Self> {
         let (upstream, _) = http::split(url)?;
         let shared = Arc::new(Shared {
             upstream: upstream.to_owned(),
+            latency,
             recorded: Mutex::default(),
             requests: AtomicU64::new(0),
             forwarded: AtomicU64::new(0),
@@ -142,7 +150,9 @@ impl Shared {
         let mut stream = BufReader::with_capacity(64 * 1024, stream);
         while let Some(request) = Incoming::read(&mut stream)? {
             self.requests.fetch_add(1, Ordering::Relaxed);
+            let due = Instant::now() + self.latency;
             let answer = self.answer(&request)?;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
             stream.get_mut().write_all(&answer)?;
         }
         Ok(())

@@ -34,6 +34,8 @@ pub(crate) struct Args {
 enum Benchmark {
     /// A SQL template over MCP, beside pgbench
     SqlMcp,
+    /// Live tools of Jira over MCP, beside the requests they make of Jira
+    JiraMcp,
     /// A backfill of each source, beside curl, COPY and INSERT of the same pages
     Sync,
     /// The most memory over 10,000 and over 100,000 items

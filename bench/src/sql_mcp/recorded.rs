@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::per_call;
 use crate::Bench;
 use crate::installation::Process;
-use crate::load::{Caller, Load};
+use crate::load::{Caller, Expected, Load};
 use crate::processes::{Meter, Used, cores_of_others};
 use crate::report::{Report, Spread};
 use crate::stage::{self, Asked, Asking, Stage};
@@ -89,7 +89,7 @@ fn load<'a>(server: &'a Process, calls: &'a [(String, Value)], connections: usiz
         calls,
         connections,
         time: SLICE,
-        rows: usize::try_from(super::ROWS)?,
+        expected: Expected::List("rows", usize::try_from(super::ROWS)?),
     })
 }
 

@@ -66,6 +66,12 @@ impl LiveConnection {
         self.current().take_requests()
     }
 
+    /// Whether its credential was renewed, or should have been.
+    pub(crate) fn was_renewed(&self) -> bool {
+        // Held only while it is renewed.
+        self.renewed.try_lock().map_or(true, |renewed| *renewed)
+    }
+
     fn replace(&self, connection: Connection) {
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         connection.requests.fetch_add(current.take_requests(), Ordering::Relaxed);

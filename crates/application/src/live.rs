@@ -7,6 +7,7 @@ mod clean;
 mod context;
 mod cursor;
 mod fit;
+mod opened;
 mod people;
 mod reads;
 mod waits;
@@ -24,6 +25,7 @@ pub use self::reads::{ActivityAsk, FieldsAsk, IssueAsk, ProjectsAsk, SearchAsk, 
 pub use self::writes::WriteAsk;
 
 use self::cursor::LiveCursors;
+use self::opened::Opened;
 use self::waits::Waits;
 use crate::connections::Connections;
 use crate::limits::LimitService;
@@ -81,6 +83,7 @@ pub struct LiveService {
     parts: LiveParts,
     cursors: LiveCursors,
     waits: Waits,
+    opened: Opened,
 }
 
 /// An instance that is read, and what of it the caller may see.
@@ -99,7 +102,12 @@ impl Target {
 impl LiveService {
     /// Puts the service together.
     pub fn new(parts: LiveParts) -> Self {
-        Self { cursors: LiveCursors::new(parts.vault.clone()), waits: Waits::default(), parts }
+        Self {
+            cursors: LiveCursors::new(parts.vault.clone()),
+            waits: Waits::default(),
+            opened: Opened::default(),
+            parts,
+        }
     }
 
     /// [`Error::Forbidden`] or [`Error::Exceeds`] when the caller may not read live at all.

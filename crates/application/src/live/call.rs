@@ -46,15 +46,16 @@ impl LiveService {
         let limits = &self.parts.limits;
         let budget = limits.budget(&target.adapter.capabilities());
         limits.count_upstream(id, budget, UpstreamUse::Person).await?;
-        let opened = timeout_at(deadline, self.parts.connections.open(ctx, &target.instance)).await;
-        let connection = opened.map_err(|_| too_slow(span))??;
-        let spent =
-            Spent { limits: limits.clone(), id, budget, connection: Some(Arc::new(connection.into())) };
+        let opening = self.opened.take(ctx, &self.parts.connections, &target.instance);
+        let connection = timeout_at(deadline, opening).await.map_err(|_| too_slow(span))??;
+        let spent = Spent { limits: limits.clone(), id, budget, connection: Some(Arc::new(connection)) };
         let Some(connection) = spent.connection.clone() else { return Err(too_slow(span).into()) };
         let outcome = timeout_at(deadline, self.attempts(ctx, target, &connection, deadline, call)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(too_slow(span)));
+        self.opened.heed(ctx, &target.instance, &connection, &outcome).await;
         drop(connection);
         spent.settle().await;
-        outcome.unwrap_or_else(|_| Err(too_slow(span))).map_err(Error::from)
+        outcome.map_err(Error::from)
     }
 
     /// A refusal while the tracker's time to wait is not over.

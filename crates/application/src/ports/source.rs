@@ -115,6 +115,18 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// The same connection for another call, whose requests are counted by themselves.
+    pub fn anew(&self) -> Self {
+        Self {
+            instance: self.instance,
+            base_url: self.base_url.clone(),
+            credential: self.credential.clone(),
+            settings: self.settings.clone(),
+            mappings: self.mappings.clone(),
+            requests: AtomicI64::new(0),
+        }
+    }
+
     /// Counts one request.
     pub fn count_request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);

@@ -9,9 +9,9 @@ use crate::ports::{
 
 /// Items whose details are read from the store at once.
 const PENDING_CHUNK: usize = 1_000;
-/// Most objects that wait while others are written: the details of about thirty items. As many may be under way; a death
+/// Most objects that wait while others are written: the details of about a hundred items. As many may be under way; a death
 /// makes the next worker ask for both again.
-const GATHERED: usize = 300;
+const GATHERED: usize = 1_000;
 
 impl SyncEngine {
     /// Reads the details of every item that waits for it.

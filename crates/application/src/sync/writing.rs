@@ -1,7 +1,10 @@
 //! Writing pages on a task of its own, so that the next ones are fetched and taken apart on another core meanwhile.
 //!
 //! A commit has a cost of its own whatever it holds. So what arrives while the store is busy is gathered and written
-//! together: as few at once as the store keeps up with.
+//! together, and a little that arrives soon after a commit began waits for more: as few at once as the store keeps up with,
+//! and no fewer than are worth a commit unless the source is slow.
+
+use std::time::{Duration, Instant};
 
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
@@ -11,6 +14,8 @@ use crate::ports::{CommitOutcome, PageCommit, StoreError};
 
 /// Most pages that wait, however little is in them.
 const PAGES: usize = 30;
+/// How soon after a commit began less than half of the most that may wait does not begin the next one.
+const SOON: Duration = Duration::from_millis(100);
 
 /// Pages of one stream that wait to be written, and those that are being written.
 ///
@@ -24,11 +29,13 @@ pub(super) struct Gathered<'a> {
     /// How many pages that is.
     pages: usize,
     writing: Option<AbortOnDropHandle<Result<CommitOutcome, StoreError>>>,
+    /// When the last commit began.
+    begun: Instant,
 }
 
 impl<'a> Gathered<'a> {
     pub(super) fn new(engine: &'a SyncEngine, work: &'a Work<'a>, most: usize) -> Self {
-        Self { engine, work, most, waiting: None, pages: 0, writing: None }
+        Self { engine, work, most, waiting: None, pages: 0, writing: None, begun: Instant::now() }
     }
 
     /// Takes the next page. `apart` is for one whose objects may be those of pages before it.
@@ -47,11 +54,12 @@ impl<'a> Gathered<'a> {
         Ok(())
     }
 
-    /// Begins to write what waits once the store is free; waits for that when there is much.
+    /// Begins to write what waits once the store is free and it is worth it; waits for the store when there is much.
     pub(super) async fn write_some(&mut self) -> Result<(), Stop> {
-        let much =
-            self.waiting.as_ref().is_some_and(|page| page.records.len() >= self.most) || self.pages >= PAGES;
-        if much || self.writing.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
+        let objects = self.waiting.as_ref().map_or(0, |page| page.records.len());
+        let much = objects >= self.most || self.pages >= PAGES;
+        let free = self.writing.as_ref().is_none_or(AbortOnDropHandle::is_finished);
+        if much || free && (objects >= self.most / 2 || self.begun.elapsed() >= SOON) {
             self.begin().await?;
         }
         Ok(())
@@ -67,6 +75,7 @@ impl<'a> Gathered<'a> {
         self.settle().await?;
         let Some(page) = self.waiting.take() else { return Ok(()) };
         self.pages = 0;
+        self.begun = Instant::now();
         let (store, ctx, key) = (self.engine.store.clone(), self.work.ctx.clone(), self.work.slice.key);
         let commit = async move { store.commit_page(&ctx, &key, page).await };
         self.writing = Some(AbortOnDropHandle::new(tokio::spawn(commit.in_current_span())));

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use patchbay_e2e::{Api, Patchbay, Started, setting};
+use reqwest::Method;
 use serde_json::{Map, Value, json};
 use simulator::{
     Deployment, FaultKind, FaultMatch, FaultRule, JiraLogin, Simulator, SimulatorConfig, generate,
@@ -282,5 +283,33 @@ async fn an_assistant_is_told_what_to_do_about_a_refusal() {
         (&json!("source_rate_limited"), &json!(30_000)),
         "{told}"
     );
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_is_opened_once_for_calls_in_a_row_and_another_one_counts_at_once() {
+    let world = World::start().await;
+    let read = async || world.call(&world.key, "jira_get_issue", json!({"key": "ENG-1"})).await;
+    for _ in 0..3 {
+        let answer = read().await;
+        assert_eq!(answer["structuredContent"]["key"], "ENG-1", "{answer}");
+    }
+    let used = world.admin.get("/api/v1/audit?action=credential.use").await.unwrap();
+    assert_eq!(used.body["items"].as_array().map(Vec::len), Some(1), "{used:?}");
+
+    let listed = world.admin.get("/api/v1/instances").await.unwrap();
+    let path = format!("/api/v1/instances/{}", listed.body["items"][0]["id"].as_str().unwrap());
+    let give = async |token: &str| {
+        let credentials = json!({"kind": "basic", "email": "bot@example.com", "token": token});
+        let given =
+            world.admin.send(Method::PATCH, &path, Some(&json!({"credentials": credentials}))).await.unwrap();
+        assert_eq!(given.status, 200, "{given:?}");
+    };
+    give("not-a-token").await;
+    let refused = read().await;
+    assert_eq!(refused["structuredContent"]["code"], "source_unauthorized", "{refused}");
+    give(TOKEN).await;
+    let answer = read().await;
+    assert_eq!(answer["structuredContent"]["key"], "ENG-1", "{answer}");
     world.end().await;
 }
