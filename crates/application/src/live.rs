@@ -7,6 +7,7 @@ mod clean;
 mod context;
 mod cursor;
 mod fit;
+mod hide;
 mod people;
 mod reads;
 mod waits;
@@ -27,7 +28,10 @@ use self::cursor::LiveCursors;
 use self::waits::Waits;
 use crate::connections::Connections;
 use crate::limits::LimitService;
-use crate::ports::{Bounds, Clock, InstanceStore, ListPage, LiveReader, SourceAdapter, Sources, Vault};
+use crate::ports::{
+    Bounds, Clock, HiddenFields, InstanceStore, ListPage, LiveReader, PolicyStore, SourceAdapter, Sources,
+    Vault,
+};
 use crate::{Ctx, Error};
 
 /// Pages of instances that are looked through: nobody has more trackers than that.
@@ -64,6 +68,8 @@ pub struct LiveParts {
     pub limits: Arc<LimitService>,
     /// Signs cursors.
     pub vault: Arc<dyn Vault>,
+    /// What tenants hide.
+    pub policies: Arc<dyn PolicyStore>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// How long calls may take.
@@ -159,7 +165,21 @@ impl LiveService {
                 hint: "have an admin give the instance new credentials, then try again".into(),
             });
         }
-        self.reach(ctx, instance)
+        let target = self.reach(ctx, instance)?;
+        self.hiding(ctx, target).await
+    }
+
+    /// Without the fields that the tenant's policy hides. What these are called is asked of the tracker, now and then.
+    async fn hiding(&self, ctx: &Ctx, target: Target) -> Result<Target, Error> {
+        let policy = self.parts.policies.current(ctx).await?;
+        let hidden = &policy.jira.hidden_fields;
+        if hidden.is_empty() {
+            return Ok(target);
+        }
+        let reader = target.reader()?;
+        let known = self.ask(ctx, &target, |c| async move { reader.field_names(&c).await }).await?;
+        let hidden = HiddenFields::new(hidden, &known);
+        Ok(Target { within: target.within.hiding(hidden), ..target })
     }
 
     fn reach(&self, ctx: &Ctx, instance: Instance) -> Result<Target, Error> {

@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod authored;
 mod clock;
+mod hidden;
 mod idempotency;
 mod identity;
 mod instances;
@@ -13,6 +14,7 @@ mod limiter;
 mod live;
 mod mappings;
 mod members;
+mod policy;
 mod schedules;
 mod source;
 mod source_webhooks;
@@ -31,6 +33,7 @@ pub use authored::{
     Added, AuthoredTemplateStore, Proved, Publication, PublishedTemplate, TemplateProver, TemplateVersion,
 };
 pub use clock::{Clock, Ids};
+pub use hidden::{FieldNames, HiddenFields};
 pub use idempotency::{Claimed, IdempotencyKey, IdempotencyStore, StoredAnswer};
 pub use identity::{
     BegunSignIn, IdentityError, IdentityProvider, KnownSession, NewSession, ReturnedSignIn, SessionStore,
@@ -51,6 +54,7 @@ pub use mappings::{
 pub use members::{
     Identity, Invitation, KnownUser, Member, MemberChange, MemberStore, Membership, NewInvitation,
 };
+pub use policy::{PolicyStore, ReplacedPolicy, TenantPolicy};
 pub use schedules::{DueRun, ScheduleStore};
 pub use source::{
     Capabilities, Connection, ConnectionReport, FetchedItems, IdPage, ItemAddress, ListedId, MissingScope,

@@ -14,6 +14,7 @@ mod limiter;
 mod mappings;
 mod members;
 mod outside;
+mod policy;
 mod runs;
 mod schedules;
 mod sign_in;
@@ -50,7 +51,8 @@ use crate::mappings::MappingService;
 use crate::members::MemberService;
 use crate::policy::{PolicyService, usual_toolsets};
 use crate::ports::{
-    Deletion, Identity, IdentityProvider, Member, Sealed, SignInState, Sources, StoreError, TokenVerifier,
+    Deletion, Identity, IdentityProvider, Member, Sealed, SignInState, Sources, StoreError, TenantPolicy,
+    TokenVerifier,
 };
 use crate::schedules::ScheduleService;
 use crate::sign_in::{SignInParts, SignInService};
@@ -124,6 +126,7 @@ struct State {
     audit: Vec<(TenantId, AuditRecord)>,
     answers: Vec<KeptAnswer>,
     mappings: HashMap<InstanceId, (Mappings, i32)>,
+    policies: HashMap<TenantId, TenantPolicy>,
     writes: Vec<StoredWrite>,
     schedules: HashMap<InstanceId, Schedule>,
     webhooks: Vec<KeptWebhook>,
@@ -269,10 +272,11 @@ impl Memory {
                 connections,
                 limits: live_limits,
                 vault: self.clone(),
+                policies: self.clone(),
                 clock: self.clone(),
                 bounds: LiveLimits::default(),
             })),
-            policy: Arc::new(PolicyService::new(usual_toolsets())),
+            policy: Arc::new(PolicyService::new(self.clone(), usual_toolsets())),
             health: self.clone(),
         }
     }

@@ -14,7 +14,7 @@ use tracing::Instrument;
 use super::answer::{Draft, LiveAnswer};
 use super::call::too_slow;
 use super::clean;
-use super::{LiveService, Target};
+use super::{LiveService, Target, hide};
 use crate::item_writes::{ItemWriteService, ItemWritten};
 use crate::ports::{ItemWrite, LiveActivityAsk, LiveActivityKind, SourceError, SourceErrorKind, StoreError};
 use crate::{Ctx, Error};
@@ -82,19 +82,23 @@ impl LiveService {
     ) -> Result<LiveAnswer, Error> {
         ctx.require(Scope::McpJiraWrite)?;
         let target = self.target(ctx, ask.instance.as_deref()).await?;
+        let hidden = target.within.hidden();
+        hide::refuse_written(hidden, &ask.write)?;
         self.may_be_asked(target.instance.id)?;
         let outcome = match ask.rehearse {
             true => self.rehearsed(ctx, writes, &target, ask).await,
             false => self.written(ctx, writes, &target, ask).await,
         };
-        let written = match outcome {
+        let mut written = match outcome {
             Ok(written) => written,
             Err(Error::Source(error)) => {
                 self.heed(target.instance.id, &error);
-                return Err(self.with_what_came_between(ctx, &target, ask, error).await.into());
+                let error = self.with_what_came_between(ctx, &target, ask, error).await;
+                return Err(hide::of_error(hidden, error.into()));
             }
             Err(error) => return Err(error),
         };
+        hide::of_changed(hidden, &mut written.item.changed);
         let mut draft = Draft::new();
         draft.whole(&told(&written, ask), BYTES);
         Ok(draft.finish(&target, self.parts.clock.now()))
@@ -163,7 +167,8 @@ impl LiveService {
         let activity = LiveActivityAsk { key, kinds: &kinds, within: &target.within };
         let activity = &activity;
         let look = self.ask_within(ctx, target, LOOK, |c| async move { reader.activity(&c, activity).await });
-        let Ok(found) = look.await else { return error };
+        let Ok(mut found) = look.await else { return error };
+        hide::of_activity(target.within.hidden(), &mut found.entries);
         let newer = found.entries.iter().filter(|entry| entry.at > since);
         let (mut fields, mut comments) = (BTreeSet::new(), 0);
         for entry in newer {

@@ -62,6 +62,11 @@ fn admits(ctx: &Ctx) -> Result<(), Error> {
     ctx.require_any_toolset(&Toolset::JIRA)
 }
 
+/// The names of the tools that there are.
+pub fn tool_names() -> Vec<&'static str> {
+    table::all().into_iter().map(|tool| tool.name).collect()
+}
+
 /// What rmcp calls. One per request; holds nothing of the caller.
 #[derive(Debug, Clone)]
 struct JiraServer {

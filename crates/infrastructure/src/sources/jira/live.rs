@@ -12,9 +12,9 @@ mod search;
 use std::collections::BTreeSet;
 
 use application::ports::{
-    Bounds, Connection, LiveActivities, LiveActivityAsk, LiveField, LiveFieldsAsk, LiveIssue, LiveIssueAsk,
-    LiveIssues, LiveProjects, LiveProjectsAsk, LiveReader, LiveSearch, LiveSite, LiveUser, LiveUsersAsk,
-    SourceError, SourceErrorKind,
+    Bounds, Connection, FieldNames, LiveActivities, LiveActivityAsk, LiveField, LiveFieldsAsk, LiveIssue,
+    LiveIssueAsk, LiveIssues, LiveProjects, LiveProjectsAsk, LiveReader, LiveSearch, LiveSite, LiveUser,
+    LiveUsersAsk, SourceError, SourceErrorKind,
 };
 use async_trait::async_trait;
 use serde_json::Value;
@@ -71,6 +71,10 @@ impl LiveReader for Jira {
         ask: &LiveFieldsAsk<'_>,
     ) -> Result<Vec<LiveField>, SourceError> {
         describe::fields(&self.api(connection).await?, ask).await
+    }
+
+    async fn field_names(&self, connection: &Connection) -> Result<Vec<FieldNames>, SourceError> {
+        fields::names(&self.api(connection).await?).await
     }
 
     async fn users(

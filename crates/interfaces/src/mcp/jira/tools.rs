@@ -11,7 +11,7 @@ use application::ports::{
 };
 use application::{Ctx, Error, Services};
 use chrono::{SecondsFormat, TimeDelta};
-use domain::{Scope, Toolset};
+use domain::{JiraPolicy, Scope, Toolset};
 use http::StatusCode;
 use rmcp::model::Tool;
 use serde_json::{Map, Value, json};
@@ -246,9 +246,10 @@ impl JiraTools {
         );
         let line = format!("{} Jira instances", instances.len());
         let size = Some(Size { rows: instances.len(), bytes: 0, truncated: false });
-        let content = json!({
+        let policy = &access.policy().jira;
+        let mut content = json!({
             "user": {"kind": ctx.principal.kind(), "name": ctx.principal.label()},
-            "instances": instances.into_iter().map(instance_body).collect::<Vec<_>>(),
+            "instances": instances.into_iter().map(|seen| instance_body(seen, policy)).collect::<Vec<_>>(),
             "toolsets": access.may_open().iter()
                 .map(|set| json!({"name": set.as_str(), "open": open.contains(set)}))
                 .collect::<Vec<_>>(),
@@ -256,13 +257,19 @@ impl JiraTools {
             "source": "live",
             "at": now.to_rfc3339_opts(SecondsFormat::Secs, true),
         });
+        if *policy != JiraPolicy::default() {
+            content["policy"] = json!({
+                "version": access.policy().version, "read_only": policy.read_only,
+                "denied_tools": policy.denied_tools, "hidden_fields": policy.hidden_fields,
+            });
+        }
         Ok(Answer { content, line, size })
     }
 }
 
-fn instance_body(seen: SeenInstance) -> Value {
-    let mut body =
-        json!({"slug": seen.slug, "url": seen.url, "can_write": seen.can_write, "health": seen.health});
+fn instance_body(seen: SeenInstance, policy: &JiraPolicy) -> Value {
+    let can_write = seen.can_write && !policy.read_only;
+    let mut body = json!({"slug": seen.slug, "url": seen.url, "can_write": can_write, "health": seen.health});
     if let Some(deployment) = seen.deployment {
         body["deployment"] = deployment.into();
     }
