@@ -1,6 +1,7 @@
 //! Reading trackers live, and writing to them: for somebody who waits, within what they may see, and in answers that fit an
 //! assistant's context.
 
+mod agile;
 mod answer;
 mod call;
 mod clean;
@@ -19,6 +20,7 @@ use std::time::Duration;
 
 use domain::{Instance, InstanceStatus, Invalid, Scope, Toolset};
 
+pub use self::agile::{BoardsAsk, SprintsAsk};
 pub use self::answer::LiveAnswer;
 pub use self::context::SeenInstance;
 pub use self::reads::{ActivityAsk, FieldsAsk, IssueAsk, ProjectsAsk, SearchAsk, UsersAsk};

@@ -12,6 +12,7 @@ mod jobs;
 mod keys;
 mod limiter;
 mod live;
+mod live_agile;
 mod mappings;
 mod members;
 mod policy;
@@ -47,6 +48,9 @@ pub use live::{
     Bounds, LiveActivities, LiveActivity, LiveActivityAsk, LiveActivityKind, LiveChange, LiveField,
     LiveFieldsAsk, LiveIssue, LiveIssueAsk, LiveIssues, LiveProject, LiveProjects, LiveProjectsAsk,
     LivePurpose, LiveReader, LiveSearch, LiveSection, LiveSite, LiveUser, LiveUsersAsk, LiveView,
+};
+pub use live_agile::{
+    LiveAgile, LiveBoard, LiveBoards, LiveBoardsAsk, LiveSprint, LiveSprints, LiveSprintsAsk,
 };
 pub use mappings::{
     FoundField, FoundWord, MappingPreview, MappingStore, NormChange, Replaced, RoleChange, Vocabulary,

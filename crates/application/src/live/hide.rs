@@ -74,6 +74,8 @@ pub(super) fn refuse_written(hidden: &HiddenFields, write: &ItemWrite) -> Result
         }
         ItemWrite::Comment(..) => (vec![("comment", true)], None),
         ItemWrite::Link(..) => (vec![("issuelinks", true)], None),
+        ItemWrite::PutInSprint(..) => (vec![("sprint", true)], None),
+        ItemWrite::Sprint(_) => (Vec::new(), None),
     };
     if let Some((name, _)) = own.iter().find(|(name, given)| *given && hidden.has(name)) {
         return Err(refused(format!("/{name}"), name));

@@ -17,7 +17,7 @@ use crate::ports::{
 use crate::{Ctx, Error};
 
 /// Bytes of a list. The view of fifty issues takes a quarter of it.
-const LIST_BYTES: usize = 48 * 1024;
+pub(super) const LIST_BYTES: usize = 48 * 1024;
 /// Fields that are described at once.
 const MOST_FIELDS: usize = 200;
 
@@ -267,7 +267,7 @@ impl LiveService {
         Ok(draft.finish(&target, self.parts.clock.now()))
     }
 
-    fn position(
+    pub(super) fn position(
         &self,
         ctx: &Ctx,
         question: Question<'_>,
@@ -278,7 +278,7 @@ impl LiveService {
         Ok(short.map(|cursor| self.cursors.open(ctx, question, cursor, now)).transpose()?)
     }
 
-    fn go_on(&self, draft: &mut Draft, ctx: &Ctx, question: Question<'_>, next: Option<&Cursor>) {
+    pub(super) fn go_on(&self, draft: &mut Draft, ctx: &Ctx, question: Question<'_>, next: Option<&Cursor>) {
         let now = self.parts.clock.now();
         let cursor = next.and_then(|next| self.cursors.seal(ctx, question, next, now));
         draft.next(next.is_some(), cursor);

@@ -50,6 +50,8 @@ struct Told<'a> {
     url: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     comment_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sprint_id: Option<&'a str>,
     changed: Vec<ToldChange<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     updated: Option<DateTime<Utc>>,
@@ -196,7 +198,11 @@ fn unchanged_since(write: &ItemWrite) -> Option<DateTime<Utc>> {
     match write {
         ItemWrite::Update(_, patch) => patch.if_unchanged_since,
         ItemWrite::Transition(_, transition) => transition.if_unchanged_since,
-        ItemWrite::Create(_) | ItemWrite::Comment(..) | ItemWrite::Link(..) => None,
+        ItemWrite::Create(_)
+        | ItemWrite::Comment(..)
+        | ItemWrite::Link(..)
+        | ItemWrite::PutInSprint(..)
+        | ItemWrite::Sprint(_) => None,
     }
 }
 
@@ -209,14 +215,19 @@ fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
     let visibility_applied = match &ask.write {
         ItemWrite::Comment(_, comment) if comment.internal => Some("internal"),
         ItemWrite::Comment(..) => Some("public"),
-        ItemWrite::Create(_) | ItemWrite::Update(..) | ItemWrite::Transition(..) | ItemWrite::Link(..) => {
-            None
-        }
+        ItemWrite::Create(_)
+        | ItemWrite::Update(..)
+        | ItemWrite::Transition(..)
+        | ItemWrite::Link(..)
+        | ItemWrite::PutInSprint(..)
+        | ItemWrite::Sprint(_) => None,
     };
+    let sprint_id = matches!(&ask.write, ItemWrite::Sprint(_)).then_some(written.item.source_id.as_str());
     Told {
         key,
         url,
         comment_id: comment_id.as_deref(),
+        sprint_id: sprint_id.filter(|id| !id.is_empty()),
         changed: changed.iter().map(told_change).collect(),
         updated: *updated_at,
         dry_run: ask.rehearse,

@@ -8,7 +8,7 @@ use domain::Cursor;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Connection, FieldNames, HiddenFields, SourceError};
+use super::{Connection, FieldNames, HiddenFields, LiveAgile, SourceError};
 
 /// The projects that a caller may see at an instance, and the fields that nobody sees.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -403,6 +403,11 @@ pub struct LiveUser {
 pub trait LiveReader: Send + Sync {
     /// The projects that the instance's settings select, by key; `None` for all.
     fn selected_projects(&self, settings: &Value) -> Option<BTreeSet<String>>;
+
+    /// Boards and sprints, where the tracker has them.
+    fn agile(&self) -> Option<&dyn LiveAgile> {
+        None
+    }
 
     /// What the instance is.
     async fn site(&self, connection: &Connection) -> Result<LiveSite, SourceError>;

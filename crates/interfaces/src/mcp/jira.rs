@@ -1,5 +1,6 @@
 //! The Jira MCP server: issues as the tenant's Jira has them now, read and written within what the caller may.
 
+mod agile;
 mod arguments;
 mod invoke;
 mod narrowed;

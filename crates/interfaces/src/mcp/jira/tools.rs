@@ -36,13 +36,13 @@ type Arguments = Map<String, Value>;
 
 /// Characters of a query.
 const JQL: usize = 8_000;
-const QUERY: usize = 200;
+pub(super) const QUERY: usize = 200;
 /// Further fields, and characters of each name.
 pub(super) const FIELDS: usize = 50;
 pub(super) const FIELD: usize = 255;
-const CURSOR: usize = 4_096;
-const MAX_ROWS: u64 = 100;
-const ROWS: usize = 25;
+pub(super) const CURSOR: usize = 4_096;
+pub(super) const MAX_ROWS: u64 = 100;
+pub(super) const ROWS: usize = 25;
 const MAX_CHARS: u64 = 100_000;
 const MIN_CHARS: usize = 1_000;
 const CHARS: usize = 20_000;
@@ -99,8 +99,8 @@ impl JiraTools {
                     self.get_context(ctx, &given, &states, &access, &open).await
                 }
                 Toolset::JiraCore => self.core(ctx, name, &given).await,
+                Toolset::JiraAgile => self.agile(ctx, name, &given).await,
                 Toolset::Sql
-                | Toolset::JiraAgile
                 | Toolset::JiraWork
                 | Toolset::JiraFiles
                 | Toolset::JiraBulk
@@ -286,7 +286,7 @@ pub(super) fn instance(given: &Arguments) -> Result<Option<String>, Failure> {
     Ok(text(given, "instance", 63)?.map(str::to_owned))
 }
 
-fn told(answer: LiveAnswer, what: &str) -> Answer {
+pub(super) fn told(answer: LiveAnswer, what: &str) -> Answer {
     let mut line = match answer.content.get("key").and_then(Value::as_str).filter(|_| what == "issue") {
         Some(key) => format!("{key} of {}", answer.instance),
         None => format!("{} {what} of {}", answer.count, answer.instance),
