@@ -4,6 +4,7 @@
 mod agile;
 mod answer;
 mod call;
+mod changes;
 mod clean;
 mod context;
 mod cursor;
@@ -22,6 +23,7 @@ use domain::{Instance, InstanceStatus, Invalid, Scope, Toolset};
 
 pub use self::agile::{BoardsAsk, SprintsAsk};
 pub use self::answer::LiveAnswer;
+pub use self::changes::ChangesAsk;
 pub use self::context::SeenInstance;
 pub use self::reads::{ActivityAsk, FieldsAsk, IssueAsk, ProjectsAsk, SearchAsk, UsersAsk};
 pub use self::writes::WriteAsk;
@@ -31,8 +33,8 @@ use self::waits::Waits;
 use crate::connections::Connections;
 use crate::limits::LimitService;
 use crate::ports::{
-    Bounds, Clock, HiddenFields, InstanceStore, ListPage, LiveReader, PolicyStore, SourceAdapter, Sources,
-    Vault,
+    Bounds, ChangeStore, Clock, HiddenFields, InstanceStore, ListPage, LiveReader, PolicyStore,
+    SourceAdapter, Sources, Vault,
 };
 use crate::{Ctx, Error};
 
@@ -70,6 +72,8 @@ pub struct LiveParts {
     pub limits: Arc<LimitService>,
     /// Signs cursors.
     pub vault: Arc<dyn Vault>,
+    /// In which order the synced copy changes.
+    pub changes: Arc<dyn ChangeStore>,
     /// What tenants hide.
     pub policies: Arc<dyn PolicyStore>,
     /// What time it is.
@@ -139,6 +143,18 @@ impl LiveService {
 
     /// The instance of this short name, or the only one.
     async fn target(&self, ctx: &Ctx, wanted: Option<&str>) -> Result<Target, Error> {
+        let target = self.stored_target(ctx, wanted).await?;
+        if target.instance.status == InstanceStatus::ReconnectRequired {
+            return Err(Error::Conflict {
+                what: format!("the tracker refused the credentials of the instance {}", target.instance.slug),
+                hint: "have an admin give the instance new credentials, then try again".into(),
+            });
+        }
+        self.hiding(ctx, target).await
+    }
+
+    /// The same for what is not asked of the tracker.
+    async fn stored_target(&self, ctx: &Ctx, wanted: Option<&str>) -> Result<Target, Error> {
         let mut instances = self.instances(ctx).await?;
         let slugs = || instances.iter().map(|instance| instance.slug.to_string());
         let at = match wanted {
@@ -160,15 +176,7 @@ impl LiveService {
             };
             return Err(Invalid::not_one_of("/instance", message, slugs()).into());
         };
-        let instance = instances.swap_remove(at);
-        if instance.status == InstanceStatus::ReconnectRequired {
-            return Err(Error::Conflict {
-                what: format!("the tracker refused the credentials of the instance {}", instance.slug),
-                hint: "have an admin give the instance new credentials, then try again".into(),
-            });
-        }
-        let target = self.reach(ctx, instance)?;
-        self.hiding(ctx, target).await
+        self.reach(ctx, instances.swap_remove(at))
     }
 
     /// Without the fields that the tenant's policy hides. What these are called is asked of the tracker, now and then.

@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod authored;
+mod changes;
 mod clock;
 mod hidden;
 mod idempotency;
@@ -33,6 +34,7 @@ pub use audit::{AuditFilter, AuditLog, AuditVerdict};
 pub use authored::{
     Added, AuthoredTemplateStore, Proved, Publication, PublishedTemplate, TemplateProver, TemplateVersion,
 };
+pub use changes::{ChangeKind, ChangePage, ChangePosition, ChangeStore, ItemChange};
 pub use clock::{Clock, Ids};
 pub use hidden::{FieldNames, HiddenFields};
 pub use idempotency::{Claimed, IdempotencyKey, IdempotencyStore, StoredAnswer};

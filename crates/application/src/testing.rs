@@ -7,6 +7,7 @@
 mod access;
 mod audit;
 mod authored;
+mod changes;
 mod idempotency;
 mod instances;
 mod keys;
@@ -272,6 +273,7 @@ impl Memory {
                 connections,
                 limits: live_limits,
                 vault: self.clone(),
+                changes: self.clone(),
                 policies: self.clone(),
                 clock: self.clone(),
                 bounds: LiveLimits::default(),

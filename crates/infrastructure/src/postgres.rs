@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod bootstrap;
+mod changes;
 mod credentials;
 mod db;
 mod freshness;
@@ -35,6 +36,7 @@ pub use bootstrap::{
     BootstrapError, Finding, Migrated, RolePasswords, SchemaState, check_server, migrate, schema_state,
     set_passwords,
 };
+pub use changes::PgChanges;
 pub(crate) use db::store_error;
 pub use db::{Db, DbUrls, PoolSizes};
 pub use idempotency::PgIdempotency;

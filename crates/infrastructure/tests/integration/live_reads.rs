@@ -21,7 +21,7 @@ use domain::{Allowed, Credential, Grant, Instance, InstanceId, InstanceStatus, S
 use patchbay_infrastructure::clock::SystemClock;
 use patchbay_infrastructure::egress::{EgressClient, EgressPolicy};
 use patchbay_infrastructure::limiter::Limiter;
-use patchbay_infrastructure::postgres::{PgInstances, PgMappings, PgPolicies, PoolSizes};
+use patchbay_infrastructure::postgres::{PgChanges, PgInstances, PgMappings, PgPolicies, PoolSizes};
 use patchbay_infrastructure::sources;
 use serde_json::{Value, json};
 use simulator::{Deployment, JiraLogin, Simulator, SimulatorConfig};
@@ -71,6 +71,7 @@ impl World {
             connections: connections.clone(),
             limits,
             vault,
+            changes: Arc::new(PgChanges::new(test.db.clone())),
             policies: policies.clone(),
             clock,
             bounds,

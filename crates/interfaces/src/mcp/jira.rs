@@ -2,6 +2,7 @@
 
 mod agile;
 mod arguments;
+mod changes;
 mod invoke;
 mod narrowed;
 mod schemas;

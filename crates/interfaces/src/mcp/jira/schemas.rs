@@ -3,6 +3,7 @@
 //! those.
 
 pub(super) mod agile;
+pub(super) mod changes;
 pub(super) mod reading;
 pub(super) mod writing;
 

@@ -11,10 +11,10 @@ use domain::Toolset;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
-use super::schemas::{agile, reading, writing};
+use super::schemas::{agile, changes, reading, writing};
 
 /// The sets.
-const SETS: [&[Entry]; 3] = [&reading::TOOLS, &writing::TOOLS, &agile::TOOLS];
+const SETS: [&[Entry]; 4] = [&reading::TOOLS, &writing::TOOLS, &agile::TOOLS, &changes::TOOLS];
 
 /// What a tool does to Jira, as clients are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

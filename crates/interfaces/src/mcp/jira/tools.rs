@@ -100,12 +100,12 @@ impl JiraTools {
                 }
                 Toolset::JiraCore => self.core(ctx, name, &given).await,
                 Toolset::JiraAgile => self.agile(ctx, name, &given).await,
+                Toolset::JiraChanges => self.list_changes(ctx, &given).await,
                 Toolset::Sql
                 | Toolset::JiraWork
                 | Toolset::JiraFiles
                 | Toolset::JiraBulk
-                | Toolset::JiraAdmin
-                | Toolset::JiraChanges => Err(Failure::UnknownTool(name.to_owned())),
+                | Toolset::JiraAdmin => Err(Failure::UnknownTool(name.to_owned())),
             }
         })
         .await
