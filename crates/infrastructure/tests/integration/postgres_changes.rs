@@ -88,7 +88,9 @@ async fn what_commits_late_is_told_later_and_never_skipped() {
 async fn an_item_is_told_as_it_is_now_and_by_what_happened_to_it() {
     let world = World::new().await;
     let mut admin = world.test.admin().await;
-    let begin = world.changes.now(&world.ctx).await.unwrap();
+    // Behind the item that was there before, however long others hold it back.
+    let first = ChangePosition { transaction: 0, id: uuid::Uuid::nil() };
+    let (_, begin) = world.until(first, 1).await;
     run(&mut admin, world.add(1_000, 1_002)).await;
     let (told, next) = world.until(begin, 3).await;
     assert_eq!(told.len(), 3, "what was there before is told: {told:?}");

@@ -19,7 +19,7 @@ impl World {
 async fn a_hidden_field_is_told_by_no_read_of_either_dialect() {
     for deployment in DIALECTS {
         let world = World::new(deployment).await;
-        let all = ["Sprint", "Story Points", "assignee", "description", "comment"];
+        let all = ["Sprint", "Story Points", "assignee", "description", "resolution"];
         let told = async || {
             let issue = IssueAsk {
                 key: "ENG-7".into(),
@@ -50,18 +50,19 @@ async fn a_hidden_field_is_told_by_no_read_of_either_dialect() {
         let (row, text) = (&found["issues"][0], fields.to_string());
         assert!(text.contains("\"Sprint\"") && text.contains("\"Story Points\""), "{text}");
         assert!(!issue["description"].is_null() && !row["description"].is_null(), "{deployment:?}: {issue}");
-        assert!(activity.to_string().contains("\"comment\""), "the test looks at nothing: {activity}");
+        assert!(activity.to_string().contains("\"resolution\""), "the test looks at nothing: {activity}");
 
         world.hide(&all).await;
         let [issue, found, activity, fields] = told().await;
         let row = &found["issues"][0];
-        for part in ["assignee", "description", "comments"] {
+        for part in ["assignee", "description", "resolution"] {
             assert!(
                 issue[part].is_null() && row[part].is_null(),
                 "{deployment:?} tells {part}: {issue} {row}"
             );
         }
-        for hidden in ["\"Sprint\"", "\"Story Points\"", "\"assignee\"", "\"comment\"", "\"description\""] {
+        for hidden in ["\"Sprint\"", "\"Story Points\"", "\"assignee\"", "\"resolution\"", "\"description\""]
+        {
             for told in [&issue, row, &activity, &fields] {
                 assert!(!told.to_string().contains(hidden), "{deployment:?} tells {hidden}: {told}");
             }
