@@ -1,12 +1,15 @@
 //! Reading trackers live, and writing to them: for somebody who waits, within what they may see, and in answers that fit an
 //! assistant's context.
 
+mod agile;
 mod answer;
 mod call;
+mod changes;
 mod clean;
 mod context;
 mod cursor;
 mod fit;
+mod hide;
 mod opened;
 mod people;
 mod reads;
@@ -19,7 +22,9 @@ use std::time::Duration;
 
 use domain::{Instance, InstanceStatus, Invalid, Scope, Toolset};
 
+pub use self::agile::{BoardsAsk, SprintsAsk};
 pub use self::answer::LiveAnswer;
+pub use self::changes::ChangesAsk;
 pub use self::context::SeenInstance;
 pub use self::reads::{ActivityAsk, FieldsAsk, IssueAsk, ProjectsAsk, SearchAsk, UsersAsk};
 pub use self::writes::WriteAsk;
@@ -29,7 +34,10 @@ use self::opened::Opened;
 use self::waits::Waits;
 use crate::connections::Connections;
 use crate::limits::LimitService;
-use crate::ports::{Bounds, Clock, InstanceStore, ListPage, LiveReader, SourceAdapter, Sources, Vault};
+use crate::ports::{
+    Bounds, ChangeStore, Clock, HiddenFields, InstanceStore, ListPage, LiveReader, PolicyStore,
+    SourceAdapter, Sources, Vault,
+};
 use crate::{Ctx, Error};
 
 /// Pages of instances that are looked through: nobody has more trackers than that.
@@ -66,6 +74,10 @@ pub struct LiveParts {
     pub limits: Arc<LimitService>,
     /// Signs cursors.
     pub vault: Arc<dyn Vault>,
+    /// In which order the synced copy changes.
+    pub changes: Arc<dyn ChangeStore>,
+    /// What tenants hide.
+    pub policies: Arc<dyn PolicyStore>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// How long calls may take.
@@ -110,10 +122,11 @@ impl LiveService {
         }
     }
 
-    /// [`Error::Forbidden`] or [`Error::Exceeds`] when the caller may not read live at all.
+    /// [`Error::Forbidden`] or [`Error::Exceeds`] when the caller may not read live at all. Which tools it may use is
+    /// decided by [`crate::policy::PolicyService`].
     pub fn require(&self, ctx: &Ctx) -> Result<(), Error> {
         ctx.require(Scope::McpJiraRead)?;
-        ctx.require_toolset(Toolset::JiraCore)
+        ctx.require_any_toolset(&Toolset::JIRA)
     }
 
     /// The caller's instances that can be read live, by short name.
@@ -138,6 +151,18 @@ impl LiveService {
 
     /// The instance of this short name, or the only one.
     async fn target(&self, ctx: &Ctx, wanted: Option<&str>) -> Result<Target, Error> {
+        let target = self.stored_target(ctx, wanted).await?;
+        if target.instance.status == InstanceStatus::ReconnectRequired {
+            return Err(Error::Conflict {
+                what: format!("the tracker refused the credentials of the instance {}", target.instance.slug),
+                hint: "have an admin give the instance new credentials, then try again".into(),
+            });
+        }
+        self.hiding(ctx, target).await
+    }
+
+    /// The same for what is not asked of the tracker.
+    async fn stored_target(&self, ctx: &Ctx, wanted: Option<&str>) -> Result<Target, Error> {
         let mut instances = self.instances(ctx).await?;
         let slugs = || instances.iter().map(|instance| instance.slug.to_string());
         let at = match wanted {
@@ -159,14 +184,21 @@ impl LiveService {
             };
             return Err(Invalid::not_one_of("/instance", message, slugs()).into());
         };
-        let instance = instances.swap_remove(at);
-        if instance.status == InstanceStatus::ReconnectRequired {
-            return Err(Error::Conflict {
-                what: format!("the tracker refused the credentials of the instance {}", instance.slug),
-                hint: "have an admin give the instance new credentials, then try again".into(),
-            });
+        self.reach(ctx, instances.swap_remove(at))
+    }
+
+    /// Without the fields that the tenant's policy hides. What these are called is asked of the tracker, now and then.
+    async fn hiding(&self, ctx: &Ctx, target: Target) -> Result<Target, Error> {
+        let policy = self.parts.policies.current(ctx).await?;
+        let hidden = &policy.jira.hidden_fields;
+        if hidden.is_empty() {
+            return Ok(target);
         }
-        self.reach(ctx, instance)
+        let reader = target.reader()?;
+        // On the heap, as it is rarely needed and stands in the future of every read.
+        let known = Box::pin(self.ask(ctx, &target, |c| async move { reader.field_names(&c).await })).await?;
+        let hidden = HiddenFields::new(hidden, &known);
+        Ok(Target { within: target.within.hiding(hidden), ..target })
     }
 
     fn reach(&self, ctx: &Ctx, instance: Instance) -> Result<Target, Error> {

@@ -7,6 +7,7 @@
 mod access;
 mod audit;
 mod authored;
+mod changes;
 mod idempotency;
 mod instances;
 mod keys;
@@ -14,6 +15,7 @@ mod limiter;
 mod mappings;
 mod members;
 mod outside;
+mod policy;
 mod runs;
 mod schedules;
 mod sign_in;
@@ -48,8 +50,10 @@ use crate::limits::{LimitService, Quotas};
 use crate::live::{LiveLimits, LiveParts, LiveService};
 use crate::mappings::MappingService;
 use crate::members::MemberService;
+use crate::policy::{PolicyService, usual_toolsets};
 use crate::ports::{
-    Deletion, Identity, IdentityProvider, Member, Sealed, SignInState, Sources, StoreError, TokenVerifier,
+    Deletion, Identity, IdentityProvider, Member, Sealed, SignInState, Sources, StoreError, TenantPolicy,
+    TokenVerifier,
 };
 use crate::schedules::ScheduleService;
 use crate::sign_in::{SignInParts, SignInService};
@@ -123,6 +127,7 @@ struct State {
     audit: Vec<(TenantId, AuditRecord)>,
     answers: Vec<KeptAnswer>,
     mappings: HashMap<InstanceId, (Mappings, i32)>,
+    policies: HashMap<TenantId, TenantPolicy>,
     writes: Vec<StoredWrite>,
     schedules: HashMap<InstanceId, Schedule>,
     webhooks: Vec<KeptWebhook>,
@@ -268,9 +273,12 @@ impl Memory {
                 connections,
                 limits: live_limits,
                 vault: self.clone(),
+                changes: self.clone(),
+                policies: self.clone(),
                 clock: self.clone(),
                 bounds: LiveLimits::default(),
             })),
+            policy: Arc::new(PolicyService::new(self.clone(), usual_toolsets())),
             health: self.clone(),
         }
     }

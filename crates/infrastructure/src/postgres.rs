@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod bootstrap;
+mod changes;
 mod credentials;
 mod db;
 mod freshness;
@@ -15,6 +16,7 @@ mod logins;
 mod mappings;
 mod members;
 mod outage;
+mod policies;
 mod runs;
 mod schedules;
 mod seal;
@@ -34,6 +36,7 @@ pub use bootstrap::{
     BootstrapError, Finding, Migrated, RolePasswords, SchemaState, check_server, migrate, schema_state,
     set_passwords,
 };
+pub use changes::PgChanges;
 pub(crate) use db::store_error;
 pub use db::{Db, DbUrls, PoolSizes};
 pub use idempotency::PgIdempotency;
@@ -42,6 +45,7 @@ pub use instances::PgInstances;
 pub use jobs::{GraphileQueue, QueueSettings};
 pub use mappings::PgMappings;
 pub use members::PgMembers;
+pub use policies::PgPolicies;
 pub use schedules::PgSchedules;
 pub use server::{create_database, reachable, unreachable};
 pub use sessions::PgSessions;

@@ -1,7 +1,8 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{ItemLink, ItemPatch, NewComment, NewItem, Transition, WrittenItem};
+use domain::{ItemLink, ItemPatch, NewComment, NewItem, SprintWrite, Transition, WrittenItem};
 use serde::Serialize;
 
 use super::{Connection, Look, SourceError, SourceErrorKind};
@@ -61,6 +62,37 @@ pub trait SourceWriter: Send + Sync {
         Err(SourceError::new(SourceErrorKind::Unsupported, message))
     }
 
+    /// Puts an item into a sprint, by id, or with `None` into the backlog. What is as asked already is no failure.
+    async fn put_in_sprint(
+        &self,
+        connection: &Connection,
+        key: &str,
+        sprint: Option<&str>,
+    ) -> Result<WrittenItem, SourceError> {
+        let _ = (connection, key, sprint);
+        Err(no_sprints())
+    }
+
+    /// Makes a sprint or changes one. A new one is refused while its board has an open one of that name.
+    async fn write_sprint(
+        &self,
+        connection: &Connection,
+        asked: &SprintWrite,
+    ) -> Result<WrittenItem, SourceError> {
+        let _ = (connection, asked);
+        Err(no_sprints())
+    }
+
+    /// Keys of the projects that such a write concerns.
+    async fn projects_of_sprint(
+        &self,
+        connection: &Connection,
+        asked: &SprintWrite,
+    ) -> Result<BTreeSet<String>, SourceError> {
+        let _ = (connection, asked);
+        Err(no_sprints())
+    }
+
     /// Says what a write would do, refusing what the write would refuse before it is sent. Changes nothing.
     async fn rehearse(&self, connection: &Connection, write: &ItemWrite) -> Result<WrittenItem, SourceError> {
         let _ = (connection, write);
@@ -78,6 +110,11 @@ pub trait SourceWriter: Send + Sync {
     ) -> Result<Look, SourceError>;
 }
 
+fn no_sprints() -> SourceError {
+    let message = "Patchbay does not write sprints of this tracker: do it in the tracker itself";
+    SourceError::new(SourceErrorKind::Unsupported, message)
+}
+
 /// A write, as a whole.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,6 +129,10 @@ pub enum ItemWrite {
     Comment(String, NewComment),
     /// Link it to another.
     Link(String, ItemLink),
+    /// Put it into a sprint, or into the backlog.
+    PutInSprint(String, Option<String>),
+    /// Make a sprint, or change one: of no item.
+    Sprint(SprintWrite),
 }
 
 impl ItemWrite {
@@ -103,16 +144,20 @@ impl ItemWrite {
             Self::Transition(..) => "transition_item",
             Self::Comment(..) => "add_comment",
             Self::Link(..) => "link_items",
+            Self::PutInSprint(..) => "put_in_sprint",
+            Self::Sprint(_) => "write_sprint",
         }
     }
 
-    /// The key of the item that is written to; `None` for one that is made.
+    /// The key of the item that is written to; `None` for one that is made, and for what is no item.
     pub fn key(&self) -> Option<&str> {
         match self {
-            Self::Create(_) => None,
-            Self::Update(key, _) | Self::Transition(key, _) | Self::Comment(key, _) | Self::Link(key, _) => {
-                Some(key)
-            }
+            Self::Create(_) | Self::Sprint(_) => None,
+            Self::Update(key, _)
+            | Self::Transition(key, _)
+            | Self::Comment(key, _)
+            | Self::Link(key, _)
+            | Self::PutInSprint(key, _) => Some(key),
         }
     }
 
@@ -120,7 +165,12 @@ impl ItemWrite {
     pub fn keys(&self) -> Vec<&str> {
         let other = match self {
             Self::Link(_, link) => Some(link.to.as_str()),
-            Self::Create(_) | Self::Update(..) | Self::Transition(..) | Self::Comment(..) => None,
+            Self::Create(_)
+            | Self::Update(..)
+            | Self::Transition(..)
+            | Self::Comment(..)
+            | Self::PutInSprint(..)
+            | Self::Sprint(_) => None,
         };
         self.key().into_iter().chain(other).collect()
     }

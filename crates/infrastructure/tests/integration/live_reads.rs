@@ -3,8 +3,10 @@
 
 use crate::support;
 
+mod agile;
 mod bounds;
 mod faults;
+mod hidden;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use domain::{Allowed, Credential, Grant, Instance, InstanceId, InstanceStatus, S
 use patchbay_infrastructure::clock::SystemClock;
 use patchbay_infrastructure::egress::{EgressClient, EgressPolicy};
 use patchbay_infrastructure::limiter::Limiter;
-use patchbay_infrastructure::postgres::{PgInstances, PgMappings, PoolSizes};
+use patchbay_infrastructure::postgres::{PgChanges, PgInstances, PgMappings, PgPolicies, PoolSizes};
 use patchbay_infrastructure::sources;
 use serde_json::{Value, json};
 use simulator::{Deployment, JiraLogin, Simulator, SimulatorConfig};
@@ -36,6 +38,7 @@ struct World {
     ctx: Ctx,
     instances: Arc<dyn InstanceStore>,
     connections: Connections,
+    policies: Arc<PgPolicies>,
     service: LiveService,
 }
 
@@ -61,16 +64,19 @@ impl World {
         let connections =
             Connections::new(instances.clone(), vault.clone(), sources.clone(), mappings, clock.clone());
         let limits = Arc::new(LimitService::new(Limiter::in_process(None), Quotas::default()));
+        let policies = Arc::new(PgPolicies::new(test.db.clone(), test.audit()));
         let service = LiveService::new(LiveParts {
             instances: instances.clone(),
             sources,
             connections: connections.clone(),
             limits,
             vault,
+            changes: Arc::new(PgChanges::new(test.db.clone())),
+            policies: policies.clone(),
             clock,
             bounds,
         });
-        let world = Self { test, simulator, ctx, instances, connections, service };
+        let world = Self { test, simulator, ctx, instances, connections, policies, service };
         let address = format!("{}/jira/acme", world.simulator.url());
         world.connect(&world.ctx, "main", &address, json!({"projects": ["ENG", "OPS"]})).await;
         world

@@ -133,7 +133,7 @@ impl SourceWriter for Asana {
                 }
             }
             // Never sent.
-            ItemWrite::Link(..) => Ok(Look::Absent),
+            ItemWrite::Link(..) | ItemWrite::PutInSprint(..) | ItemWrite::Sprint(_) => Ok(Look::Absent),
         }
     }
 }

@@ -13,16 +13,18 @@ pub(super) mod pick;
 mod rehearse;
 mod send;
 mod sprint;
+mod sprints;
 mod text;
 mod transition;
 mod update;
 mod values;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use application::ports::{Connection, ItemWrite, Look, SourceError, SourceErrorKind, SourceWriter};
 use async_trait::async_trait;
-use domain::{ItemLink, ItemPatch, NewComment, NewItem, Transition, WrittenItem};
+use domain::{ItemLink, ItemPatch, NewComment, NewItem, SprintWrite, Transition, WrittenItem};
 use serde_json::{Value, json};
 
 use super::Jira;
@@ -86,16 +88,44 @@ impl SourceWriter for Jira {
         link::link(&self.api(connection).await?, key, link).await
     }
 
+    async fn put_in_sprint(
+        &self,
+        connection: &Connection,
+        key: &str,
+        sprint: Option<&str>,
+    ) -> Result<WrittenItem, SourceError> {
+        sprints::put(&self.api(connection).await?, key, sprint).await
+    }
+
+    async fn write_sprint(
+        &self,
+        connection: &Connection,
+        asked: &SprintWrite,
+    ) -> Result<WrittenItem, SourceError> {
+        sprints::write(&self.api(connection).await?, asked, Mode::Send).await
+    }
+
+    async fn projects_of_sprint(
+        &self,
+        connection: &Connection,
+        asked: &SprintWrite,
+    ) -> Result<BTreeSet<String>, SourceError> {
+        sprints::projects(&self.api(connection).await?, asked).await
+    }
+
     async fn rehearse(&self, connection: &Connection, write: &ItemWrite) -> Result<WrittenItem, SourceError> {
         let api = self.api(connection).await?;
         match write {
             ItemWrite::Create(new) => create::create(&api, new, "", Mode::Rehearse).await,
             ItemWrite::Update(key, patch) => update::update(&api, key, patch, Mode::Rehearse).await,
             ItemWrite::Transition(key, to) => transition::transition(&api, key, to, "", Mode::Rehearse).await,
-            ItemWrite::Comment(..) | ItemWrite::Link(..) => Err(SourceError::new(
-                SourceErrorKind::Unsupported,
-                "comments and links cannot be tried without making them",
-            )),
+            ItemWrite::Sprint(asked) => sprints::write(&api, asked, Mode::Rehearse).await,
+            ItemWrite::Comment(..) | ItemWrite::Link(..) | ItemWrite::PutInSprint(..) => {
+                Err(SourceError::new(
+                    SourceErrorKind::Unsupported,
+                    "comments, links and moves between sprints cannot be tried without making them",
+                ))
+            }
         }
     }
 

@@ -80,25 +80,30 @@ pub(super) fn issue_key(arguments: &Map<String, Value>) -> Result<String, Failur
 
 /// An issue's key under another name.
 pub(super) fn issue_key_at(arguments: &Map<String, Value>, name: &str) -> Result<String, Failure> {
-    let key = needed(arguments, name, 255)?.trim().to_ascii_uppercase();
+    let wrong = || Failure::invalid(format!("/{name}"), "must be an issue's key like ENG-123");
+    as_issue_key(&needed(arguments, name, 255)?).ok_or_else(wrong)
+}
+
+/// A text as an issue's key, in capitals; `None` when it is none.
+pub(super) fn as_issue_key(text: &str) -> Option<String> {
+    let key = text.trim().to_ascii_uppercase();
     let well = key.rsplit_once('-').is_some_and(|(project, number)| {
         is_project_key(project) && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
     });
-    if well {
-        Ok(key)
-    } else {
-        Err(Failure::invalid(format!("/{name}"), "must be an issue's key like ENG-123"))
-    }
+    well.then_some(key)
 }
 
 /// A project's key.
 pub(super) fn project_key(arguments: &Map<String, Value>) -> Result<Option<String>, Failure> {
     let Some(key) = text(arguments, "project", 255)? else { return Ok(None) };
-    let key = key.trim().to_ascii_uppercase();
-    if is_project_key(&key) {
-        return Ok(Some(key));
-    }
-    Err(Failure::invalid("/project", "must be a project's key like ENG; jira_list_projects lists them"))
+    let wrong =
+        || Failure::invalid("/project", "must be a project's key like ENG; jira_list_projects lists them");
+    as_project_key(key).map(Some).ok_or_else(wrong)
+}
+
+/// A text as a project's key, in capitals; `None` when it is none.
+pub(super) fn as_project_key(text: &str) -> Option<String> {
+    Some(text.trim().to_ascii_uppercase()).filter(|key| is_project_key(key))
 }
 
 fn is_project_key(key: &str) -> bool {

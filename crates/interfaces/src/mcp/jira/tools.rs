@@ -1,14 +1,17 @@
 //! What each tool does, however it was called.
 
+use std::collections::BTreeSet;
+
 use application::live::{
     ActivityAsk, FieldsAsk, IssueAsk, LiveAnswer, ProjectsAsk, SearchAsk, SeenInstance, UsersAsk,
 };
+use application::policy::JiraAccess;
 use application::ports::{
     LimitState, LiveActivityKind, LivePurpose, LiveSection, LiveView, SourceErrorKind, ToolClass,
 };
 use application::{Ctx, Error, Services};
 use chrono::{SecondsFormat, TimeDelta};
-use domain::{Scope, Toolset};
+use domain::{JiraPolicy, Scope, Toolset};
 use http::StatusCode;
 use rmcp::model::Tool;
 use serde_json::{Map, Value, json};
@@ -20,24 +23,26 @@ use super::arguments::{
     count, issue_key, moment, needed, only, owned, project_key, text, texts, word, words,
 };
 use super::narrowed::Narrowed;
-use super::schemas::{
-    self, ADD_COMMENT, ALL, CREATE_ISSUE, DESCRIBE_FIELDS, FIND_USERS, FORMATS, GET_CONTEXT, GET_ISSUE,
-    LINK_ISSUES, LIST_ACTIVITY, LIST_PROJECTS, PURPOSES, SEARCH_ISSUES, TRANSITION_ISSUE, UPDATE_ISSUE,
-    VIEWS,
+use super::schemas::FORMATS;
+use super::schemas::reading::{
+    DESCRIBE_FIELDS, FIND_USERS, GET_CONTEXT, GET_ISSUE, LIST_ACTIVITY, LIST_PROJECTS, PURPOSES,
+    SEARCH_ISSUES, VIEWS,
 };
+use super::schemas::writing::{ADD_COMMENT, CREATE_ISSUE, LINK_ISSUES, TRANSITION_ISSUE, UPDATE_ISSUE};
+use super::table;
 use crate::problem::ErrorBody;
 
 type Arguments = Map<String, Value>;
 
 /// Characters of a query.
 const JQL: usize = 8_000;
-const QUERY: usize = 200;
+pub(super) const QUERY: usize = 200;
 /// Further fields, and characters of each name.
 pub(super) const FIELDS: usize = 50;
 pub(super) const FIELD: usize = 255;
-const CURSOR: usize = 4_096;
-const MAX_ROWS: u64 = 100;
-const ROWS: usize = 25;
+pub(super) const CURSOR: usize = 4_096;
+pub(super) const MAX_ROWS: u64 = 100;
+pub(super) const ROWS: usize = 25;
 const MAX_CHARS: u64 = 100_000;
 const MIN_CHARS: usize = 1_000;
 const CHARS: usize = 20_000;
@@ -56,9 +61,13 @@ impl JiraTools {
     /// The tools of this caller, by name.
     pub(super) async fn list(&self, ctx: &Ctx, narrowed: &Narrowed) -> Result<Vec<Tool>, Error> {
         let several = self.services.live.instances(ctx).await?.len() > 1;
-        let mut tools = schemas::tools(several, ctx.scopes.allow(Scope::McpJiraWrite));
-        tools.retain(|tool| narrowed.allows(&tool.name));
-        Ok(tools)
+        let access = self.services.policy.jira(ctx).await?;
+        let may_write = ctx.scopes.allow(Scope::McpJiraWrite);
+        let tools = table::all().into_iter();
+        Ok(tools
+            .filter(|tool| narrowed.allows(tool, &access) && (may_write || !tool.writes()))
+            .map(|tool| tool.listed(several))
+            .collect())
     }
 
     /// Calls a tool.
@@ -69,38 +78,55 @@ impl JiraTools {
         name: &str,
         given: Arguments,
     ) -> Result<Answer, Failure> {
-        let known = ALL.into_iter().find(|tool| *tool == name);
+        let known = table::named(name);
         let mut entry = record::tool(name, &given);
         if let Some(instance) = given.get("instance").and_then(Value::as_str).filter(|slug| slug.len() < 64) {
             entry = entry.with("instance", instance);
         }
-        outcome::run(&self.services.audit, ctx, known.unwrap_or("unknown"), entry, async {
-            if !narrowed.allows(name) {
+        outcome::run(&self.services.audit, ctx, known.map_or("unknown", |tool| tool.name), entry, async {
+            let access = self.services.policy.jira(ctx).await?;
+            let Some(tool) = known.filter(|tool| narrowed.allows(tool, &access)) else {
                 return Err(Failure::UnknownTool(name.to_owned()));
-            }
-            let writes = schemas::writes(name);
-            if writes {
+            };
+            if tool.writes() {
                 ctx.require(Scope::McpJiraWrite)?;
             }
-            let class = if writes { ToolClass::Write } else { ToolClass::LiveRead };
+            let class = if tool.writes() { ToolClass::Write } else { ToolClass::LiveRead };
             let states = self.services.limits.count_tool(ctx, class).await?;
-            match name {
-                ADD_COMMENT => self.add_comment(ctx, &given).await,
-                CREATE_ISSUE => self.create_issue(ctx, &given).await,
-                DESCRIBE_FIELDS => self.describe_fields(ctx, &given).await,
-                FIND_USERS => self.find_users(ctx, &given).await,
-                GET_CONTEXT => self.get_context(ctx, &given, &states).await,
-                GET_ISSUE => self.get_issue(ctx, &given).await,
-                LINK_ISSUES => self.link_issues(ctx, &given).await,
-                LIST_ACTIVITY => self.list_activity(ctx, &given).await,
-                LIST_PROJECTS => self.list_projects(ctx, &given).await,
-                SEARCH_ISSUES => self.search_issues(ctx, &given).await,
-                TRANSITION_ISSUE => self.transition_issue(ctx, &given).await,
-                UPDATE_ISSUE => self.update_issue(ctx, &given).await,
-                _ => Err(Failure::UnknownTool(name.to_owned())),
+            // Each on the heap: together they would make every call's future as large as all of them.
+            match tool.set {
+                Toolset::JiraCore if name == GET_CONTEXT => {
+                    let open = narrowed.open(&access);
+                    Box::pin(self.get_context(ctx, &given, &states, &access, &open)).await
+                }
+                Toolset::JiraCore => Box::pin(self.core(ctx, name, &given)).await,
+                Toolset::JiraAgile => Box::pin(self.agile(ctx, name, &given)).await,
+                Toolset::JiraChanges => Box::pin(self.list_changes(ctx, &given)).await,
+                Toolset::Sql
+                | Toolset::JiraWork
+                | Toolset::JiraFiles
+                | Toolset::JiraBulk
+                | Toolset::JiraAdmin => Err(Failure::UnknownTool(name.to_owned())),
             }
         })
         .await
+    }
+
+    async fn core(&self, ctx: &Ctx, name: &str, given: &Arguments) -> Result<Answer, Failure> {
+        match name {
+            ADD_COMMENT => self.add_comment(ctx, given).await,
+            CREATE_ISSUE => self.create_issue(ctx, given).await,
+            DESCRIBE_FIELDS => self.describe_fields(ctx, given).await,
+            FIND_USERS => self.find_users(ctx, given).await,
+            GET_ISSUE => self.get_issue(ctx, given).await,
+            LINK_ISSUES => self.link_issues(ctx, given).await,
+            LIST_ACTIVITY => self.list_activity(ctx, given).await,
+            LIST_PROJECTS => self.list_projects(ctx, given).await,
+            SEARCH_ISSUES => self.search_issues(ctx, given).await,
+            TRANSITION_ISSUE => self.transition_issue(ctx, given).await,
+            UPDATE_ISSUE => self.update_issue(ctx, given).await,
+            _ => Err(Failure::UnknownTool(name.to_owned())),
+        }
     }
 
     async fn search_issues(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
@@ -205,6 +231,8 @@ impl JiraTools {
         ctx: &Ctx,
         given: &Arguments,
         states: &[LimitState],
+        access: &JiraAccess,
+        open: &BTreeSet<Toolset>,
     ) -> Result<Answer, Failure> {
         only(given, &[])?;
         let instances = self.services.live.context(ctx).await?;
@@ -219,22 +247,30 @@ impl JiraTools {
         );
         let line = format!("{} Jira instances", instances.len());
         let size = Some(Size { rows: instances.len(), bytes: 0, truncated: false });
-        let content = json!({
+        let policy = &access.policy().jira;
+        let mut content = json!({
             "user": {"kind": ctx.principal.kind(), "name": ctx.principal.label()},
-            "instances": instances.into_iter().map(instance_body).collect::<Vec<_>>(),
-            // The only set there is as yet.
-            "toolsets": [Toolset::JiraCore.as_str()],
+            "instances": instances.into_iter().map(|seen| instance_body(seen, policy)).collect::<Vec<_>>(),
+            "toolsets": access.may_open().iter()
+                .map(|set| json!({"name": set.as_str(), "open": open.contains(set)}))
+                .collect::<Vec<_>>(),
             "limits": limits,
             "source": "live",
             "at": now.to_rfc3339_opts(SecondsFormat::Secs, true),
         });
+        if *policy != JiraPolicy::default() {
+            content["policy"] = json!({
+                "version": access.policy().version, "read_only": policy.read_only,
+                "denied_tools": policy.denied_tools, "hidden_fields": policy.hidden_fields,
+            });
+        }
         Ok(Answer { content, line, size })
     }
 }
 
-fn instance_body(seen: SeenInstance) -> Value {
-    let mut body =
-        json!({"slug": seen.slug, "url": seen.url, "can_write": seen.can_write, "health": seen.health});
+fn instance_body(seen: SeenInstance, policy: &JiraPolicy) -> Value {
+    let can_write = seen.can_write && !policy.read_only;
+    let mut body = json!({"slug": seen.slug, "url": seen.url, "can_write": can_write, "health": seen.health});
     if let Some(deployment) = seen.deployment {
         body["deployment"] = deployment.into();
     }
@@ -251,7 +287,7 @@ pub(super) fn instance(given: &Arguments) -> Result<Option<String>, Failure> {
     Ok(text(given, "instance", 63)?.map(str::to_owned))
 }
 
-fn told(answer: LiveAnswer, what: &str) -> Answer {
+pub(super) fn told(answer: LiveAnswer, what: &str) -> Answer {
     let mut line = match answer.content.get("key").and_then(Value::as_str).filter(|_| what == "issue") {
         Some(key) => format!("{key} of {}", answer.instance),
         None => format!("{} {what} of {}", answer.count, answer.instance),

@@ -11,7 +11,7 @@ use super::super::outcome::{Answer, Failure, Size, ToolError};
 use super::arguments::{
     fields, flag, issue_key, issue_key_at, moment, needed, once, only, owned, project_key, texts, word,
 };
-use super::schemas::VISIBILITIES;
+use super::schemas::writing::VISIBILITIES;
 use super::tools::{FIELD, FIELDS, JiraTools, failure, instance};
 use crate::problem::ErrorBody;
 
@@ -125,7 +125,12 @@ impl JiraTools {
         self.write(ctx, given, ItemWrite::Link(from, link)).await
     }
 
-    async fn write(&self, ctx: &Ctx, given: &Arguments, write: ItemWrite) -> Result<Answer, Failure> {
+    pub(super) async fn write(
+        &self,
+        ctx: &Ctx,
+        given: &Arguments,
+        write: ItemWrite,
+    ) -> Result<Answer, Failure> {
         let own = once(given)?;
         let ask = WriteAsk {
             instance: instance(given)?,
@@ -165,7 +170,8 @@ fn label_change(value: &Value) -> Result<ListChange, Failure> {
 fn told(answer: LiveAnswer, rehearsed: bool) -> Answer {
     let content = &answer.content;
     let changed = content.get("changed").and_then(Value::as_array).map_or(0, Vec::len);
-    let key = content.get("key").and_then(Value::as_str).unwrap_or("a new issue");
+    let key = ["key", "sprint_id"].iter().find_map(|name| content.get(*name)).and_then(Value::as_str);
+    let key = key.unwrap_or("something new");
     let what = match (rehearsed, content.get("comment_id").is_some()) {
         (true, _) => format!("nothing was sent; {changed} fields would change"),
         (false, true) => "the comment is there".to_owned(),

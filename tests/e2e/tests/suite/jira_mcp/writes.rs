@@ -40,7 +40,7 @@ impl World {
         self.done("jira_create_issue", new).await["key"].as_str().unwrap().to_owned()
     }
 
-    async fn key_with(&self, grant: Value) -> String {
+    pub(super) async fn key_with(&self, grant: Value) -> String {
         let new =
             json!({"name": "narrow", "kind": "assistant", "scopes": ["mcp:jira:write"], "grant": grant});
         let made = self.admin.post("/api/v1/keys", &new).await.unwrap();

@@ -7,14 +7,15 @@ use domain::{ItemPatch, WrittenItem};
 use serde_json::Value;
 
 use super::super::api::Api;
-use super::super::{malformed, sprints};
+use super::super::malformed;
+use super::super::sprints::ids;
 use super::fields::Draft;
 use super::form::Form;
 use super::issue::Issue;
 use super::people::Assignable;
 use super::update::{fill, project_of, read};
 use super::values::Place;
-use super::{link, transition};
+use super::{link, sprints, transition};
 
 /// Looks for one write. Changes nothing.
 pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Result<Look, SourceError> {
@@ -36,6 +37,8 @@ pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Resu
                 None => Ok(Look::Absent),
             }
         }
+        ItemWrite::PutInSprint(key, sprint) => sprints::look_put(api, key, sprint.as_deref()).await,
+        ItemWrite::Sprint(asked) => sprints::look(api, asked).await,
         ItemWrite::Link(key, asked) => match link::is_as_asked(api, key, asked).await? {
             Some(issue) => found(issue.written(api)),
             None => Ok(Look::Absent),
@@ -43,7 +46,7 @@ pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Resu
     }
 }
 
-fn found(written: WrittenItem) -> Result<Look, SourceError> {
+pub(super) fn found(written: WrittenItem) -> Result<Look, SourceError> {
     let told = serde_json::to_value(written)
         .map_err(|error| malformed(format!("what was found cannot be told ({error})")))?;
     Ok(Look::Found(told))
@@ -68,7 +71,7 @@ fn holds(current: &Value, wanted: &Value) -> bool {
         (Value::Null, Value::Array(wanted)) => wanted.is_empty(),
         (Value::Array(current), Value::Null) => current.is_empty(),
         // Sprints: the field lists those it has been in too, and is set by a number.
-        (Value::Array(_), Value::Number(id)) => sprints::ids(current).contains(&id.to_string()),
+        (Value::Array(_), Value::Number(id)) => ids(current).contains(&id.to_string()),
         (Value::Array(current), Value::Array(wanted)) => {
             current.len() == wanted.len()
                 && wanted.iter().all(|wanted| current.iter().any(|current| holds(current, wanted)))
