@@ -61,10 +61,13 @@ impl World {
     }
 }
 
+/// From here to behind the one item that a world begins with, however long others on the server hold it back.
+const BEFORE_ALL: ChangePosition = ChangePosition { transaction: 0, id: uuid::Uuid::nil() };
+
 #[tokio::test]
 async fn what_commits_late_is_told_later_and_never_skipped() {
     let world = World::new().await;
-    let begin = world.changes.now(&world.ctx).await.unwrap();
+    let (_, begin) = world.until(BEFORE_ALL, 1).await;
     let (mut early, mut late) = (world.test.admin().await, world.test.admin().await);
     run(&mut early, "begin".to_owned()).await;
     run(&mut early, world.add(100, 104)).await;
@@ -88,9 +91,7 @@ async fn what_commits_late_is_told_later_and_never_skipped() {
 async fn an_item_is_told_as_it_is_now_and_by_what_happened_to_it() {
     let world = World::new().await;
     let mut admin = world.test.admin().await;
-    // Behind the item that was there before, however long others hold it back.
-    let first = ChangePosition { transaction: 0, id: uuid::Uuid::nil() };
-    let (_, begin) = world.until(first, 1).await;
+    let (_, begin) = world.until(BEFORE_ALL, 1).await;
     run(&mut admin, world.add(1_000, 1_002)).await;
     let (told, next) = world.until(begin, 3).await;
     assert_eq!(told.len(), 3, "what was there before is told: {told:?}");
@@ -122,7 +123,7 @@ async fn an_item_is_told_as_it_is_now_and_by_what_happened_to_it() {
 #[tokio::test]
 async fn writers_at_work_and_readers_walking_lose_nothing_and_repeat_nothing() {
     let world = World::new().await;
-    let begin = world.changes.now(&world.ctx).await.unwrap();
+    let (_, begin) = world.until(BEFORE_ALL, 1).await;
     const WRITERS: u32 = 4;
     const EACH: u32 = 15;
     let mut writers = tokio::task::JoinSet::new();

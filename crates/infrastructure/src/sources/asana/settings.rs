@@ -22,7 +22,7 @@ const PROJECTS: List = List {
     entry_must: GID,
 };
 /// Tasks whose stories are read for one page.
-const STORIES_PER_PAGE: usize = 12;
+const STORIES_PER_PAGE: usize = 24;
 
 /// The streams, in the order in which they are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
