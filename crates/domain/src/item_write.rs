@@ -161,6 +161,58 @@ pub struct ItemLink {
     pub remove: bool,
 }
 
+/// Time that was spent on an item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewWorklog {
+    /// How long.
+    pub spent: TimeSpent,
+    /// When the work began; when it was told where absent.
+    pub started: Option<DateTime<Utc>>,
+    /// What was done.
+    pub comment: Option<String>,
+}
+
+/// A span as people tell it: `1h 30m`. How many hours a day and a week have is the tracker's to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct TimeSpent(String);
+
+impl TimeSpent {
+    const UNITS: [char; 4] = ['w', 'd', 'h', 'm'];
+
+    /// Reads weeks, days, hours and minutes, each at most once and the longest first: `2d 4h 30m`. `None` for anything
+    /// else, and for nothing at all.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut units = Self::UNITS.iter();
+        let (mut told, mut any) = (Vec::new(), false);
+        let mut rest = text.trim();
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+            let count: u32 = rest.get(..digits)?.parse().ok().filter(|count| *count < 100_000)?;
+            let unit = rest.get(digits..)?.chars().next()?.to_ascii_lowercase();
+            units.find(|known| **known == unit)?;
+            any |= count > 0;
+            told.push(format!("{count}{unit}"));
+            rest = rest.get(digits + 1..)?.trim_start();
+        }
+        any.then(|| Self(told.join(" ")))
+    }
+
+    /// As trackers take it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Who is to be told of an item's changes, or no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Watching {
+    /// Login, e-mail address, display name or the source's id.
+    pub user: String,
+    /// Whether they are told.
+    pub watching: bool,
+}
+
 /// What a write did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WrittenItem {
@@ -172,6 +224,9 @@ pub struct WrittenItem {
     pub url: String,
     /// The comment's id, when one was added.
     pub comment_id: Option<String>,
+    /// The id of the time that was booked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worklog_id: Option<String>,
     /// What changed, and only that.
     pub changed: Vec<ChangedField>,
     /// Last change by the tracker's clock, as far as it tells.
@@ -201,6 +256,17 @@ mod tests {
         let edit = ListChange::Edit { add: list(&["c", "a"]), remove: list(&["b", "x"]) };
         assert_eq!(edit.apply(&list(&["a", "b"])), ["a", "c"]);
         assert_eq!(ListChange::Set(list(&["z", "z"])).apply(&list(&["a"])), ["z"]);
+    }
+
+    #[test]
+    fn a_span_is_told_in_weeks_days_hours_and_minutes() {
+        let read = |text: &str| TimeSpent::parse(text).map(|spent| spent.as_str().to_owned());
+        assert_eq!(read(" 1h 30m ").as_deref(), Some("1h 30m"));
+        assert_eq!(read("2D4h").as_deref(), Some("2d 4h"));
+        assert_eq!(read("90m").as_deref(), Some("90m"));
+        for wrong in ["", "0m", "1.5h", "90", "30m 1h", "1h 1h", "1y", "-1h", "1h soon", "999999999999m", "1é"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -32,7 +32,8 @@ pub use ids::*;
 pub use instance::{Instance, InstancePatch, InstanceStatus, NewInstance, SourceKind};
 pub use invalid::{FieldError, Invalid};
 pub use item_write::{
-    ChangedField, ItemLink, ItemPatch, ListChange, NewComment, NewItem, Transition, WrittenItem,
+    ChangedField, ItemLink, ItemPatch, ListChange, NewComment, NewItem, NewWorklog, TimeSpent, Transition,
+    Watching, WrittenItem,
 };
 pub use limit::Quota;
 pub use mapping::{FieldRole, Mappings};

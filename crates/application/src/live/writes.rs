@@ -50,6 +50,8 @@ struct Told<'a> {
     url: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     comment_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    worklog_id: Option<&'a str>,
     changed: Vec<ToldChange<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     updated: Option<DateTime<Utc>>,
@@ -191,12 +193,16 @@ fn unchanged_since(write: &ItemWrite) -> Option<DateTime<Utc>> {
     match write {
         ItemWrite::Update(_, patch) => patch.if_unchanged_since,
         ItemWrite::Transition(_, transition) => transition.if_unchanged_since,
-        ItemWrite::Create(_) | ItemWrite::Comment(..) | ItemWrite::Link(..) => None,
+        ItemWrite::Create(_)
+        | ItemWrite::Comment(..)
+        | ItemWrite::Link(..)
+        | ItemWrite::Worklog(..)
+        | ItemWrite::Watch(..) => None,
     }
 }
 
 fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
-    let WrittenItem { key, url, comment_id, changed, updated_at, warnings, .. } = &written.item;
+    let WrittenItem { key, url, comment_id, worklog_id, changed, updated_at, warnings, .. } = &written.item;
     let mut warnings: Vec<&str> = warnings.iter().map(String::as_str).collect();
     if !written.stored {
         warnings.push("the synced copy does not have it yet: the next sync brings it");
@@ -204,14 +210,18 @@ fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
     let visibility_applied = match &ask.write {
         ItemWrite::Comment(_, comment) if comment.internal => Some("internal"),
         ItemWrite::Comment(..) => Some("public"),
-        ItemWrite::Create(_) | ItemWrite::Update(..) | ItemWrite::Transition(..) | ItemWrite::Link(..) => {
-            None
-        }
+        ItemWrite::Create(_)
+        | ItemWrite::Update(..)
+        | ItemWrite::Transition(..)
+        | ItemWrite::Link(..)
+        | ItemWrite::Worklog(..)
+        | ItemWrite::Watch(..) => None,
     };
     Told {
         key,
         url,
         comment_id: comment_id.as_deref(),
+        worklog_id: worklog_id.as_deref(),
         changed: changed.iter().map(told_change).collect(),
         updated: *updated_at,
         dry_run: ask.rehearse,

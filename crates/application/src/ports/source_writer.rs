@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{ItemLink, ItemPatch, NewComment, NewItem, Transition, WrittenItem};
+use domain::{ItemLink, ItemPatch, NewComment, NewItem, NewWorklog, Transition, Watching, WrittenItem};
 use serde::Serialize;
 
 use super::{Connection, Look, SourceError, SourceErrorKind};
@@ -61,6 +61,31 @@ pub trait SourceWriter: Send + Sync {
         Err(SourceError::new(SourceErrorKind::Unsupported, message))
     }
 
+    /// Books time spent on an item, with the marker on it.
+    async fn add_worklog(
+        &self,
+        connection: &Connection,
+        key: &str,
+        worklog: &NewWorklog,
+        marker: &str,
+    ) -> Result<WrittenItem, SourceError> {
+        let _ = (connection, key, worklog, marker);
+        let message = "Patchbay books no time in this tracker: do it in the tracker itself";
+        Err(SourceError::new(SourceErrorKind::Unsupported, message))
+    }
+
+    /// Makes somebody a watcher of an item, or no longer. What is as asked already is no failure.
+    async fn set_watcher(
+        &self,
+        connection: &Connection,
+        key: &str,
+        watching: &Watching,
+    ) -> Result<WrittenItem, SourceError> {
+        let _ = (connection, key, watching);
+        let message = "Patchbay does not change who watches the items of this tracker: do it in the tracker itself";
+        Err(SourceError::new(SourceErrorKind::Unsupported, message))
+    }
+
     /// Says what a write would do, refusing what the write would refuse before it is sent. Changes nothing.
     async fn rehearse(&self, connection: &Connection, write: &ItemWrite) -> Result<WrittenItem, SourceError> {
         let _ = (connection, write);
@@ -92,6 +117,10 @@ pub enum ItemWrite {
     Comment(String, NewComment),
     /// Link it to another.
     Link(String, ItemLink),
+    /// Book time on it.
+    Worklog(String, NewWorklog),
+    /// Have somebody watch it, or no longer.
+    Watch(String, Watching),
 }
 
 impl ItemWrite {
@@ -103,6 +132,8 @@ impl ItemWrite {
             Self::Transition(..) => "transition_item",
             Self::Comment(..) => "add_comment",
             Self::Link(..) => "link_items",
+            Self::Worklog(..) => "add_worklog",
+            Self::Watch(..) => "set_watcher",
         }
     }
 
@@ -110,9 +141,12 @@ impl ItemWrite {
     pub fn key(&self) -> Option<&str> {
         match self {
             Self::Create(_) => None,
-            Self::Update(key, _) | Self::Transition(key, _) | Self::Comment(key, _) | Self::Link(key, _) => {
-                Some(key)
-            }
+            Self::Update(key, _)
+            | Self::Transition(key, _)
+            | Self::Comment(key, _)
+            | Self::Link(key, _)
+            | Self::Worklog(key, _)
+            | Self::Watch(key, _) => Some(key),
         }
     }
 
@@ -120,7 +154,12 @@ impl ItemWrite {
     pub fn keys(&self) -> Vec<&str> {
         let other = match self {
             Self::Link(_, link) => Some(link.to.as_str()),
-            Self::Create(_) | Self::Update(..) | Self::Transition(..) | Self::Comment(..) => None,
+            Self::Create(_)
+            | Self::Update(..)
+            | Self::Transition(..)
+            | Self::Comment(..)
+            | Self::Worklog(..)
+            | Self::Watch(..) => None,
         };
         self.key().into_iter().chain(other).collect()
     }

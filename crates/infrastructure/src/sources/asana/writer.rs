@@ -133,7 +133,7 @@ impl SourceWriter for Asana {
                 }
             }
             // Never sent.
-            ItemWrite::Link(..) => Ok(Look::Absent),
+            ItemWrite::Link(..) | ItemWrite::Worklog(..) | ItemWrite::Watch(..) => Ok(Look::Absent),
         }
     }
 }
@@ -204,6 +204,7 @@ impl There {
             key: self.task.gid.clone(),
             url: self.task.permalink_url.clone(),
             comment_id: None,
+            worklog_id: None,
             changed: Vec::new(),
             updated_at: Some(self.task.modified_at),
             warnings: Vec::new(),

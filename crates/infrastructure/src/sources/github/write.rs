@@ -182,7 +182,7 @@ impl SourceWriter for GitHub {
                 look::state(&target, &now, &wanted, comment.as_ref())
             }
             // Never sent.
-            ItemWrite::Link(..) => Ok(Look::Absent),
+            ItemWrite::Link(..) | ItemWrite::Worklog(..) | ItemWrite::Watch(..) => Ok(Look::Absent),
         }
     }
 }

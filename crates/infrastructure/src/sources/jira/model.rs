@@ -159,7 +159,7 @@ pub(super) struct Worklog<'a> {
     pub(super) time_spent_seconds: i64,
 }
 
-fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     text_or_number(deserializer)?.ok_or_else(|| serde::de::Error::custom("`id` is missing"))
 }
 

@@ -17,12 +17,14 @@ mod text;
 mod transition;
 mod update;
 mod values;
+mod watch;
+mod worklog;
 
 use std::time::Duration;
 
 use application::ports::{Connection, ItemWrite, Look, SourceError, SourceErrorKind, SourceWriter};
 use async_trait::async_trait;
-use domain::{ItemLink, ItemPatch, NewComment, NewItem, Transition, WrittenItem};
+use domain::{ItemLink, ItemPatch, NewComment, NewItem, NewWorklog, Transition, Watching, WrittenItem};
 use serde_json::{Value, json};
 
 use super::Jira;
@@ -86,12 +88,33 @@ impl SourceWriter for Jira {
         link::link(&self.api(connection).await?, key, link).await
     }
 
+    async fn add_worklog(
+        &self,
+        connection: &Connection,
+        key: &str,
+        worklog: &NewWorklog,
+        marker: &str,
+    ) -> Result<WrittenItem, SourceError> {
+        worklog::add(&self.api(connection).await?, key, worklog, marker, Mode::Send).await
+    }
+
+    async fn set_watcher(
+        &self,
+        connection: &Connection,
+        key: &str,
+        watching: &Watching,
+    ) -> Result<WrittenItem, SourceError> {
+        watch::set(&self.api(connection).await?, key, watching, Mode::Send).await
+    }
+
     async fn rehearse(&self, connection: &Connection, write: &ItemWrite) -> Result<WrittenItem, SourceError> {
         let api = self.api(connection).await?;
         match write {
             ItemWrite::Create(new) => create::create(&api, new, "", Mode::Rehearse).await,
             ItemWrite::Update(key, patch) => update::update(&api, key, patch, Mode::Rehearse).await,
             ItemWrite::Transition(key, to) => transition::transition(&api, key, to, "", Mode::Rehearse).await,
+            ItemWrite::Worklog(key, worklog) => worklog::add(&api, key, worklog, "", Mode::Rehearse).await,
+            ItemWrite::Watch(key, watching) => watch::set(&api, key, watching, Mode::Rehearse).await,
             ItemWrite::Comment(..) | ItemWrite::Link(..) => Err(SourceError::new(
                 SourceErrorKind::Unsupported,
                 "comments and links cannot be tried without making them",

@@ -88,7 +88,9 @@ async fn assert_once(world: &World, plan: &Planned, items_before: usize, what: &
             let same = comments.iter().filter(|one| one.body.trim() == comment.body).count();
             assert_eq!(same, 1, "{what}: comments");
         }
-        ItemWrite::Link(..) => unreachable!("links have a test of their own"),
+        ItemWrite::Link(..) | ItemWrite::Worklog(..) | ItemWrite::Watch(..) => {
+            unreachable!("they have tests of their own")
+        },
     }
 }
 

@@ -11,10 +11,10 @@ use super::super::{malformed, sprints};
 use super::fields::Draft;
 use super::form::Form;
 use super::issue::Issue;
-use super::people::Assignable;
+use super::people::Among;
 use super::update::{fill, project_of, read};
 use super::values::Place;
-use super::{link, transition};
+use super::{link, transition, watch, worklog};
 
 /// Looks for one write. Changes nothing.
 pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Result<Look, SourceError> {
@@ -36,6 +36,8 @@ pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Resu
                 None => Ok(Look::Absent),
             }
         }
+        ItemWrite::Worklog(key, _) => worklog::look(api, key, marker).await,
+        ItemWrite::Watch(key, asked) => watch::look(api, key, asked).await,
         ItemWrite::Link(key, asked) => match link::is_as_asked(api, key, asked).await? {
             Some(issue) => found(issue.written(api)),
             None => Ok(Look::Absent),
@@ -43,7 +45,7 @@ pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Resu
     }
 }
 
-fn found(written: WrittenItem) -> Result<Look, SourceError> {
+pub(super) fn found(written: WrittenItem) -> Result<Look, SourceError> {
     let told = serde_json::to_value(written)
         .map_err(|error| malformed(format!("what was found cannot be told ({error})")))?;
     Ok(Look::Found(told))
@@ -54,7 +56,7 @@ async fn updated(api: &Api<'_>, key: &str, patch: &ItemPatch) -> Result<Look, So
     let form = Form::of_edit(api, key).await?;
     let issue = read(api, key, &form, patch).await?;
     let project = project_of(&issue);
-    let place = Place { project: &project, people: Assignable::Issue(&issue.key) };
+    let place = Place { project: &project, people: Among::Issue(&issue.key) };
     let mut draft = Draft::new(api, &form, place, &issue.fields);
     fill(&mut draft, &issue, patch).await?;
     let set = draft.fields.iter().all(|(id, wanted)| holds(issue.field(id), wanted));

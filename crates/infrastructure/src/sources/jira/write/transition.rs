@@ -14,7 +14,7 @@ use super::fields::Draft;
 use super::form::{Field, Form};
 use super::issue::{Issue, finish};
 use super::look::marked::{self, Looked};
-use super::people::Assignable;
+use super::people::Among;
 use super::update::project_of;
 use super::values::Place;
 use super::{Mode, comment, property, rehearse, rejected, send, text};
@@ -80,7 +80,7 @@ pub(super) async fn transition(
     let step = choose(steps.transitions, &issue, asked)?;
     let form = Form(step.fields.clone());
     let project = project_of(&issue);
-    let place = Place { project: &project, people: Assignable::Issue(&issue.key) };
+    let place = Place { project: &project, people: Among::Issue(&issue.key) };
     let mut draft = Draft::new(api, &form, place, &issue.fields);
     if let Some(resolution) = &asked.resolution {
         if !form.0.contains_key("resolution") {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::api::Api;
 use super::form::Field;
-use super::people::{self, Assignable};
+use super::people::{self, Among};
 use super::pick::{pick, pick_cascading};
 use super::{rejected, sprint, text};
 
@@ -16,7 +16,7 @@ pub(super) struct Place<'a> {
     /// The project's key.
     pub(super) project: &'a str,
     /// Whom issues can be given to.
-    pub(super) people: Assignable<'a>,
+    pub(super) people: Among<'a>,
 }
 
 /// A value for Jira, and what could not be said.
