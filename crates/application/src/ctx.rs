@@ -102,10 +102,14 @@ impl Ctx {
 
     /// [`Error::Exceeds`] when the principal is narrowed to other sets of tools.
     pub fn require_toolset(&self, toolset: Toolset) -> Result<(), Error> {
-        if self.grant.toolsets.allows(&toolset) {
-            Ok(())
-        } else {
-            Err(Error::Exceeds { what: "the key is narrowed to other sets of tools" })
+        self.require_any_toolset(&[toolset])
+    }
+
+    /// [`Error::Exceeds`] when the principal is narrowed to sets of tools none of which is among these.
+    pub fn require_any_toolset(&self, toolsets: &[Toolset]) -> Result<(), Error> {
+        match toolsets.iter().any(|toolset| self.grant.toolsets.allows(toolset)) {
+            true => Ok(()),
+            false => Err(Error::Exceeds { what: "the key is narrowed to other sets of tools" }),
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod limits;
 pub mod live;
 pub mod mappings;
 pub mod members;
+pub mod policy;
 pub mod ports;
 pub mod schedules;
 pub mod sign_in;
@@ -72,6 +73,8 @@ pub struct Services {
     pub item_writes: Arc<item_writes::ItemWriteService>,
     /// Reading trackers live.
     pub live: Arc<live::LiveService>,
+    /// Which tools callers have.
+    pub policy: Arc<policy::PolicyService>,
     /// Whether the process is fit to serve.
     pub health: Arc<dyn ports::Health>,
 }

@@ -102,10 +102,11 @@ impl LiveService {
         Self { cursors: LiveCursors::new(parts.vault.clone()), waits: Waits::default(), parts }
     }
 
-    /// [`Error::Forbidden`] or [`Error::Exceeds`] when the caller may not read live at all.
+    /// [`Error::Forbidden`] or [`Error::Exceeds`] when the caller may not read live at all. Which tools it may use is
+    /// decided by [`crate::policy::PolicyService`].
     pub fn require(&self, ctx: &Ctx) -> Result<(), Error> {
         ctx.require(Scope::McpJiraRead)?;
-        ctx.require_toolset(Toolset::JiraCore)
+        ctx.require_any_toolset(&Toolset::JIRA)
     }
 
     /// The caller's instances that can be read live, by short name.

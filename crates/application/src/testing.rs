@@ -48,6 +48,7 @@ use crate::limits::{LimitService, Quotas};
 use crate::live::{LiveLimits, LiveParts, LiveService};
 use crate::mappings::MappingService;
 use crate::members::MemberService;
+use crate::policy::{PolicyService, usual_toolsets};
 use crate::ports::{
     Deletion, Identity, IdentityProvider, Member, Sealed, SignInState, Sources, StoreError, TokenVerifier,
 };
@@ -271,6 +272,7 @@ impl Memory {
                 clock: self.clone(),
                 bounds: LiveLimits::default(),
             })),
+            policy: Arc::new(PolicyService::new(usual_toolsets())),
             health: self.clone(),
         }
     }

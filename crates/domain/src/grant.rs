@@ -122,6 +122,23 @@ impl Toolset {
         Self::JiraChanges,
     ];
 
+    /// Those of the Jira server.
+    pub const JIRA: [Self; 7] = [
+        Self::JiraCore,
+        Self::JiraAgile,
+        Self::JiraWork,
+        Self::JiraFiles,
+        Self::JiraBulk,
+        Self::JiraAdmin,
+        Self::JiraChanges,
+    ];
+
+    /// A set of the Jira server by its name, or by its name without the server's: `jira_agile`, `agile`.
+    pub fn of_jira(name: &str) -> Option<Self> {
+        let name = name.strip_prefix("jira_").unwrap_or(name);
+        Self::JIRA.into_iter().find(|set| set.as_str().strip_prefix("jira_") == Some(name))
+    }
+
     /// The stored and served name.
     pub const fn as_str(self) -> &'static str {
         match self {

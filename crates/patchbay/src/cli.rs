@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use application::authored::PUBLISHED_CEILING;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use domain::Toolset;
 use ipnet::IpNet;
 use url::Url;
 
@@ -245,6 +246,11 @@ pub(crate) struct ListenArgs {
     /// The most SQL templates of its own that a tenant may have published.
     #[arg(long, env = "PATCHBAY_PUBLISHED_TEMPLATES", value_name = "N", default_value_t = PUBLISHED_CEILING)]
     pub(crate) published_templates: u16,
+    /// The sets of the Jira server's tools that anybody may have, separated by commas: core, agile, work, files, bulk, admin,
+    /// changes. All but admin when not given.
+    #[arg(long, env = "PATCHBAY_JIRA_TOOLSETS", value_name = "SETS", value_delimiter = ',',
+          value_parser = jira_toolset)]
+    pub(crate) jira_toolsets: Option<Vec<Toolset>>,
     #[command(flatten)]
     pub(crate) limits: LimitArgs,
     #[command(flatten)]
@@ -453,4 +459,11 @@ pub(crate) struct VaultShredArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) database: DatabaseArgs,
+}
+
+fn jira_toolset(name: &str) -> Result<Toolset, String> {
+    Toolset::of_jira(name).ok_or_else(|| {
+        let known = Toolset::JIRA.map(|set| set.as_str().trim_start_matches("jira_"));
+        format!("is no set of the Jira server: known are {}", known.join(", "))
+    })
 }

@@ -1,5 +1,6 @@
 //! Puts the parts together: the only place that knows which adapter stands behind which port.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use application::limits::{LimitService, Quotas};
 use application::live::{LiveLimits, LiveParts, LiveService};
 use application::mappings::MappingService;
 use application::members::MemberService;
+use application::policy::PolicyService;
 use application::ports::{
     Clock, Health, HealthCheck, IdempotencyStore, Ids, InstanceStore, JobQueue, MemberStore, SyncStore, Vault,
 };
@@ -30,6 +32,7 @@ use application::work_items::WorkItemService;
 use application::writes::{WriteService, WriteSpans};
 use application::{Services, ports};
 use async_trait::async_trait;
+use domain::Toolset;
 use infrastructure::clock::{SystemClock, SystemIds};
 use infrastructure::egress::{EgressClient, EgressPolicy};
 use infrastructure::idempotency_cache::{CacheSettings, CachedIdempotency};
@@ -77,6 +80,8 @@ pub(crate) struct WireOptions {
     pub(crate) worker_slots: usize,
     /// The most templates that a tenant may have published.
     pub(crate) published_templates: i64,
+    /// The sets of the Jira server's tools that anybody may have.
+    pub(crate) jira_toolsets: BTreeSet<Toolset>,
 }
 
 impl Wiring {
@@ -219,6 +224,7 @@ impl Wiring {
             audit: Arc::new(audit_service(audit.clone(), options.audit_reads)),
             item_writes: Arc::new(item_writes),
             live: Arc::new(live),
+            policy: Arc::new(PolicyService::new(options.jira_toolsets)),
             idempotency: Arc::new(IdempotencyService::new(idempotency(
                 &db,
                 pg_vault,

@@ -4,6 +4,7 @@ mod arguments;
 mod invoke;
 mod narrowed;
 mod schemas;
+mod table;
 mod tools;
 mod writes;
 
@@ -58,7 +59,7 @@ pub fn router(services: &Services, config: &McpConfig) -> Router {
 
 fn admits(ctx: &Ctx) -> Result<(), Error> {
     ctx.require(Scope::McpJiraRead)?;
-    ctx.require_toolset(Toolset::JiraCore)
+    ctx.require_any_toolset(&Toolset::JIRA)
 }
 
 /// What rmcp calls. One per request; holds nothing of the caller.
@@ -111,8 +112,9 @@ impl ServerHandler for JiraServer {
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
+        let narrowed = narrowed(context.request_context())?;
         let look = async |ctx: Ctx| {
-            let tools = self.tools.list(&ctx, &Narrowed::default()).await?;
+            let tools = self.tools.list(&ctx, &narrowed).await?;
             let listed = serde_json::to_string(&tools).unwrap_or_default();
             Ok(Sight { lists: digest(&listed), ..Sight::default() })
         };
@@ -120,7 +122,7 @@ impl ServerHandler for JiraServer {
     }
 }
 
-/// What the address that this very request was sent to takes away.
+/// What the address that this very request was sent to opens and takes away.
 fn narrowed(context: &RequestContext<RoleServer>) -> Result<Narrowed, ErrorData> {
     let parts = context.extensions.get::<http::request::Parts>();
     Narrowed::by(parts.and_then(|parts| parts.uri.query())).map_err(|invalid| {

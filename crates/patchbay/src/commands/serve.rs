@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use application::policy::usual_toolsets;
 use application::ports::{JobHandler, RateLimiter};
 use infrastructure::postgres::PoolSizes;
 use interfaces::admin::AdminConfig;
@@ -81,6 +82,10 @@ pub(crate) fn wire_options(
         sign_in: SignIn::new(&listen.sign_in)?,
         worker_slots: usize::from(listen.worker_concurrency),
         published_templates: listen.published_templates.into(),
+        jira_toolsets: match &listen.jira_toolsets {
+            Some(named) => named.iter().copied().collect(),
+            None => usual_toolsets(),
+        },
     })
 }
 

@@ -9,10 +9,11 @@ use http::{HeaderMap, Uri};
 use super::super::invoke::{InvokeBody, respond};
 use super::super::telemetry;
 use super::narrowed::Narrowed;
-use super::schemas::{
-    self, ADD_COMMENT, ALL, CREATE_ISSUE, DESCRIBE_FIELDS, FIND_USERS, GET_CONTEXT, GET_ISSUE, LINK_ISSUES,
-    LIST_ACTIVITY, LIST_PROJECTS, SEARCH_ISSUES, TRANSITION_ISSUE, UPDATE_ISSUE,
+use super::schemas::reading::{
+    DESCRIBE_FIELDS, FIND_USERS, GET_CONTEXT, GET_ISSUE, LIST_ACTIVITY, LIST_PROJECTS, SEARCH_ISSUES,
 };
+use super::schemas::writing::{ADD_COMMENT, CREATE_ISSUE, LINK_ISSUES, TRANSITION_ISSUE, UPDATE_ISSUE};
+use super::table;
 use super::tools::JiraTools;
 use crate::auth::Caller;
 use crate::extract::Json;
@@ -50,7 +51,7 @@ const EARLIER: [(&str, &str); 26] = [
 ];
 
 fn present(name: &str) -> &str {
-    if ALL.contains(&name) {
+    if table::named(name).is_some() {
         return name;
     }
     EARLIER.iter().find(|(earlier, _)| *earlier == name).map_or(name, |(_, present)| present)
@@ -72,7 +73,7 @@ pub(super) async fn invoke(
     let name = present(&name);
     // What every POST here takes as a header means the same as the argument. It was checked on the way.
     let header = headers.get(IDEMPOTENCY_KEY).and_then(|key| key.to_str().ok());
-    if let Some(key) = header.filter(|_| schemas::takes_key(name)) {
+    if let Some(key) = header.filter(|_| table::named(name).is_some_and(|tool| tool.takes_key)) {
         arguments.entry("idempotency_key").or_insert_with(|| key.into());
     }
     let outcome = telemetry::plain_call(tools.call(&ctx, &narrowed, name, arguments)).await;

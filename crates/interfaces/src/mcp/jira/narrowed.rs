@@ -1,21 +1,23 @@
-//! What the address narrows the tools to: `/mcp?toolsets=core&tools=jira_get_issue&read_only=true`. It only takes away from
-//! what the caller may do, so that a client can be given less than its key.
+//! What the address makes of the tools: `/mcp?toolsets=core,agile&tools=jira_get_issue&read_only=true`. It opens sets that the
+//! caller may have and does not have by itself, and takes away from the rest, so that a client can be given less than its
+//! key.
 
 use std::collections::BTreeSet;
-use std::str::FromStr;
 
+use application::policy::JiraAccess;
 use domain::{Invalid, Toolset};
 
-use super::schemas::{self, ALL};
+use super::table::{self, Entry};
 
 /// Names of the address's parameters.
 const KNOWN: [&str; 3] = ["toolsets", "tools", "read_only"];
 /// Of the transport for old clients, which has the address of its session extended.
 const SESSION: &str = "sessionId";
 
-/// The tools that are left.
+/// What an address asks for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Narrowed {
+    toolsets: Option<BTreeSet<Toolset>>,
     tools: Option<BTreeSet<&'static str>>,
     read_only: bool,
 }
@@ -27,12 +29,8 @@ impl Narrowed {
         for (name, value) in url::form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
             let words = value.split(',').map(str::trim).filter(|word| !word.is_empty());
             match name.as_ref() {
-                "toolsets" => {
-                    let sets = words.map(toolset).collect::<Result<BTreeSet<_>, _>>()?;
-                    let core = sets.contains(&Toolset::JiraCore);
-                    narrowed.keep(ALL.into_iter().filter(|_| core).collect());
-                }
-                "tools" => narrowed.keep(words.map(tool).collect::<Result<_, _>>()?),
+                "toolsets" => keep(&mut narrowed.toolsets, words.map(toolset).collect::<Result<_, _>>()?),
+                "tools" => keep(&mut narrowed.tools, words.map(tool).collect::<Result<_, _>>()?),
                 "read_only" => match value.as_ref() {
                     "true" => narrowed.read_only = true,
                     "false" => {}
@@ -49,54 +47,95 @@ impl Narrowed {
         Ok(narrowed)
     }
 
-    fn keep(&mut self, these: BTreeSet<&'static str>) {
-        self.tools = Some(match self.tools.take() {
-            Some(before) => before.intersection(&these).copied().collect(),
-            None => these,
-        });
+    /// The sets that are open to a caller at this address.
+    pub(super) fn open(&self, access: &JiraAccess) -> BTreeSet<Toolset> {
+        access.open(self.toolsets.as_ref())
     }
 
-    /// Whether a tool is left.
-    pub(super) fn allows(&self, name: &str) -> bool {
-        self.tools.as_ref().is_none_or(|tools| tools.contains(name))
-            && !(self.read_only && schemas::writes(name))
+    /// Whether a caller has a tool at this address.
+    pub(super) fn allows(&self, tool: &Entry, access: &JiraAccess) -> bool {
+        self.open(access).contains(&tool.set)
+            && self.tools.as_ref().is_none_or(|tools| tools.contains(tool.name))
+            && !(self.read_only && tool.writes())
+            && access.allows(tool.name, tool.writes())
     }
+}
+
+/// Two bounds leave what both have.
+fn keep<T: Ord + Copy>(bound: &mut Option<BTreeSet<T>>, these: BTreeSet<T>) {
+    *bound = Some(match bound.take() {
+        Some(before) => before.intersection(&these).copied().collect(),
+        None => these,
+    });
 }
 
 fn tool(name: &str) -> Result<&'static str, Invalid> {
-    ALL.into_iter()
-        .find(|tool| *tool == name)
-        .ok_or_else(|| Invalid::not_one_of("/tools", "names an unknown tool", ALL))
+    table::named(name).map(|tool| tool.name).ok_or_else(|| {
+        Invalid::not_one_of("/tools", "names an unknown tool", table::all().into_iter().map(|tool| tool.name))
+    })
 }
 
-/// By its name in keys, or without the server's.
 fn toolset(name: &str) -> Result<Toolset, Invalid> {
-    Toolset::from_str(name).or_else(|_| Toolset::from_str(&format!("jira_{name}"))).map_err(|_| {
-        Invalid::not_one_of("/toolsets", "names an unknown set of tools", Toolset::ALL.map(Toolset::as_str))
+    Toolset::of_jira(name).ok_or_else(|| {
+        let known = Toolset::JIRA.map(Toolset::as_str);
+        Invalid::not_one_of("/toolsets", "names an unknown set of tools", known)
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use domain::{Allowed, Grant};
+
     use super::*;
 
+    fn access(grant: &Grant) -> JiraAccess {
+        JiraAccess::new(grant, &Toolset::JIRA.into())
+    }
+
+    fn left_to(grant: &Grant, query: &str) -> Vec<&'static str> {
+        let (narrowed, access) = (Narrowed::by(Some(query)).unwrap(), access(grant));
+        table::all().into_iter().filter(|tool| narrowed.allows(tool, &access)).map(|tool| tool.name).collect()
+    }
+
     fn left(query: &str) -> Vec<&'static str> {
-        let narrowed = Narrowed::by(Some(query)).unwrap();
-        ALL.into_iter().filter(|tool| narrowed.allows(tool)).collect()
+        left_to(&Grant::default(), query)
+    }
+
+    fn of(set: Toolset) -> Vec<&'static str> {
+        table::all().into_iter().filter(|tool| tool.set == set).map(|tool| tool.name).collect()
     }
 
     #[test]
-    fn an_address_only_takes_away() {
+    fn without_a_word_there_is_the_core_and_an_address_takes_away() {
         assert_eq!(Narrowed::by(None).unwrap(), Narrowed::default());
-        assert_eq!(left("sessionId=1&read_only=false"), ALL);
-        assert_eq!(left("toolsets=core,agile"), ALL);
+        assert_eq!(left("sessionId=1&read_only=false"), of(Toolset::JiraCore));
         assert_eq!(left("read_only=true").len(), 7);
-        assert_eq!(left("toolsets=jira_agile"), [] as [&str; 0]);
         let two = left("tools=jira_get_issue,jira_add_comment");
         assert_eq!(two, ["jira_add_comment", "jira_get_issue"]);
         assert_eq!(left("tools=jira_get_issue,jira_add_comment&read_only=true"), ["jira_get_issue"]);
         assert_eq!(left("tools=jira_get_issue&tools=jira_add_comment"), [] as [&str; 0]);
         assert_eq!(left("tools="), [] as [&str; 0]);
+        assert_eq!(left("toolsets="), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn an_address_opens_what_the_key_may_have_and_no_more() {
+        let only = |sets: &[Toolset]| Grant {
+            toolsets: Allowed::Only(sets.iter().copied().collect()),
+            ..Grant::default()
+        };
+        assert_eq!(left("toolsets=core,work").len(), left("").len() + of(Toolset::JiraWork).len());
+        assert_eq!(left("toolsets=jira_work"), of(Toolset::JiraWork));
+        assert_eq!(
+            left("toolsets=jira_admin"),
+            [] as [&str; 0],
+            "an admin's tools are for keys that name them"
+        );
+        let named = only(&[Toolset::JiraAgile]);
+        assert_eq!(left_to(&named, ""), of(Toolset::JiraAgile), "what a key names needs no opening");
+        assert_eq!(left_to(&named, "toolsets=core"), [] as [&str; 0]);
+        assert_eq!(left_to(&only(&[Toolset::JiraAdmin]), ""), of(Toolset::JiraAdmin));
+        assert_eq!(left_to(&only(&[Toolset::Sql]), "toolsets=core"), [] as [&str; 0]);
     }
 
     #[test]
@@ -106,6 +145,7 @@ mod tests {
             ("read_only=yes", "/read_only"),
             ("tools=jira_get_isue", "/tools"),
             ("toolsets=cor", "/toolsets"),
+            ("toolsets=sql", "/toolsets"),
         ] {
             assert_eq!(Narrowed::by(Some(query)).unwrap_err().errors[0].pointer, field);
         }

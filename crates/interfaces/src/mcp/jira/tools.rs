@@ -1,8 +1,11 @@
 //! What each tool does, however it was called.
 
+use std::collections::BTreeSet;
+
 use application::live::{
     ActivityAsk, FieldsAsk, IssueAsk, LiveAnswer, ProjectsAsk, SearchAsk, SeenInstance, UsersAsk,
 };
+use application::policy::JiraAccess;
 use application::ports::{
     LimitState, LiveActivityKind, LivePurpose, LiveSection, LiveView, SourceErrorKind, ToolClass,
 };
@@ -20,11 +23,13 @@ use super::arguments::{
     count, issue_key, moment, needed, only, owned, project_key, text, texts, word, words,
 };
 use super::narrowed::Narrowed;
-use super::schemas::{
-    self, ADD_COMMENT, ALL, CREATE_ISSUE, DESCRIBE_FIELDS, FIND_USERS, FORMATS, GET_CONTEXT, GET_ISSUE,
-    LINK_ISSUES, LIST_ACTIVITY, LIST_PROJECTS, PURPOSES, SEARCH_ISSUES, TRANSITION_ISSUE, UPDATE_ISSUE,
-    VIEWS,
+use super::schemas::FORMATS;
+use super::schemas::reading::{
+    DESCRIBE_FIELDS, FIND_USERS, GET_CONTEXT, GET_ISSUE, LIST_ACTIVITY, LIST_PROJECTS, PURPOSES,
+    SEARCH_ISSUES, VIEWS,
 };
+use super::schemas::writing::{ADD_COMMENT, CREATE_ISSUE, LINK_ISSUES, TRANSITION_ISSUE, UPDATE_ISSUE};
+use super::table;
 use crate::problem::ErrorBody;
 
 type Arguments = Map<String, Value>;
@@ -56,9 +61,13 @@ impl JiraTools {
     /// The tools of this caller, by name.
     pub(super) async fn list(&self, ctx: &Ctx, narrowed: &Narrowed) -> Result<Vec<Tool>, Error> {
         let several = self.services.live.instances(ctx).await?.len() > 1;
-        let mut tools = schemas::tools(several, ctx.scopes.allow(Scope::McpJiraWrite));
-        tools.retain(|tool| narrowed.allows(&tool.name));
-        Ok(tools)
+        let access = self.services.policy.jira(ctx).await?;
+        let may_write = ctx.scopes.allow(Scope::McpJiraWrite);
+        let tools = table::all().into_iter();
+        Ok(tools
+            .filter(|tool| narrowed.allows(tool, &access) && (may_write || !tool.writes()))
+            .map(|tool| tool.listed(several))
+            .collect())
     }
 
     /// Calls a tool.
@@ -69,38 +78,54 @@ impl JiraTools {
         name: &str,
         given: Arguments,
     ) -> Result<Answer, Failure> {
-        let known = ALL.into_iter().find(|tool| *tool == name);
+        let known = table::named(name);
         let mut entry = record::tool(name, &given);
         if let Some(instance) = given.get("instance").and_then(Value::as_str).filter(|slug| slug.len() < 64) {
             entry = entry.with("instance", instance);
         }
-        outcome::run(&self.services.audit, ctx, known.unwrap_or("unknown"), entry, async {
-            if !narrowed.allows(name) {
+        outcome::run(&self.services.audit, ctx, known.map_or("unknown", |tool| tool.name), entry, async {
+            let access = self.services.policy.jira(ctx).await?;
+            let Some(tool) = known.filter(|tool| narrowed.allows(tool, &access)) else {
                 return Err(Failure::UnknownTool(name.to_owned()));
-            }
-            let writes = schemas::writes(name);
-            if writes {
+            };
+            if tool.writes() {
                 ctx.require(Scope::McpJiraWrite)?;
             }
-            let class = if writes { ToolClass::Write } else { ToolClass::LiveRead };
+            let class = if tool.writes() { ToolClass::Write } else { ToolClass::LiveRead };
             let states = self.services.limits.count_tool(ctx, class).await?;
-            match name {
-                ADD_COMMENT => self.add_comment(ctx, &given).await,
-                CREATE_ISSUE => self.create_issue(ctx, &given).await,
-                DESCRIBE_FIELDS => self.describe_fields(ctx, &given).await,
-                FIND_USERS => self.find_users(ctx, &given).await,
-                GET_CONTEXT => self.get_context(ctx, &given, &states).await,
-                GET_ISSUE => self.get_issue(ctx, &given).await,
-                LINK_ISSUES => self.link_issues(ctx, &given).await,
-                LIST_ACTIVITY => self.list_activity(ctx, &given).await,
-                LIST_PROJECTS => self.list_projects(ctx, &given).await,
-                SEARCH_ISSUES => self.search_issues(ctx, &given).await,
-                TRANSITION_ISSUE => self.transition_issue(ctx, &given).await,
-                UPDATE_ISSUE => self.update_issue(ctx, &given).await,
-                _ => Err(Failure::UnknownTool(name.to_owned())),
+            match tool.set {
+                Toolset::JiraCore if name == GET_CONTEXT => {
+                    let open = narrowed.open(&access);
+                    self.get_context(ctx, &given, &states, &access, &open).await
+                }
+                Toolset::JiraCore => self.core(ctx, name, &given).await,
+                Toolset::Sql
+                | Toolset::JiraAgile
+                | Toolset::JiraWork
+                | Toolset::JiraFiles
+                | Toolset::JiraBulk
+                | Toolset::JiraAdmin
+                | Toolset::JiraChanges => Err(Failure::UnknownTool(name.to_owned())),
             }
         })
         .await
+    }
+
+    async fn core(&self, ctx: &Ctx, name: &str, given: &Arguments) -> Result<Answer, Failure> {
+        match name {
+            ADD_COMMENT => self.add_comment(ctx, given).await,
+            CREATE_ISSUE => self.create_issue(ctx, given).await,
+            DESCRIBE_FIELDS => self.describe_fields(ctx, given).await,
+            FIND_USERS => self.find_users(ctx, given).await,
+            GET_ISSUE => self.get_issue(ctx, given).await,
+            LINK_ISSUES => self.link_issues(ctx, given).await,
+            LIST_ACTIVITY => self.list_activity(ctx, given).await,
+            LIST_PROJECTS => self.list_projects(ctx, given).await,
+            SEARCH_ISSUES => self.search_issues(ctx, given).await,
+            TRANSITION_ISSUE => self.transition_issue(ctx, given).await,
+            UPDATE_ISSUE => self.update_issue(ctx, given).await,
+            _ => Err(Failure::UnknownTool(name.to_owned())),
+        }
     }
 
     async fn search_issues(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
@@ -205,6 +230,8 @@ impl JiraTools {
         ctx: &Ctx,
         given: &Arguments,
         states: &[LimitState],
+        access: &JiraAccess,
+        open: &BTreeSet<Toolset>,
     ) -> Result<Answer, Failure> {
         only(given, &[])?;
         let instances = self.services.live.context(ctx).await?;
@@ -222,8 +249,9 @@ impl JiraTools {
         let content = json!({
             "user": {"kind": ctx.principal.kind(), "name": ctx.principal.label()},
             "instances": instances.into_iter().map(instance_body).collect::<Vec<_>>(),
-            // The only set there is as yet.
-            "toolsets": [Toolset::JiraCore.as_str()],
+            "toolsets": access.may_open().iter()
+                .map(|set| json!({"name": set.as_str(), "open": open.contains(set)}))
+                .collect::<Vec<_>>(),
             "limits": limits,
             "source": "live",
             "at": now.to_rfc3339_opts(SecondsFormat::Secs, true),

@@ -11,7 +11,7 @@ use super::super::outcome::{Answer, Failure, Size, ToolError};
 use super::arguments::{
     fields, flag, issue_key, issue_key_at, moment, needed, once, only, owned, project_key, texts, word,
 };
-use super::schemas::VISIBILITIES;
+use super::schemas::writing::VISIBILITIES;
 use super::tools::{FIELD, FIELDS, JiraTools, failure, instance};
 use crate::problem::ErrorBody;
 

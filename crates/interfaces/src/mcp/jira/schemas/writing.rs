@@ -1,22 +1,34 @@
-//! The tools that write.
+//! The core set: the tools that write.
 
+use domain::Toolset;
 use serde_json::{Value, json};
 
-use super::{
-    ADD_COMMENT, CREATE_ISSUE, Described, LINK_ISSUES, TRANSITION_ISSUE, UPDATE_ISSUE, VISIBILITIES, answer,
-    rows, texts,
-};
+use super::super::table::{Described, Does, Entry};
+use super::{answer, dry_run, once, rows, texts};
 
-fn key() -> Value {
+pub(in super::super) const ADD_COMMENT: &str = "jira_add_comment";
+pub(in super::super) const CREATE_ISSUE: &str = "jira_create_issue";
+pub(in super::super) const LINK_ISSUES: &str = "jira_link_issues";
+pub(in super::super) const TRANSITION_ISSUE: &str = "jira_transition_issue";
+pub(in super::super) const UPDATE_ISSUE: &str = "jira_update_issue";
+
+pub(in super::super) const VISIBILITIES: [&str; 2] = ["public", "internal"];
+
+pub(in super::super) const TOOLS: [Entry; 5] = [
+    writing(ADD_COMMENT, Does::Adds, true, add_comment),
+    writing(CREATE_ISSUE, Does::Adds, true, create_issue),
+    // A link is there or not, however often it is asked for. Nothing but one that is taken away is lost for good.
+    writing(LINK_ISSUES, Does::Removes, false, link_issues),
+    writing(TRANSITION_ISSUE, Does::Changes, true, transition_issue),
+    writing(UPDATE_ISSUE, Does::Changes, true, update_issue),
+];
+
+const fn writing(name: &'static str, does: Does, takes_key: bool, described: fn() -> Described) -> Entry {
+    Entry { name, set: Toolset::JiraCore, does, takes_key, described }
+}
+
+pub(super) fn key() -> Value {
     json!({"type": "string", "description": "ENG-123"})
-}
-
-fn once() -> Value {
-    json!({"type": "string", "description": "A name of yours for this call: sent again under it, it is done once."})
-}
-
-fn dry_run() -> Value {
-    json!({"type": "boolean", "description": "Only tell what would change."})
 }
 
 fn fields(description: &str) -> Value {
@@ -28,7 +40,7 @@ fn unchanged() -> Value {
 }
 
 /// What all of them tell; a dry run of a new issue has no key yet.
-fn written() -> Value {
+pub(super) fn written() -> Value {
     answer(
         json!({
             "key": {"type": "string"}, "url": {"type": "string"}, "changed": rows(&["field"]),
@@ -39,9 +51,8 @@ fn written() -> Value {
     )
 }
 
-pub(super) fn create_issue() -> Described {
+fn create_issue() -> Described {
     Described {
-        name: CREATE_ISSUE,
         words: "Makes an issue. jira_describe_fields names types, required fields and their values.",
         properties: json!({
             "project": {"type": "string", "description": "Its key."},
@@ -60,9 +71,8 @@ pub(super) fn create_issue() -> Described {
     }
 }
 
-pub(super) fn update_issue() -> Described {
+fn update_issue() -> Described {
     Described {
-        name: UPDATE_ISSUE,
         words: "Changes fields of an issue and nothing else. Its status is changed by jira_transition_issue.",
         properties: json!({
             "key": key(),
@@ -77,9 +87,8 @@ pub(super) fn update_issue() -> Described {
     }
 }
 
-pub(super) fn transition_issue() -> Described {
+fn transition_issue() -> Described {
     Described {
-        name: TRANSITION_ISSUE,
         words: "Takes an issue to another status. When it cannot get there, the error names the statuses that it can.",
         properties: json!({
             "key": key(),
@@ -95,9 +104,8 @@ pub(super) fn transition_issue() -> Described {
     }
 }
 
-pub(super) fn add_comment() -> Described {
+fn add_comment() -> Described {
     Described {
-        name: ADD_COMMENT,
         words: "Adds a comment to an issue. Everybody who sees the issue can read it, unless it is internal.",
         properties: json!({
             "key": key(),
@@ -117,9 +125,8 @@ pub(super) fn add_comment() -> Described {
     }
 }
 
-pub(super) fn link_issues() -> Described {
+fn link_issues() -> Described {
     Described {
-        name: LINK_ISSUES,
         words: "Links an issue to another, or takes the link away.",
         properties: json!({
             "from": key(),
