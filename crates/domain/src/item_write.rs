@@ -127,7 +127,7 @@ pub struct ItemPatch {
 /// A change of status.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Transition {
-    /// The status to get to, by name. GitHub and Asana: `open` or `closed` (`completed`), and the names of mapped sections.
+    /// The status to get to, by name; at Jira also a transition's name or id. GitHub and Asana: `open` or `closed` (`completed`), and the names of mapped sections.
     pub to: String,
     /// The reason for closing.
     pub resolution: Option<String>,

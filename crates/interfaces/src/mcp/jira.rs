@@ -6,6 +6,7 @@ mod narrowed;
 mod schemas;
 mod table;
 mod tools;
+mod work;
 mod writes;
 
 use std::sync::Arc;

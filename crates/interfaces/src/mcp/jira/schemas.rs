@@ -3,6 +3,7 @@
 //! those.
 
 pub(super) mod reading;
+pub(super) mod work;
 pub(super) mod writing;
 
 use serde_json::{Value, json};

@@ -99,9 +99,9 @@ impl JiraTools {
                     self.get_context(ctx, &given, &states, &access, &open).await
                 }
                 Toolset::JiraCore => self.core(ctx, name, &given).await,
+                Toolset::JiraWork => self.work(ctx, name, &given).await,
                 Toolset::Sql
                 | Toolset::JiraAgile
-                | Toolset::JiraWork
                 | Toolset::JiraFiles
                 | Toolset::JiraBulk
                 | Toolset::JiraAdmin

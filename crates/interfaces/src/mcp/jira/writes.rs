@@ -19,7 +19,7 @@ type Arguments = Map<String, Value>;
 
 /// Jira's own bounds of a summary and of a text, in characters.
 const SUMMARY: usize = 255;
-const TEXT: usize = 32_767;
+pub(super) const TEXT: usize = 32_767;
 const LABELS: usize = 50;
 
 impl JiraTools {
@@ -125,7 +125,7 @@ impl JiraTools {
         self.write(ctx, given, ItemWrite::Link(from, link)).await
     }
 
-    async fn write(&self, ctx: &Ctx, given: &Arguments, write: ItemWrite) -> Result<Answer, Failure> {
+    pub(super) async fn write(&self, ctx: &Ctx, given: &Arguments, write: ItemWrite) -> Result<Answer, Failure> {
         let own = once(given)?;
         let ask = WriteAsk {
             instance: instance(given)?,
@@ -166,10 +166,11 @@ fn told(answer: LiveAnswer, rehearsed: bool) -> Answer {
     let content = &answer.content;
     let changed = content.get("changed").and_then(Value::as_array).map_or(0, Vec::len);
     let key = content.get("key").and_then(Value::as_str).unwrap_or("a new issue");
-    let what = match (rehearsed, content.get("comment_id").is_some()) {
-        (true, _) => format!("nothing was sent; {changed} fields would change"),
-        (false, true) => "the comment is there".to_owned(),
-        (false, false) => format!("{changed} fields changed"),
+    let what = match rehearsed {
+        true => format!("nothing was sent; {changed} fields would change"),
+        false if content.contains_key("comment_id") => "the comment is there".to_owned(),
+        false if content.contains_key("worklog_id") => "the time is booked".to_owned(),
+        false => format!("{changed} fields changed"),
     };
     let mut line = format!("{key} of {}: {what}", answer.instance);
     if content.get("replayed") == Some(&Value::Bool(true)) {
@@ -193,12 +194,12 @@ fn refused(error: Error, ask: &WriteAsk) -> Failure {
             )),
             SourceErrorKind::Conflict => Some(
                 "nothing was written: read the issue again with jira_get_issue, then decide, and call with its new \
-                 `updated` and another idempotency_key"
+                 `updated`; the idempotency_key is free for that call"
                     .to_owned(),
             ),
             SourceErrorKind::Rejected => Some(
-                "nothing was written: correct what is named (allowed, or jira_describe_fields), and call with another \
-                 idempotency_key"
+                "nothing was written: correct what is named (allowed, or jira_describe_fields), and call again; the \
+                 idempotency_key is free for that call"
                     .to_owned(),
             ),
             SourceErrorKind::NotFound => {

@@ -1,6 +1,7 @@
 //! Looking whether a write took place: by its marker for what was made, by the issue's state for what was changed.
 
 pub(super) mod marked;
+mod moved;
 
 use application::ports::{ItemWrite, Look, SourceError};
 use domain::{ItemPatch, WrittenItem};
@@ -25,7 +26,8 @@ pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Resu
         ItemWrite::Update(key, patch) => updated(api, key, patch).await,
         ItemWrite::Transition(key, asked) => {
             let issue = Issue::read(api, key, &["status"]).await?;
-            let is_at = transition::is_at(&issue, &asked.to);
+            let is_at = transition::is_at(&issue, &asked.to)
+                || moved::was_taken(api, &issue, &asked.to, marker).await?;
             match &asked.comment {
                 // Without the status, a comment of the same words tells nothing.
                 Some(comment) => {

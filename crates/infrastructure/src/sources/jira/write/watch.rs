@@ -37,7 +37,7 @@ impl There {
         let person = people::find_user(api, Among::Viewers(&issue.key), &asked.user, "/user").await?;
         let what = format!("the watchers of {}", issue.key);
         let seen: Watchers = api.get(&path(api, &issue.key), &[], &what).await?.json(&what)?;
-        let watches = if seen.watchers.iter().any(|one| is_same(one, &person)) {
+        let watches = if seen.watchers.iter().any(|one| one.is(&person)) {
             Some(true)
         } else {
             (seen.watchers.len() >= seen.watch_count).then_some(false)
@@ -96,11 +96,4 @@ pub(super) async fn look(api: &Api<'_>, key: &str, asked: &Watching) -> Result<L
 
 fn path(api: &Api<'_>, key: &str) -> String {
     api.rest(&format!("/issue/{}/watchers", segment(key)))
-}
-
-fn is_same(one: &User, other: &User) -> bool {
-    match (&one.account_id, &other.account_id) {
-        (Some(one), Some(other)) => one == other,
-        _ => one.name.is_some() && one.name == other.name || one.key.is_some() && one.key == other.key,
-    }
 }

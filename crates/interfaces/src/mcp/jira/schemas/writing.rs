@@ -92,7 +92,7 @@ fn transition_issue() -> Described {
         words: "Takes an issue to another status. When it cannot get there, the error names the statuses that it can.",
         properties: json!({
             "key": key(),
-            "to": {"type": "string", "description": "The status, or a transition by name."},
+            "to": {"type": "string", "description": "The status, or a transition by name or id."},
             "fields": fields("What the transition asks for, such as {\"Resolution\": \"Done\"}."),
             "comment": {"type": "string", "description": "Markdown."},
             "if_unchanged_since": unchanged(),
