@@ -39,6 +39,15 @@ pub struct NewItem {
     pub section: Option<String>,
     /// Custom fields by name or id.
     pub fields: BTreeMap<String, Value>,
+    /// Texts are documents of the tracker's own, as JSON, instead of Markdown.
+    #[serde(skip_serializing_if = "is_false")]
+    pub documents: bool,
+}
+
+/// Left out where it says nothing, so that a write is recognised by what it was recognised by before there were documents.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A new value for something that may also be taken away: `Some(None)` takes it away, `None` leaves it.
@@ -119,6 +128,9 @@ pub struct ItemPatch {
     pub section: Change<String>,
     /// Custom fields by name or id; `null` takes a value away.
     pub fields: BTreeMap<String, Value>,
+    /// As in [`NewItem`].
+    #[serde(skip_serializing_if = "is_false")]
+    pub documents: bool,
     /// Refuse with a conflict when the item was changed after this moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub if_unchanged_since: Option<DateTime<Utc>>,
@@ -148,6 +160,9 @@ pub struct NewComment {
     /// Not for the tracker's customers (Jira Service Management).
     #[serde(default)]
     pub internal: bool,
+    /// As in [`NewItem`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub documents: bool,
 }
 
 /// A link from an item to another, to be made or taken away.

@@ -160,7 +160,7 @@ async fn writes(source: &dyn SourceAdapter, connection: &Connection, new: NewIte
         ..ItemPatch::default()
     };
     writer.update_item(connection, &made.key, &patch, "patchbay-marker-2").await.unwrap();
-    let comment = NewComment { body: "A comment with `code`".to_owned(), internal: false };
+    let comment = NewComment { body: "A comment with `code`".to_owned(), internal: false, documents: false };
     writer.add_comment(connection, &made.key, &comment, "patchbay-marker-3").await.unwrap();
     for (at, state) in states.iter().enumerate() {
         let transition = Transition { to: (*state).to_owned(), ..Transition::default() };

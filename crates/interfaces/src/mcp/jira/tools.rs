@@ -20,10 +20,9 @@ use super::super::outcome::{self, Answer, Failure, Size, ToolError};
 use super::super::record;
 use super::super::sql::now;
 use super::arguments::{
-    count, issue_key, moment, needed, only, owned, project_key, text, texts, word, words,
+    count, documents, issue_key, moment, needed, only, owned, project_key, text, texts, word, words,
 };
 use super::narrowed::Narrowed;
-use super::schemas::FORMATS;
 use super::schemas::reading::{
     DESCRIBE_FIELDS, FIND_USERS, GET_CONTEXT, GET_ISSUE, LIST_ACTIVITY, LIST_PROJECTS, PURPOSES,
     SEARCH_ISSUES, VIEWS,
@@ -164,7 +163,7 @@ impl JiraTools {
             key: issue_key(given)?,
             sections: words(given, "include", &known)?.unwrap_or_else(|| usual.into()),
             fields: texts(given, "fields", FIELDS, FIELD)?,
-            documents: word(given, "text_format", &FORMATS)? == Some("adf"),
+            documents: documents(given)?,
             max_chars,
         };
         Ok(told(self.services.live.issue(ctx, &ask).await.map_err(failure)?, "issue"))

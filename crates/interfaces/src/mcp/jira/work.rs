@@ -48,7 +48,10 @@ impl JiraTools {
         only(given, &["key", "user", "watching", "dry_run", "instance"])?;
         let watching = Watching {
             user: needed(given, "user", FIELD)?,
-            watching: !given.contains_key("watching") || flag(given, "watching")?,
+            watching: match given.get("watching") {
+                None | Some(Value::Null) => true,
+                Some(_) => flag(given, "watching")?,
+            },
         };
         self.write(ctx, given, ItemWrite::Watch(issue_key(given)?, watching)).await
     }

@@ -48,7 +48,7 @@ pub(super) async fn create(
     let type_id = issue_type.id.clone().ok_or_else(|| malformed("Jira's type of issue has no id"))?;
     let form = Form::of_new(api, project, &type_id).await?;
     let nothing = Map::new();
-    let place = Place { project, people: Among::Project(project) };
+    let place = Place { project, people: Among::Project(project), documents: new.documents };
     let mut draft = Draft::new(api, &form, place, &nothing);
     draft.set("project", "project", by_key_or_id(project));
     draft.set("type", "issuetype", json!({"id": type_id}));

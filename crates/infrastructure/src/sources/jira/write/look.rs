@@ -58,7 +58,7 @@ async fn updated(api: &Api<'_>, key: &str, patch: &ItemPatch) -> Result<Look, So
     let form = Form::of_edit(api, key).await?;
     let issue = read(api, key, &form, patch).await?;
     let project = project_of(&issue);
-    let place = Place { project: &project, people: Among::Issue(&issue.key) };
+    let place = Place { project: &project, people: Among::Issue(&issue.key), documents: patch.documents };
     let mut draft = Draft::new(api, &form, place, &issue.fields);
     fill(&mut draft, &issue, patch).await?;
     let set = draft.fields.iter().all(|(id, wanted)| holds(issue.field(id), wanted));

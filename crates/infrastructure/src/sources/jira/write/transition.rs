@@ -68,7 +68,7 @@ pub(super) async fn transition(
         if let Looked::Marked(id) = marked::comment(api, &issue.key, None, marker).await? {
             return Ok(comment::with_comment(WrittenItem { warnings, ..issue.written(api) }, api, id));
         }
-        let told = comment::post(api, &issue, text, vec![property(marker)], "/comment").await?;
+        let told = comment::post(api, &issue, text::new(api.dialect(), text), vec![property(marker)], "/comment").await?;
         warnings.extend(told.warnings);
         return Ok(WrittenItem { warnings, ..told });
     }
@@ -77,7 +77,7 @@ pub(super) async fn transition(
     let step = choose(steps(api, &issue).await?, &issue, asked)?;
     let form = Form(step.fields.clone());
     let project = project_of(&issue);
-    let place = Place { project: &project, people: Among::Issue(&issue.key) };
+    let place = Place { project: &project, people: Among::Issue(&issue.key), documents: false };
     let mut draft = Draft::new(api, &form, place, &issue.fields);
     if let Some(resolution) = &asked.resolution {
         if !form.0.contains_key("resolution") {
@@ -155,7 +155,10 @@ async fn comment_anyway(
                 .push(format!("look at {} whether the comment was written: Jira does not tell", issue.key));
             return Ok(None);
         }
-        Ok(Looked::Absent) => comment::post(api, issue, text, vec![property(marker)], "/comment").await,
+        Ok(Looked::Absent) => {
+            let written = text::new(api.dialect(), text);
+            comment::post(api, issue, written, vec![property(marker)], "/comment").await
+        }
         Err(error) => Err(error),
     };
     match written {

@@ -29,7 +29,7 @@ pub(super) async fn update(
     issue.require_selected(api)?;
     issue.require_unchanged(patch.if_unchanged_since)?;
     let project = project_of(&issue);
-    let place = Place { project: &project, people: Among::Issue(&issue.key) };
+    let place = Place { project: &project, people: Among::Issue(&issue.key), documents: patch.documents };
     let mut draft = Draft::new(api, &form, place, &issue.fields);
     fill(&mut draft, &issue, patch).await?;
     if draft.is_empty() {
