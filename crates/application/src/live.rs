@@ -2,6 +2,7 @@
 //! assistant's context.
 
 mod answer;
+mod bulk;
 mod call;
 mod clean;
 mod context;
@@ -16,9 +17,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Instance, InstanceStatus, Invalid, Scope, Toolset};
+use domain::{Instance, InstanceId, InstanceStatus, Invalid, Scope, Toolset};
 
 pub use self::answer::LiveAnswer;
+pub use self::bulk::BulkAsk;
 pub use self::context::SeenInstance;
 pub use self::reads::{ActivityAsk, FieldsAsk, IssueAsk, ProjectsAsk, SearchAsk, UsersAsk};
 pub use self::writes::WriteAsk;
@@ -27,7 +29,9 @@ use self::cursor::LiveCursors;
 use self::waits::Waits;
 use crate::connections::Connections;
 use crate::limits::LimitService;
-use crate::ports::{Bounds, Clock, InstanceStore, ListPage, LiveReader, SourceAdapter, Sources, Vault};
+use crate::ports::{
+    Bounds, BulkPlanStore, Clock, Ids, InstanceStore, ListPage, LiveReader, SourceAdapter, Sources, Vault,
+};
 use crate::{Ctx, Error};
 
 /// Pages of instances that are looked through: nobody has more trackers than that.
@@ -64,8 +68,12 @@ pub struct LiveParts {
     pub limits: Arc<LimitService>,
     /// Signs cursors.
     pub vault: Arc<dyn Vault>,
+    /// Plans of changes of several items.
+    pub plans: Arc<dyn BulkPlanStore>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub ids: Arc<dyn Ids>,
     /// How long calls may take.
     pub bounds: LiveLimits,
 }
@@ -152,7 +160,17 @@ impl LiveService {
             };
             return Err(Invalid::not_one_of("/instance", message, slugs()).into());
         };
-        let instance = instances.swap_remove(at);
+        self.open_to(ctx, instances.swap_remove(at))
+    }
+
+    /// The instance of this id.
+    async fn target_of(&self, ctx: &Ctx, id: InstanceId) -> Result<Target, Error> {
+        let found = self.instances(ctx).await?.into_iter().find(|instance| instance.id == id);
+        let gone = || Error::not_found("the instance that this is about");
+        self.open_to(ctx, found.ok_or_else(gone)?)
+    }
+
+    fn open_to(&self, ctx: &Ctx, instance: Instance) -> Result<Target, Error> {
         if instance.status == InstanceStatus::ReconnectRequired {
             return Err(Error::Conflict {
                 what: format!("the tracker refused the credentials of the instance {}", instance.slug),

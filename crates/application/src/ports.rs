@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod authored;
+mod bulk_plans;
 mod clock;
 mod idempotency;
 mod identity;
@@ -30,6 +31,7 @@ pub use audit::{AuditFilter, AuditLog, AuditVerdict};
 pub use authored::{
     Added, AuthoredTemplateStore, Proved, Publication, PublishedTemplate, TemplateProver, TemplateVersion,
 };
+pub use bulk_plans::{BulkChange, BulkPlan, BulkPlanStore, PlannedItem};
 pub use clock::{Clock, Ids};
 pub use idempotency::{Claimed, IdempotencyKey, IdempotencyStore, StoredAnswer};
 pub use identity::{

@@ -7,6 +7,7 @@
 mod access;
 mod audit;
 mod authored;
+mod bulk_plans;
 mod idempotency;
 mod instances;
 mod keys;
@@ -50,7 +51,7 @@ use crate::mappings::MappingService;
 use crate::members::MemberService;
 use crate::policy::{PolicyService, usual_toolsets};
 use crate::ports::{
-    Deletion, Identity, IdentityProvider, Member, Sealed, SignInState, Sources, StoreError, TokenVerifier,
+    BulkPlan, Deletion, Identity, IdentityProvider, Member, Sealed, SignInState, Sources, StoreError, TokenVerifier,
 };
 use crate::schedules::ScheduleService;
 use crate::sign_in::{SignInParts, SignInService};
@@ -125,6 +126,7 @@ struct State {
     answers: Vec<KeptAnswer>,
     mappings: HashMap<InstanceId, (Mappings, i32)>,
     writes: Vec<StoredWrite>,
+    plans: Vec<(TenantId, Option<Uuid>, BulkPlan)>,
     schedules: HashMap<InstanceId, Schedule>,
     webhooks: Vec<KeptWebhook>,
     deliveries: Vec<KeptDelivery>,
@@ -269,7 +271,9 @@ impl Memory {
                 connections,
                 limits: live_limits,
                 vault: self.clone(),
+                plans: self.clone(),
                 clock: self.clone(),
+                ids: self.clone(),
                 bounds: LiveLimits::default(),
             })),
             policy: Arc::new(PolicyService::new(usual_toolsets())),

@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod bootstrap;
+mod bulk_plans;
 mod credentials;
 mod db;
 mod freshness;
@@ -34,6 +35,7 @@ pub use bootstrap::{
     BootstrapError, Finding, Migrated, RolePasswords, SchemaState, check_server, migrate, schema_state,
     set_passwords,
 };
+pub use bulk_plans::PgBulkPlans;
 pub(crate) use db::store_error;
 pub use db::{Db, DbUrls, PoolSizes};
 pub use idempotency::PgIdempotency;

@@ -39,7 +39,7 @@ use infrastructure::idempotency_cache::{CacheSettings, CachedIdempotency};
 use infrastructure::postgres::{
     Db, GraphileQueue, PgAccess, PgAuditLog, PgAuthoredTemplates, PgIdempotency, PgInstances, PgMappings,
     PgMembers, PgSchedules, PgSessions, PgSync, PgTemplateProver, PgTemplateRunner, PgTemplates, PgTenants,
-    PgWebhooks, PgWorkItems, PgWriteIntents, QueueSettings,
+    PgBulkPlans, PgWebhooks, PgWorkItems, PgWriteIntents, QueueSettings,
 };
 use infrastructure::sources;
 use infrastructure::vault::{MasterKeys, PgVault};
@@ -176,7 +176,9 @@ impl Wiring {
             connections: connections.clone(),
             limits: limits.clone(),
             vault: pg_vault.clone(),
+            plans: Arc::new(PgBulkPlans::new(db.clone())),
             clock: clock.clone(),
+            ids: ids.clone(),
             bounds: LiveLimits::default(),
         });
         let catalog = Arc::new(PgTemplates::load(&db).await?);

@@ -47,8 +47,19 @@ impl LiveCursors {
         position: &Cursor,
         now: DateTime<Utc>,
     ) -> Option<String> {
+        self.seal_until(ctx, question, position, now + LASTS)
+    }
+
+    /// As [`Self::seal`], good until then.
+    pub(super) fn seal_until(
+        &self,
+        ctx: &Ctx,
+        question: Question<'_>,
+        position: &Cursor,
+        expires: DateTime<Utc>,
+    ) -> Option<String> {
         let mut bytes = vec![FORM];
-        bytes.extend((now + LASTS).timestamp().to_be_bytes());
+        bytes.extend(expires.timestamp().to_be_bytes());
         bytes.extend(serde_json::to_vec(position).ok()?);
         bytes.extend(self.mac(ctx, question, &bytes));
         Some(URL_SAFE_NO_PAD.encode(bytes)).filter(|text| text.len() <= MOST)
@@ -70,7 +81,14 @@ impl LiveCursors {
         })
     }
 
-    fn read(&self, ctx: &Ctx, question: Question<'_>, cursor: &str, now: DateTime<Utc>) -> Option<Cursor> {
+    /// `None` whatever is wrong with it.
+    pub(super) fn read(
+        &self,
+        ctx: &Ctx,
+        question: Question<'_>,
+        cursor: &str,
+        now: DateTime<Utc>,
+    ) -> Option<Cursor> {
         let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
         let (signed, mac) = bytes.split_at_checked(bytes.len().checked_sub(MAC)?)?;
         let expected = self.mac(ctx, question, signed);

@@ -64,7 +64,7 @@ struct Told<'a> {
 }
 
 #[derive(Serialize)]
-struct ToldChange<'a> {
+pub(super) struct ToldChange<'a> {
     field: &'a str,
     #[serde(skip_serializing_if = "Value::is_null")]
     from: &'a Value,
@@ -87,7 +87,10 @@ impl LiveService {
         self.may_be_asked(target.instance.id)?;
         let outcome = match ask.rehearse {
             true => self.rehearsed(ctx, writes, &target, ask).await,
-            false => self.written(ctx, writes, &target, ask).await,
+            false => {
+                let until = Instant::now() + self.parts.bounds.deadline;
+                self.written(ctx, writes, &target, ask, until).await
+            }
         };
         let written = match outcome {
             Ok(written) => written,
@@ -102,7 +105,8 @@ impl LiveService {
         Ok(draft.finish(&target, self.parts.clock.now()))
     }
 
-    async fn rehearsed(
+    /// What a write would do.
+    pub(super) async fn rehearsed(
         &self,
         ctx: &Ctx,
         writes: &ItemWriteService,
@@ -117,12 +121,14 @@ impl LiveService {
         }
     }
 
-    async fn written(
+    /// Does a write once, and waits for it until then.
+    pub(super) async fn written(
         &self,
         ctx: &Ctx,
         writes: &Arc<ItemWriteService>,
         target: &Target,
         ask: &WriteAsk,
+        until: Instant,
     ) -> Result<ItemWritten, Error> {
         let begun = Instant::now();
         let span = self.parts.bounds.deadline;
@@ -132,7 +138,7 @@ impl LiveService {
             // A task of its own: a caller that goes away must not cut it off between the request and its answer.
             let doing = async move { writes.write(&ctx, Scope::McpJiraWrite, id, write, &key).await };
             let task = tokio::spawn(doing.in_current_span());
-            let outcome = match timeout_at(begun + span, task).await {
+            let outcome = match timeout_at(until, task).await {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(failed)) => Err(Error::Internal(StoreError::Internal(Box::new(failed)))),
                 Err(_) => Err(too_slow(span).into()),
@@ -232,7 +238,7 @@ fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
 }
 
 /// By the names that the tools' arguments have.
-fn told_change(change: &ChangedField) -> ToldChange<'_> {
+pub(super) fn told_change(change: &ChangedField) -> ToldChange<'_> {
     let field = match change.field.as_str() {
         "title" => "summary",
         "body" => "description",

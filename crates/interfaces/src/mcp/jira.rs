@@ -1,6 +1,7 @@
 //! The Jira MCP server: issues as the tenant's Jira has them now, read and written within what the caller may.
 
 mod arguments;
+mod bulk;
 mod invoke;
 mod narrowed;
 mod schemas;

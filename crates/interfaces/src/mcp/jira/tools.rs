@@ -34,12 +34,12 @@ use crate::problem::ErrorBody;
 type Arguments = Map<String, Value>;
 
 /// Characters of a query.
-const JQL: usize = 8_000;
+pub(super) const JQL: usize = 8_000;
 const QUERY: usize = 200;
 /// Further fields, and characters of each name.
 pub(super) const FIELDS: usize = 50;
 pub(super) const FIELD: usize = 255;
-const CURSOR: usize = 4_096;
+pub(super) const CURSOR: usize = 4_096;
 const MAX_ROWS: u64 = 100;
 const ROWS: usize = 25;
 const MAX_CHARS: u64 = 100_000;
@@ -98,11 +98,11 @@ impl JiraTools {
                     self.get_context(ctx, &given, &states, &access, &open).await
                 }
                 Toolset::JiraCore => self.core(ctx, name, &given).await,
+                Toolset::JiraBulk => self.bulk(ctx, name, &given).await,
                 Toolset::JiraWork => self.work(ctx, name, &given).await,
                 Toolset::Sql
                 | Toolset::JiraAgile
                 | Toolset::JiraFiles
-                | Toolset::JiraBulk
                 | Toolset::JiraAdmin
                 | Toolset::JiraChanges => Err(Failure::UnknownTool(name.to_owned())),
             }

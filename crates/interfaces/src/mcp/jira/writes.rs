@@ -21,7 +21,7 @@ type Arguments = Map<String, Value>;
 /// Jira's own bounds of a summary and of a text, in characters.
 const SUMMARY: usize = 255;
 pub(super) const TEXT: usize = 32_767;
-const LABELS: usize = 50;
+pub(super) const LABELS: usize = 50;
 
 impl JiraTools {
     pub(super) async fn create_issue(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
