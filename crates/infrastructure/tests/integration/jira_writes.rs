@@ -1,6 +1,7 @@
 //! Writes to both dialects of Jira, as the simulator takes them.
 
 mod webhooks;
+mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;

@@ -1,6 +1,8 @@
 //! Jira over MCP against the real binary: the official SDK's client, the list of tools, a second tenant, the record, and
 //! texts that would be instructions.
 
+mod bulk;
+mod work;
 mod writes;
 
 use std::path::PathBuf;
