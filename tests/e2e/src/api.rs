@@ -166,9 +166,9 @@ impl Api {
 
     /// Calls a tool over plain HTTP (`POST /tools/invoke`) of the MCP server at `mcp_url`.
     pub async fn invoke(&self, mcp_url: &str, tool: &str, arguments: &Value) -> anyhow::Result<Answer> {
-        let base = mcp_url.trim_end_matches("/mcp");
+        let url = mcp_url.replacen("/mcp", "/tools/invoke", 1);
         let body = json!({"name": tool, "arguments": arguments});
-        let request = self.signed(self.http.post(format!("{base}/tools/invoke"))).json(&body);
+        let request = self.signed(self.http.post(url)).json(&body);
         read(match &self.tenant {
             Some(slug) => request.header("patchbay-tenant", slug),
             None => request,
