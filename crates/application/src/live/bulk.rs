@@ -87,7 +87,8 @@ impl LiveService {
             }
         }
         let tried = items.get(..SAMPLE.min(items.len())).unwrap_or_default();
-        let tries = tried.iter().map(|item| self.tried(ctx, writes, &target, &ask.change, item));
+        let tries: Vec<_> =
+            tried.iter().map(|item| self.tried(ctx, writes, &target, &ask.change, item)).collect();
         let tried: Vec<_> = stream::iter(tries).buffered(AT_ONCE).collect().await;
         let (mut sample, mut refused) = (Vec::new(), None);
         for (key, outcome) in tried {

@@ -91,7 +91,7 @@ impl LiveService {
         self.may_be_asked(target.instance.id)?;
         let until = Instant::now() + self.parts.bounds.deadline;
         let run = Run { ctx, writes, target: &target, plan: &plan, until, stopped: OnceLock::new() };
-        let items = plan.items.iter().map(|item| self.run_item(&run, item));
+        let items: Vec<_> = plan.items.iter().map(|item| self.run_item(&run, item)).collect();
         let results: Vec<Told> = stream::iter(items).buffered(AT_ONCE).collect().await;
         let done = results.iter().filter(|told| told.outcome == Outcome::Done);
         let done: Vec<String> = done.map(|told| told.key.clone()).collect();

@@ -32,7 +32,9 @@ pub(super) fn watch(write: &mut Write<'_>) -> Result<Reply, Reply> {
             _ => return Err(Reply::bad_request("The account ID of the user must be given as a string.")),
         },
     };
-    write.site.edit_silently(id, |issue| drop(issue.watchers.insert(person)));
+    write.site.edit_silently(id, |issue| {
+        issue.watchers.insert(person);
+    });
     Ok(Reply::no_content())
 }
 
@@ -44,7 +46,9 @@ pub(super) fn unwatch(write: &mut Write<'_>) -> Result<Reply, Reply> {
     let given = write.call.text(name);
     let given = given.ok_or_else(|| Reply::bad_request(&format!("The parameter '{name}' is required.")))?;
     let person = person(write.site, given)?;
-    write.site.edit_silently(id, |issue| drop(issue.watchers.remove(&person)));
+    write.site.edit_silently(id, |issue| {
+        issue.watchers.remove(&person);
+    });
     Ok(Reply::no_content())
 }
 

@@ -65,7 +65,7 @@ pub(super) async fn set(
         // (<https://developer.atlassian.com/cloud/jira/platform/rest/v3/api-group-issue-watchers/>).
         let (parameter, id) = match &person.account_id {
             Some(id) => ("accountId", id.clone()),
-            None => ("username", person.name.clone().or(person.key).unwrap_or_default()),
+            None => ("username", person.name.clone().or_else(|| person.key.clone()).unwrap_or_default()),
         };
         let path = path(api, &issue.key);
         if asked.watching {
