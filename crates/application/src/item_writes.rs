@@ -1,6 +1,7 @@
 //! Writing to work items at their trackers: each write once, within what the caller may write to, counted against the
 //! instance's budget, and what it made of the item stored here at once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -130,6 +131,10 @@ impl ItemWriteService {
         };
         let written = self.writes.once(call.ctx, &intent, call).await?;
         let item: WrittenItem = serde_json::from_value(written.value).map_err(internal)?;
+        if matches!(call.write, ItemWrite::Sprint(_)) {
+            // What is of no item is read by syncs.
+            return Ok(ItemWritten { item, replayed: written.replayed, stored: false });
+        }
         let stored = match timeout(READ_BACK, self.read_back(call, adapter, &item)).await {
             Ok(Ok(())) => true,
             Ok(Err(error)) => {
@@ -154,6 +159,18 @@ impl ItemWriteService {
         let refused = || Error::Exceeds { what: "the key may not write to this project" };
         if let ItemWrite::Create(new) = call.write {
             return if grant.may_write(&new.project) { Ok(()) } else { Err(refused()) };
+        }
+        if let ItemWrite::Sprint(sprint) = call.write {
+            let writer = call.writer;
+            let projects = call.call(|c| async move { writer.projects_of_sprint(&c, sprint).await }).await;
+            let all = |projects: &BTreeSet<String>| projects.iter().all(|project| grant.may_write(project));
+            return match projects {
+                Ok(projects) if !projects.is_empty() && all(&projects) => Ok(()),
+                // The same answer whether it is there or not.
+                Ok(_) => Err(refused()),
+                Err(error) if error.kind == SourceErrorKind::NotFound => Err(refused()),
+                Err(error) => Err(error.into()),
+            };
         }
         for key in call.write.keys() {
             let address = [ItemAddress { key: Some(key.to_owned()), ..ItemAddress::default() }];
@@ -259,6 +276,10 @@ impl TrackerWrite for Call<'_> {
                     ItemWrite::Link(key, link) => writer.link_items(&c, key, link).await,
                     ItemWrite::Worklog(key, worklog) => writer.add_worklog(&c, key, worklog, marker).await,
                     ItemWrite::Watch(key, watching) => writer.set_watcher(&c, key, watching).await,
+                    ItemWrite::PutInSprint(key, sprint) => {
+                        writer.put_in_sprint(&c, key, sprint.as_deref()).await
+                    }
+                    ItemWrite::Sprint(sprint) => writer.write_sprint(&c, sprint).await,
                 }
             })
             .await?;

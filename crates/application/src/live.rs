@@ -1,6 +1,7 @@
 //! Reading trackers live, and writing to them: for somebody who waits, within what they may see, and in answers that fit an
 //! assistant's context.
 
+mod agile;
 mod answer;
 mod bulk;
 mod call;
@@ -8,6 +9,7 @@ mod clean;
 mod context;
 mod cursor;
 mod fit;
+mod hide;
 mod people;
 mod reads;
 mod waits;
@@ -19,6 +21,7 @@ use std::time::Duration;
 
 use domain::{Instance, InstanceId, InstanceStatus, Invalid, Scope, Toolset};
 
+pub use self::agile::{BoardsAsk, SprintsAsk};
 pub use self::answer::LiveAnswer;
 pub use self::bulk::BulkAsk;
 pub use self::context::SeenInstance;
@@ -30,7 +33,8 @@ use self::waits::Waits;
 use crate::connections::Connections;
 use crate::limits::LimitService;
 use crate::ports::{
-    Bounds, BulkPlanStore, Clock, Ids, InstanceStore, ListPage, LiveReader, SourceAdapter, Sources, Vault,
+    Bounds, BulkPlanStore, Clock, HiddenFields, Ids, InstanceStore, ListPage, LiveReader, PolicyStore,
+    SourceAdapter, Sources, Vault,
 };
 use crate::{Ctx, Error};
 
@@ -70,6 +74,8 @@ pub struct LiveParts {
     pub vault: Arc<dyn Vault>,
     /// Plans of changes of several items.
     pub plans: Arc<dyn BulkPlanStore>,
+    /// What tenants hide.
+    pub policies: Arc<dyn PolicyStore>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
     /// Makes ids.
@@ -160,24 +166,38 @@ impl LiveService {
             };
             return Err(Invalid::not_one_of("/instance", message, slugs()).into());
         };
-        self.open_to(ctx, instances.swap_remove(at))
+        self.open_to(ctx, instances.swap_remove(at)).await
     }
 
     /// The instance of this id.
     async fn target_of(&self, ctx: &Ctx, id: InstanceId) -> Result<Target, Error> {
         let found = self.instances(ctx).await?.into_iter().find(|instance| instance.id == id);
         let gone = || Error::not_found("the instance that this is about");
-        self.open_to(ctx, found.ok_or_else(gone)?)
+        self.open_to(ctx, found.ok_or_else(gone)?).await
     }
 
-    fn open_to(&self, ctx: &Ctx, instance: Instance) -> Result<Target, Error> {
+    async fn open_to(&self, ctx: &Ctx, instance: Instance) -> Result<Target, Error> {
         if instance.status == InstanceStatus::ReconnectRequired {
             return Err(Error::Conflict {
                 what: format!("the tracker refused the credentials of the instance {}", instance.slug),
                 hint: "have an admin give the instance new credentials, then try again".into(),
             });
         }
-        self.reach(ctx, instance)
+        let target = self.reach(ctx, instance)?;
+        self.hiding(ctx, target).await
+    }
+
+    /// Without the fields that the tenant's policy hides. What these are called is asked of the tracker, now and then.
+    async fn hiding(&self, ctx: &Ctx, target: Target) -> Result<Target, Error> {
+        let policy = self.parts.policies.current(ctx).await?;
+        let hidden = &policy.jira.hidden_fields;
+        if hidden.is_empty() {
+            return Ok(target);
+        }
+        let reader = target.reader()?;
+        let known = self.ask(ctx, &target, |c| async move { reader.field_names(&c).await }).await?;
+        let hidden = HiddenFields::new(hidden, &known);
+        Ok(Target { within: target.within.hiding(hidden), ..target })
     }
 
     fn reach(&self, ctx: &Ctx, instance: Instance) -> Result<Target, Error> {

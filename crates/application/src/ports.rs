@@ -5,6 +5,7 @@ mod audit;
 mod authored;
 mod bulk_plans;
 mod clock;
+mod hidden;
 mod idempotency;
 mod identity;
 mod instances;
@@ -12,8 +13,10 @@ mod jobs;
 mod keys;
 mod limiter;
 mod live;
+mod live_agile;
 mod mappings;
 mod members;
+mod policy;
 mod schedules;
 mod source;
 mod source_webhooks;
@@ -33,6 +36,7 @@ pub use authored::{
 };
 pub use bulk_plans::{BulkChange, BulkPlan, BulkPlanStore, PlannedItem};
 pub use clock::{Clock, Ids};
+pub use hidden::{FieldNames, HiddenFields};
 pub use idempotency::{Claimed, IdempotencyKey, IdempotencyStore, StoredAnswer};
 pub use identity::{
     BegunSignIn, IdentityError, IdentityProvider, KnownSession, NewSession, ReturnedSignIn, SessionStore,
@@ -47,12 +51,16 @@ pub use live::{
     LiveFieldsAsk, LiveIssue, LiveIssueAsk, LiveIssues, LiveProject, LiveProjects, LiveProjectsAsk,
     LivePurpose, LiveReader, LiveSearch, LiveSection, LiveSite, LiveUser, LiveUsersAsk, LiveView,
 };
+pub use live_agile::{
+    LiveAgile, LiveBoard, LiveBoards, LiveBoardsAsk, LiveSprint, LiveSprints, LiveSprintsAsk,
+};
 pub use mappings::{
     FoundField, FoundWord, MappingPreview, MappingStore, NormChange, Replaced, RoleChange, Vocabulary,
 };
 pub use members::{
     Identity, Invitation, KnownUser, Member, MemberChange, MemberStore, Membership, NewInvitation,
 };
+pub use policy::{PolicyStore, ReplacedPolicy, TenantPolicy};
 pub use schedules::{DueRun, ScheduleStore};
 pub use source::{
     Capabilities, Connection, ConnectionReport, FetchedItems, IdPage, ItemAddress, ListedId, MissingScope,

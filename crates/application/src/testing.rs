@@ -15,6 +15,7 @@ mod limiter;
 mod mappings;
 mod members;
 mod outside;
+mod policy;
 mod runs;
 mod schedules;
 mod sign_in;
@@ -51,7 +52,8 @@ use crate::mappings::MappingService;
 use crate::members::MemberService;
 use crate::policy::{PolicyService, usual_toolsets};
 use crate::ports::{
-    BulkPlan, Deletion, Identity, IdentityProvider, Member, Sealed, SignInState, Sources, StoreError, TokenVerifier,
+    BulkPlan, Deletion, Identity, IdentityProvider, Member, Sealed, SignInState, Sources, StoreError,
+    TenantPolicy, TokenVerifier,
 };
 use crate::schedules::ScheduleService;
 use crate::sign_in::{SignInParts, SignInService};
@@ -125,6 +127,7 @@ struct State {
     audit: Vec<(TenantId, AuditRecord)>,
     answers: Vec<KeptAnswer>,
     mappings: HashMap<InstanceId, (Mappings, i32)>,
+    policies: HashMap<TenantId, TenantPolicy>,
     writes: Vec<StoredWrite>,
     plans: Vec<(TenantId, Option<Uuid>, BulkPlan)>,
     schedules: HashMap<InstanceId, Schedule>,
@@ -272,11 +275,12 @@ impl Memory {
                 limits: live_limits,
                 vault: self.clone(),
                 plans: self.clone(),
+                policies: self.clone(),
                 clock: self.clone(),
                 ids: self.clone(),
                 bounds: LiveLimits::default(),
             })),
-            policy: Arc::new(PolicyService::new(usual_toolsets())),
+            policy: Arc::new(PolicyService::new(self.clone(), usual_toolsets())),
             health: self.clone(),
         }
     }

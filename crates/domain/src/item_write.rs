@@ -8,6 +8,8 @@ use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::SprintState;
+
 /// A work item to be made.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -226,6 +228,25 @@ pub struct Watching {
     pub user: String,
     /// Whether they are told.
     pub watching: bool,
+}
+
+/// A sprint to be made, or what is to change of one. What is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct SprintWrite {
+    /// The board that a new one is made on, by id.
+    pub board: Option<String>,
+    /// The one to change, by id; `None` makes one.
+    pub sprint: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its beginning.
+    pub start: Option<DateTime<Utc>>,
+    /// Its planned end.
+    pub end: Option<DateTime<Utc>>,
+    /// What it is for.
+    pub goal: Option<String>,
+    /// Starts or closes it.
+    pub state: Option<SprintState>,
 }
 
 /// What a write did.

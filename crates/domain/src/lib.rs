@@ -15,6 +15,7 @@ pub mod invalid;
 pub mod item_write;
 pub mod limit;
 pub mod mapping;
+pub mod policy;
 pub mod principal;
 pub mod record;
 pub mod run;
@@ -32,11 +33,12 @@ pub use ids::*;
 pub use instance::{Instance, InstancePatch, InstanceStatus, NewInstance, SourceKind};
 pub use invalid::{FieldError, Invalid};
 pub use item_write::{
-    ChangedField, ItemLink, ItemPatch, ListChange, NewComment, NewItem, NewWorklog, TimeSpent, Transition,
-    Watching, WrittenItem,
+    ChangedField, ItemLink, ItemPatch, ListChange, NewComment, NewItem, NewWorklog, SprintWrite, TimeSpent,
+    Transition, Watching, WrittenItem,
 };
 pub use limit::Quota;
 pub use mapping::{FieldRole, Mappings};
+pub use policy::JiraPolicy;
 pub use principal::{KeyKind, Principal, Role, Scope, Scopes, Slug};
 pub use record::{PageRecords, Unmapped};
 pub use run::{Cursor, Progress, Run, RunCounts, RunError, RunKind, RunState, StreamName};

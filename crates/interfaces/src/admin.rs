@@ -14,6 +14,7 @@ mod me;
 mod members;
 mod names;
 pub mod openapi;
+mod policy;
 mod run_events;
 mod runs;
 mod schedules;
@@ -157,6 +158,7 @@ fn api_routes() -> Scoped {
         .needs(MembersWrite, routes!(invitations::revoke))
         .needs(Admin, routes!(tenant::get, tenant::update, tenant::delete))
         .needs(Admin, routes!(tenant::export))
+        .needs(Admin, routes!(policy::get, policy::replace))
         .needs(InstancesRead, routes!(instances::list))
         .needs(InstancesWrite, routes!(instances::create))
         .needs(InstancesRead, routes!(instances::get))

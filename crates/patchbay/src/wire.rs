@@ -38,8 +38,8 @@ use infrastructure::egress::{EgressClient, EgressPolicy};
 use infrastructure::idempotency_cache::{CacheSettings, CachedIdempotency};
 use infrastructure::postgres::{
     Db, GraphileQueue, PgAccess, PgAuditLog, PgAuthoredTemplates, PgIdempotency, PgInstances, PgMappings,
-    PgMembers, PgSchedules, PgSessions, PgSync, PgTemplateProver, PgTemplateRunner, PgTemplates, PgTenants,
-    PgBulkPlans, PgWebhooks, PgWorkItems, PgWriteIntents, QueueSettings,
+    PgBulkPlans, PgMembers, PgPolicies, PgSchedules, PgSessions, PgSync, PgTemplateProver, PgTemplateRunner,
+    PgTemplates, PgTenants, PgWebhooks, PgWorkItems, PgWriteIntents, QueueSettings,
 };
 use infrastructure::sources;
 use infrastructure::vault::{MasterKeys, PgVault};
@@ -170,6 +170,7 @@ impl Wiring {
             sync.clone(),
             clock.clone(),
         );
+        let policies = Arc::new(PgPolicies::new(db.clone(), pg_vault.audit_chain()));
         let live = LiveService::new(LiveParts {
             instances: instances.clone(),
             sources: sources.clone(),
@@ -177,6 +178,7 @@ impl Wiring {
             limits: limits.clone(),
             vault: pg_vault.clone(),
             plans: Arc::new(PgBulkPlans::new(db.clone())),
+            policies: policies.clone(),
             clock: clock.clone(),
             ids: ids.clone(),
             bounds: LiveLimits::default(),
@@ -226,7 +228,7 @@ impl Wiring {
             audit: Arc::new(audit_service(audit.clone(), options.audit_reads)),
             item_writes: Arc::new(item_writes),
             live: Arc::new(live),
-            policy: Arc::new(PolicyService::new(options.jira_toolsets)),
+            policy: Arc::new(PolicyService::new(policies, options.jira_toolsets)),
             idempotency: Arc::new(IdempotencyService::new(idempotency(
                 &db,
                 pg_vault,

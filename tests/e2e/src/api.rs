@@ -166,9 +166,10 @@ impl Api {
 
     /// Calls a tool over plain HTTP (`POST /tools/invoke`) of the MCP server at `mcp_url`.
     pub async fn invoke(&self, mcp_url: &str, tool: &str, arguments: &Value) -> anyhow::Result<Answer> {
-        let url = mcp_url.replacen("/mcp", "/tools/invoke", 1);
+        let (base, query) = mcp_url.split_once('?').unwrap_or((mcp_url, ""));
+        let base = base.trim_end_matches("/mcp");
         let body = json!({"name": tool, "arguments": arguments});
-        let request = self.signed(self.http.post(url)).json(&body);
+        let request = self.signed(self.http.post(format!("{base}/tools/invoke?{query}"))).json(&body);
         read(match &self.tenant {
             Some(slug) => request.header("patchbay-tenant", slug),
             None => request,

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::answer::{Draft, LiveAnswer};
 use super::cursor::Question;
 use super::writes::{ToldChange, WriteAsk, told_change};
-use super::{LiveService, Target};
+use super::{LiveService, Target, hide};
 use crate::item_writes::ItemWriteService;
 use crate::ports::{BulkChange, BulkPlan, LiveIssue, LiveSearch, LiveView, PlannedItem};
 use crate::{Ctx, Error};
@@ -73,6 +73,9 @@ impl LiveService {
     ) -> Result<LiveAnswer, Error> {
         ctx.require(Scope::McpJiraWrite)?;
         let target = self.target(ctx, ask.instance.as_deref()).await?;
+        let hidden = target.within.hidden();
+        let any = PlannedItem { key: String::new(), seen: DateTime::UNIX_EPOCH };
+        hide::refuse_written(hidden, &ask.change.of(&any))?;
         let found = self.planned(ctx, &target, &ask.jql).await?;
         let (mut items, mut left_out) = (Vec::new(), Vec::new());
         for item in found {
@@ -93,7 +96,10 @@ impl LiveService {
         let (mut sample, mut refused) = (Vec::new(), None);
         for (key, outcome) in tried {
             match outcome {
-                Ok(changed) => sample.push((key, changed)),
+                Ok(mut changed) => {
+                    hide::of_changed(hidden, &mut changed);
+                    sample.push((key, changed));
+                }
                 Err(Error::Source(error)) if !error.kind.is_transient() => {
                     items.retain(|item| item.key != key);
                     let (field, message) = (error.field.clone(), error.message.clone());
@@ -104,7 +110,7 @@ impl LiveService {
             }
         }
         if let (Some(error), true) = (refused, sample.is_empty()) {
-            return Err(error.into());
+            return Err(hide::of_error(hidden, error.into()));
         }
         let now = self.parts.clock.now();
         let plan = BulkPlan {

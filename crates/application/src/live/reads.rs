@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::answer::{Draft, LiveAnswer};
 use super::cursor::{MOST, Question};
-use super::{LiveService, Target};
+use super::{LiveService, Target, hide};
 use crate::ports::{
     LiveActivity, LiveActivityAsk, LiveActivityKind, LiveFieldsAsk, LiveIssueAsk, LiveProjectsAsk,
     LivePurpose, LiveSearch, LiveSection, LiveView, SourceErrorKind,
@@ -17,7 +17,7 @@ use crate::ports::{
 use crate::{Ctx, Error};
 
 /// Bytes of a list. The view of fifty issues takes a quarter of it.
-const LIST_BYTES: usize = 48 * 1024;
+pub(super) const LIST_BYTES: usize = 48 * 1024;
 /// Fields that are described at once.
 const MOST_FIELDS: usize = 200;
 
@@ -125,6 +125,8 @@ impl LiveService {
     /// One page of a search, in the search's order.
     pub async fn search(&self, ctx: &Ctx, ask: &SearchAsk) -> Result<LiveAnswer, Error> {
         let target = self.target(ctx, ask.instance.as_deref()).await?;
+        let hidden = target.within.hidden();
+        hide::refuse_asked(hidden, &ask.fields, "/fields")?;
         let asked = format!("{:?}", (&ask.jql, ask.view, &ask.fields, ask.limit));
         let question = Question { instance: target.instance.id, tool: "search", asked: &asked };
         let from = self.position(ctx, question, ask.cursor.as_deref())?;
@@ -137,10 +139,12 @@ impl LiveService {
             within: &target.within,
         };
         let (reader, search) = (target.reader()?, &search);
-        let found = self.ask(ctx, &target, |c| async move { reader.search(&c, search).await }).await?;
+        let found = self.ask(ctx, &target, |c| async move { reader.search(&c, search).await }).await;
+        let found = found.map_err(|error| hide::of_error(hidden, error))?;
         // The adapter promises it. What is another's is worth a second look.
-        let issues: Vec<_> =
+        let mut issues: Vec<_> =
             found.issues.into_iter().filter(|issue| target.within.allows_issue(&issue.key)).collect();
+        issues.iter_mut().for_each(|issue| hide::of_issue(hidden, issue));
         let mut draft = Draft::new();
         draft.rows("issues", &issues, LIST_BYTES, |issue| issue.key.clone());
         draft.put("url_template", found.url_template);
@@ -154,6 +158,8 @@ impl LiveService {
     /// One issue. [`Error::NotFound`] whether it does not exist or may not be seen.
     pub async fn issue(&self, ctx: &Ctx, ask: &IssueAsk) -> Result<LiveAnswer, Error> {
         let target = self.target(ctx, ask.instance.as_deref()).await?;
+        let hidden = target.within.hidden();
+        hide::refuse_asked(hidden, &ask.fields, "/fields")?;
         let issue = LiveIssueAsk {
             key: &ask.key,
             sections: &ask.sections,
@@ -163,10 +169,13 @@ impl LiveService {
         };
         let (reader, issue) = (target.reader()?, &issue);
         let found = self.ask(ctx, &target, |c| async move { reader.issue(&c, issue).await }).await;
-        let found = found.map_err(|error| or_not_found(error, || format!("the issue {}", ask.key)))?;
+        let mut found = found.map_err(|error| {
+            hide::of_error(hidden, or_not_found(error, || format!("the issue {}", ask.key)))
+        })?;
         if !target.within.allows_issue(&found.key) {
             return Err(Error::not_found(format!("the issue {}", ask.key)));
         }
+        hide::of_issue(hidden, &mut found);
         let mut draft = Draft::new();
         draft.whole(&found, ask.max_chars);
         Ok(draft.finish(&target, self.parts.clock.now()))
@@ -186,6 +195,7 @@ impl LiveService {
         let found = self.ask(ctx, &target, |c| async move { reader.activity(&c, activity).await }).await;
         let found = found.map_err(|error| or_not_found(error, || format!("the issue {}", ask.key)))?;
         let mut entries = found.entries;
+        hide::of_activity(target.within.hidden(), &mut entries);
         entries.retain(|entry| {
             ask.since.is_none_or(|since| entry.at >= since)
                 && behind.as_ref().is_none_or(|behind| place(entry) < (behind.at, &behind.kind, &behind.id))
@@ -246,6 +256,7 @@ impl LiveService {
         let found = self.ask(ctx, &target, |c| async move { reader.fields(&c, fields).await }).await;
         let mut found =
             found.map_err(|error| or_not_found(error, || format!("the project {}", ask.project)))?;
+        hide::of_fields(target.within.hidden(), &mut found);
         let all = found.len();
         found.truncate(MOST_FIELDS);
         let mut draft = Draft::new();
@@ -256,7 +267,7 @@ impl LiveService {
         Ok(draft.finish(&target, self.parts.clock.now()))
     }
 
-    fn position(
+    pub(super) fn position(
         &self,
         ctx: &Ctx,
         question: Question<'_>,
@@ -267,7 +278,7 @@ impl LiveService {
         Ok(short.map(|cursor| self.cursors.open(ctx, question, cursor, now)).transpose()?)
     }
 
-    fn go_on(&self, draft: &mut Draft, ctx: &Ctx, question: Question<'_>, next: Option<&Cursor>) {
+    pub(super) fn go_on(&self, draft: &mut Draft, ctx: &Ctx, question: Question<'_>, next: Option<&Cursor>) {
         let now = self.parts.clock.now();
         let cursor = next.and_then(|next| self.cursors.seal(ctx, question, next, now));
         draft.next(next.is_some(), cursor);

@@ -14,7 +14,7 @@ use tracing::Instrument;
 use super::answer::{Draft, LiveAnswer};
 use super::call::too_slow;
 use super::clean;
-use super::{LiveService, Target};
+use super::{LiveService, Target, hide};
 use crate::item_writes::{ItemWriteService, ItemWritten};
 use crate::ports::{ItemWrite, LiveActivityAsk, LiveActivityKind, SourceError, SourceErrorKind, StoreError};
 use crate::{Ctx, Error};
@@ -52,6 +52,8 @@ struct Told<'a> {
     comment_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     worklog_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sprint_id: Option<&'a str>,
     changed: Vec<ToldChange<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     updated: Option<DateTime<Utc>>,
@@ -65,7 +67,7 @@ struct Told<'a> {
 
 #[derive(Serialize)]
 pub(super) struct ToldChange<'a> {
-    field: &'a str,
+    pub(super) field: &'a str,
     #[serde(skip_serializing_if = "Value::is_null")]
     from: &'a Value,
     #[serde(skip_serializing_if = "Value::is_null")]
@@ -84,6 +86,8 @@ impl LiveService {
     ) -> Result<LiveAnswer, Error> {
         ctx.require(Scope::McpJiraWrite)?;
         let target = self.target(ctx, ask.instance.as_deref()).await?;
+        let hidden = target.within.hidden();
+        hide::refuse_written(hidden, &ask.write)?;
         self.may_be_asked(target.instance.id)?;
         let outcome = match ask.rehearse {
             true => self.rehearsed(ctx, writes, &target, ask).await,
@@ -92,14 +96,16 @@ impl LiveService {
                 self.written(ctx, writes, &target, ask, until).await
             }
         };
-        let written = match outcome {
+        let mut written = match outcome {
             Ok(written) => written,
             Err(Error::Source(error)) => {
                 self.heed(target.instance.id, &error);
-                return Err(self.with_what_came_between(ctx, &target, ask, error).await.into());
+                let error = self.with_what_came_between(ctx, &target, ask, error).await;
+                return Err(hide::of_error(hidden, error.into()));
             }
             Err(error) => return Err(error),
         };
+        hide::of_changed(hidden, &mut written.item.changed);
         let mut draft = Draft::new();
         draft.whole(&told(&written, ask), BYTES);
         Ok(draft.finish(&target, self.parts.clock.now()))
@@ -171,7 +177,8 @@ impl LiveService {
         let activity = LiveActivityAsk { key, kinds: &kinds, within: &target.within };
         let activity = &activity;
         let look = self.ask_within(ctx, target, LOOK, |c| async move { reader.activity(&c, activity).await });
-        let Ok(found) = look.await else { return error };
+        let Ok(mut found) = look.await else { return error };
+        hide::of_activity(target.within.hidden(), &mut found.entries);
         let newer = found.entries.iter().filter(|entry| entry.at > since);
         let (mut fields, mut comments) = (BTreeSet::new(), 0);
         for entry in newer {
@@ -203,7 +210,9 @@ fn unchanged_since(write: &ItemWrite) -> Option<DateTime<Utc>> {
         | ItemWrite::Comment(..)
         | ItemWrite::Link(..)
         | ItemWrite::Worklog(..)
-        | ItemWrite::Watch(..) => None,
+        | ItemWrite::Watch(..)
+        | ItemWrite::PutInSprint(..)
+        | ItemWrite::Sprint(_) => None,
     }
 }
 
@@ -221,13 +230,17 @@ fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
         | ItemWrite::Transition(..)
         | ItemWrite::Link(..)
         | ItemWrite::Worklog(..)
-        | ItemWrite::Watch(..) => None,
+        | ItemWrite::Watch(..)
+        | ItemWrite::PutInSprint(..)
+        | ItemWrite::Sprint(_) => None,
     };
+    let sprint_id = matches!(&ask.write, ItemWrite::Sprint(_)).then_some(written.item.source_id.as_str());
     Told {
         key,
         url,
         comment_id: comment_id.as_deref(),
         worklog_id: worklog_id.as_deref(),
+        sprint_id: sprint_id.filter(|id| !id.is_empty()),
         changed: changed.iter().map(told_change).collect(),
         updated: *updated_at,
         dry_run: ask.rehearse,

@@ -8,31 +8,45 @@ use domain::Cursor;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Connection, SourceError};
+use super::{Connection, FieldNames, HiddenFields, LiveAgile, SourceError};
 
-/// The projects that a caller may see at an instance.
+/// The projects that a caller may see at an instance, and the fields that nobody sees.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Bounds(Option<BTreeSet<String>>);
+pub struct Bounds {
+    projects: Option<BTreeSet<String>>,
+    hidden: HiddenFields,
+}
 
 impl Bounds {
     /// These keys; `None` for every project that the instance's account sees.
     pub fn new(projects: Option<BTreeSet<String>>) -> Self {
-        Self(projects)
+        Self { projects, hidden: HiddenFields::default() }
+    }
+
+    /// The same without these fields.
+    #[must_use]
+    pub fn hiding(self, hidden: HiddenFields) -> Self {
+        Self { hidden, ..self }
     }
 
     /// Whether this project may be seen.
     pub fn allows(&self, project: &str) -> bool {
-        self.0.as_ref().is_none_or(|keys| keys.contains(project))
+        self.projects.as_ref().is_none_or(|keys| keys.contains(project))
     }
 
     /// Whether an issue of this key may be seen: `ENG-12` is of `ENG`.
     pub fn allows_issue(&self, key: &str) -> bool {
-        self.0.is_none() || key.rsplit_once('-').is_some_and(|(project, _)| self.allows(project))
+        self.projects.is_none() || key.rsplit_once('-').is_some_and(|(project, _)| self.allows(project))
     }
 
     /// The keys; `None` when there is no bound.
     pub fn as_list(&self) -> Option<&BTreeSet<String>> {
-        self.0.as_ref()
+        self.projects.as_ref()
+    }
+
+    /// Fields that the tenant's policy hides.
+    pub fn hidden(&self) -> &HiddenFields {
+        &self.hidden
     }
 }
 
@@ -245,6 +259,9 @@ pub struct LiveActivity {
 pub struct LiveChange {
     /// The field, by the name people see.
     pub field: String,
+    /// Its id, where the tracker tells it.
+    #[serde(skip)]
+    pub field_id: Option<String>,
     /// What it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
@@ -387,10 +404,15 @@ pub trait LiveReader: Send + Sync {
     /// The projects that the instance's settings select, by key; `None` for all.
     fn selected_projects(&self, settings: &Value) -> Option<BTreeSet<String>>;
 
+    /// Boards and sprints, where the tracker has them.
+    fn agile(&self) -> Option<&dyn LiveAgile> {
+        None
+    }
+
     /// What the instance is.
     async fn site(&self, connection: &Connection) -> Result<LiveSite, SourceError>;
 
-    /// One page of a search. No query brings anything from outside the bounds.
+    /// One page of a search. No query brings anything from outside the bounds, and none that names a hidden field is sent.
     async fn search(&self, connection: &Connection, ask: &LiveSearch<'_>) -> Result<LiveIssues, SourceError>;
 
     /// One issue.
@@ -416,6 +438,9 @@ pub trait LiveReader: Send + Sync {
         connection: &Connection,
         ask: &LiveFieldsAsk<'_>,
     ) -> Result<Vec<LiveField>, SourceError>;
+
+    /// Every field of the instance, by all its names.
+    async fn field_names(&self, connection: &Connection) -> Result<Vec<FieldNames>, SourceError>;
 
     /// People. The project has been checked.
     async fn users(

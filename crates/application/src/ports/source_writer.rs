@@ -1,7 +1,10 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{ItemLink, ItemPatch, NewComment, NewItem, NewWorklog, Transition, Watching, WrittenItem};
+use domain::{
+    ItemLink, ItemPatch, NewComment, NewItem, NewWorklog, SprintWrite, Transition, Watching, WrittenItem,
+};
 use serde::Serialize;
 
 use super::{Connection, Look, SourceError, SourceErrorKind};
@@ -86,6 +89,37 @@ pub trait SourceWriter: Send + Sync {
         Err(SourceError::new(SourceErrorKind::Unsupported, message))
     }
 
+    /// Puts an item into a sprint, by id, or with `None` into the backlog. What is as asked already is no failure.
+    async fn put_in_sprint(
+        &self,
+        connection: &Connection,
+        key: &str,
+        sprint: Option<&str>,
+    ) -> Result<WrittenItem, SourceError> {
+        let _ = (connection, key, sprint);
+        Err(no_sprints())
+    }
+
+    /// Makes a sprint or changes one. A new one is refused while its board has an open one of that name.
+    async fn write_sprint(
+        &self,
+        connection: &Connection,
+        asked: &SprintWrite,
+    ) -> Result<WrittenItem, SourceError> {
+        let _ = (connection, asked);
+        Err(no_sprints())
+    }
+
+    /// Keys of the projects that such a write concerns.
+    async fn projects_of_sprint(
+        &self,
+        connection: &Connection,
+        asked: &SprintWrite,
+    ) -> Result<BTreeSet<String>, SourceError> {
+        let _ = (connection, asked);
+        Err(no_sprints())
+    }
+
     /// Says what a write would do, refusing what the write would refuse before it is sent. Changes nothing.
     async fn rehearse(&self, connection: &Connection, write: &ItemWrite) -> Result<WrittenItem, SourceError> {
         let _ = (connection, write);
@@ -101,6 +135,11 @@ pub trait SourceWriter: Send + Sync {
         write: &ItemWrite,
         marker: &str,
     ) -> Result<Look, SourceError>;
+}
+
+fn no_sprints() -> SourceError {
+    let message = "Patchbay does not write sprints of this tracker: do it in the tracker itself";
+    SourceError::new(SourceErrorKind::Unsupported, message)
 }
 
 /// A write, as a whole.
@@ -121,6 +160,10 @@ pub enum ItemWrite {
     Worklog(String, NewWorklog),
     /// Have somebody watch it, or no longer.
     Watch(String, Watching),
+    /// Put it into a sprint, or into the backlog.
+    PutInSprint(String, Option<String>),
+    /// Make a sprint, or change one: of no item.
+    Sprint(SprintWrite),
 }
 
 impl ItemWrite {
@@ -134,19 +177,22 @@ impl ItemWrite {
             Self::Link(..) => "link_items",
             Self::Worklog(..) => "add_worklog",
             Self::Watch(..) => "set_watcher",
+            Self::PutInSprint(..) => "put_in_sprint",
+            Self::Sprint(_) => "write_sprint",
         }
     }
 
-    /// The key of the item that is written to; `None` for one that is made.
+    /// The key of the item that is written to; `None` for one that is made, and for what is no item.
     pub fn key(&self) -> Option<&str> {
         match self {
-            Self::Create(_) => None,
+            Self::Create(_) | Self::Sprint(_) => None,
             Self::Update(key, _)
             | Self::Transition(key, _)
             | Self::Comment(key, _)
             | Self::Link(key, _)
             | Self::Worklog(key, _)
-            | Self::Watch(key, _) => Some(key),
+            | Self::Watch(key, _)
+            | Self::PutInSprint(key, _) => Some(key),
         }
     }
 
@@ -159,7 +205,9 @@ impl ItemWrite {
             | Self::Transition(..)
             | Self::Comment(..)
             | Self::Worklog(..)
-            | Self::Watch(..) => None,
+            | Self::Watch(..)
+            | Self::PutInSprint(..)
+            | Self::Sprint(_) => None,
         };
         self.key().into_iter().chain(other).collect()
     }

@@ -3,8 +3,10 @@
 
 use crate::support;
 
+mod agile;
 mod bounds;
 mod faults;
+mod hidden;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -19,7 +21,7 @@ use domain::{Allowed, Credential, Grant, Instance, InstanceId, InstanceStatus, S
 use patchbay_infrastructure::clock::{SystemClock, SystemIds};
 use patchbay_infrastructure::egress::{EgressClient, EgressPolicy};
 use patchbay_infrastructure::limiter::Limiter;
-use patchbay_infrastructure::postgres::{PgBulkPlans, PgInstances, PgMappings, PoolSizes};
+use patchbay_infrastructure::postgres::{PgBulkPlans, PgInstances, PgMappings, PgPolicies, PoolSizes};
 use patchbay_infrastructure::sources;
 use serde_json::{Value, json};
 use simulator::{Deployment, JiraLogin, Simulator, SimulatorConfig};
@@ -36,6 +38,7 @@ struct World {
     ctx: Ctx,
     instances: Arc<dyn InstanceStore>,
     connections: Connections,
+    policies: Arc<PgPolicies>,
     service: LiveService,
 }
 
@@ -61,6 +64,7 @@ impl World {
         let connections =
             Connections::new(instances.clone(), vault.clone(), sources.clone(), mappings, clock.clone());
         let limits = Arc::new(LimitService::new(Limiter::in_process(None), Quotas::default()));
+        let policies = Arc::new(PgPolicies::new(test.db.clone(), test.audit()));
         let service = LiveService::new(LiveParts {
             instances: instances.clone(),
             sources,
@@ -68,11 +72,12 @@ impl World {
             limits,
             vault,
             plans: Arc::new(PgBulkPlans::new(test.db.clone())),
+            policies: policies.clone(),
             clock,
             ids: Arc::new(SystemIds),
             bounds,
         });
-        let world = Self { test, simulator, ctx, instances, connections, service };
+        let world = Self { test, simulator, ctx, instances, connections, policies, service };
         let address = format!("{}/jira/acme", world.simulator.url());
         world.connect(&world.ctx, "main", &address, json!({"projects": ["ENG", "OPS"]})).await;
         world

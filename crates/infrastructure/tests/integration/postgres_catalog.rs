@@ -103,7 +103,8 @@ fn narrowing(table: &str) -> Option<Vec<String>> {
         | "audit_log"
         | "idempotency_keys"
         | "sql_templates"
-        | "sql_template_versions" => vec![],
+        | "sql_template_versions"
+        | "tenant_policies" => vec![],
         "source_instances" => vec![instance("id")],
         "projects" => vec![instance("instance_id"), project("key")],
         "work_items" | "work_item_metrics_daily" => vec![instance("instance_id"), project("project_key")],

@@ -168,6 +168,7 @@ pub async fn fill(admin: &mut PgConnection, tenant: TenantId) -> (Uuid, Uuid) {
         format!("insert into type_map values ('{tenant}', '{instance}', 'Defect', 'bug')"),
         format!("insert into priority_map values ('{tenant}', '{instance}', 'P1', 'urgent')"),
         format!("insert into field_map values ('{tenant}', '{instance}', '1', 'story_points')"),
+        format!("insert into tenant_policies (tenant_id) values ('{tenant}')"),
         format!(
             "insert into webhook_subscriptions (tenant_id, instance_id, token_digest, sealed, managed, state, created_at,
                  updated_at)

@@ -1,5 +1,6 @@
 //! The Jira MCP server: issues as the tenant's Jira has them now, read and written within what the caller may.
 
+mod agile;
 mod arguments;
 mod bulk;
 mod invoke;
@@ -62,6 +63,11 @@ pub fn router(services: &Services, config: &McpConfig) -> Router {
 fn admits(ctx: &Ctx) -> Result<(), Error> {
     ctx.require(Scope::McpJiraRead)?;
     ctx.require_any_toolset(&Toolset::JIRA)
+}
+
+/// The names of the tools that there are.
+pub fn tool_names() -> Vec<&'static str> {
+    table::all().into_iter().map(|tool| tool.name).collect()
 }
 
 /// What rmcp calls. One per request; holds nothing of the caller.

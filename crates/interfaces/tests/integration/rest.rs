@@ -9,6 +9,7 @@ mod keys;
 mod limits;
 mod mappings;
 mod openapi;
+mod policy;
 mod schedules;
 mod sessions;
 mod slow_clients;

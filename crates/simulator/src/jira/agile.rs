@@ -18,6 +18,7 @@ use crate::Shared;
 pub(super) fn dispatch(shared: &Arc<Shared>, site: usize, call: &Call<'_>) -> Result<Reply, Reply> {
     if call.method == Method::POST {
         return match call.parts().as_slice() {
+            ["sprint"] => writes::new_sprint(shared, site, call),
             ["sprint", id] => writes::change_sprint(shared, site, call, id),
             ["sprint", id, "issue"] => writes::to_sprint(shared, site, call, id),
             ["backlog", "issue"] => writes::to_backlog(shared, site, call),

@@ -26,7 +26,7 @@ use change::Change;
 use checks::{checked, checked_updates};
 use notes::{add_comment, add_worklog, append_comment, delete_comment, delete_worklog, edit_comment};
 use relations::{delete_property, link, set_property, unlink};
-pub(super) use sprints::{change_sprint, to_backlog, to_sprint};
+pub(super) use sprints::{change_sprint, new_sprint, to_backlog, to_sprint};
 pub(super) use watchers::watchers;
 use watchers::{unwatch, watch};
 

@@ -244,6 +244,8 @@ async fn every_route_that_changes_something_leaves_exactly_one_record() {
         .unwrap();
     table.one("update_member", member, Some(json!({"role": "member"})), "member.change_role").await;
     table.one("remove_member", member, None, "member.remove").await;
+    let policy = json!({"jira": {"read_only": true, "hidden_fields": ["Salary"]}});
+    table.one("replace_policy", "", Some(policy), "policy.update").await;
     table.one("update_tenant", "", Some(json!({"strict_audit": true})), "tenant.update").await;
 
     for (path, item) in table.described["paths"].as_object().unwrap() {

@@ -1,7 +1,9 @@
 //! Jira over MCP against the real binary: the official SDK's client, the list of tools, a second tenant, the record, and
 //! texts that would be instructions.
 
+mod agile;
 mod bulk;
+mod policy;
 mod work;
 mod writes;
 
@@ -20,6 +22,8 @@ use crate::tool_list::lint_tool;
 const LIST: usize = 15 * 1024;
 const TOKEN: &str = "jira-token";
 const WRITER: &str = "jira-writer";
+/// All sets that a key has which is not narrowed.
+const EVERY_SET: &str = "?toolsets=core,agile,work,files,bulk,changes";
 /// More than a test asks for at once.
 const WIDE: [(&str, &str); 1] = [("PATCHBAY_LIMIT_TOOL_WRITE", "6000/60s:1000")];
 
@@ -69,10 +73,24 @@ impl World {
 
     /// A tool's result, through MCP.
     async fn call(&self, key: &str, tool: &str, arguments: Value) -> Value {
+        self.call_at("", key, tool, arguments).await
+    }
+
+    /// The same at an address with this query; of a tool that is not there, the error.
+    async fn call_at(&self, query: &str, key: &str, tool: &str, arguments: Value) -> Value {
         let params = json!({"name": tool, "arguments": arguments});
-        let answer = self.admin.with_key(key).rpc(&self.mcp, "tools/call", &params).await.unwrap();
+        let url = format!("{}{query}", self.mcp);
+        let answer = self.admin.with_key(key).rpc(&url, "tools/call", &params).await.unwrap();
         assert_eq!(answer.status, 200, "{answer:?}");
-        answer.body["result"].clone()
+        answer.body.get("result").or(answer.body.get("error")).unwrap().clone()
+    }
+
+    /// Names of the tools of a key at an address with this query.
+    async fn names_at(&self, query: &str, key: &str) -> Vec<String> {
+        let url = format!("{}{query}", self.mcp);
+        let listed = self.admin.with_key(key).rpc(&url, "tools/list", &json!({})).await.unwrap();
+        let tools = listed.body["result"]["tools"].as_array().unwrap_or_else(|| panic!("{listed:?}"));
+        tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
     }
 
     /// The list of one key, and its size as sent.
@@ -99,6 +117,13 @@ async fn the_list_is_short_fit_for_every_vendor_as_committed_and_keeps_its_word(
     }
     println!("{size:>6} bytes: the list of {} tools as sent", tools.len());
     assert!(size <= LIST, "the list takes {size} bytes");
+    let core = tools.len();
+    let all = format!("{}{EVERY_SET}", world.mcp);
+    let listed = world.admin.with_key(&world.writing_key).rpc(&all, "tools/list", &json!({})).await.unwrap();
+    let tools = listed.body["result"]["tools"].as_array().unwrap().clone();
+    println!("{:>6} bytes: the list of {} tools of all sets", listed.text.len(), tools.len());
+    assert!(tools.len() > core, "no set was opened");
+    tools.iter().for_each(|tool| lint_tool(tool, &mut findings));
     assert!(findings.is_empty(), "{findings:#?}");
 
     // Whoever uses a tool relies on its names: a change is seen in the diff of this file.
@@ -137,8 +162,10 @@ async fn the_list_is_short_fit_for_every_vendor_as_committed_and_keeps_its_word(
         ("jira_describe_fields", json!({"project": "ENG", "for": "search", "query": "sprint"})),
         ("jira_find_users", json!({"query": "a"})),
         ("jira_find_users", json!({"query": "a", "project": "ENG"})),
+        ("jira_list_boards", json!({"project": "ENG", "type": "scrum"})),
+        ("jira_list_sprints", json!({"board": "1", "state": "closed", "limit": 3})),
     ] {
-        let answer = world.call(&world.key, name, arguments.clone()).await;
+        let answer = world.call_at(EVERY_SET, &world.key, name, arguments.clone()).await;
         assert_ne!(answer["isError"], true, "{name} {arguments}: {answer}");
         let tool = tools.iter().find(|tool| tool["name"] == name).unwrap();
         if let Err(error) = jsonschema::validate(&tool["outputSchema"], &answer["structuredContent"]) {

@@ -11,8 +11,8 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::super::answer::{Draft, LiveAnswer};
-use super::super::writes::WriteAsk;
-use super::super::{LiveService, Target};
+use super::super::writes::{WriteAsk, told_change};
+use super::super::{LiveService, Target, hide};
 use super::{AT_ONCE, BYTES};
 use crate::item_writes::{ItemWriteService, ItemWritten};
 use crate::ports::{BulkPlan, PlannedItem, SourceErrorKind};
@@ -88,6 +88,9 @@ impl LiveService {
         ctx.require(Scope::McpJiraWrite)?;
         let plan = self.plan(ctx, token, self.parts.clock.now()).await?;
         let target = self.target_of(ctx, plan.instance).await?;
+        if let Some(item) = plan.items.first() {
+            hide::refuse_written(target.within.hidden(), &plan.change.of(item))?;
+        }
         self.may_be_asked(target.instance.id)?;
         let until = Instant::now() + self.parts.bounds.deadline;
         let run = Run { ctx, writes, target: &target, plan: &plan, until, stopped: OnceLock::new() };
@@ -155,11 +158,14 @@ impl LiveService {
             rehearse: false,
         };
         match self.written(run.ctx, run.writes, run.target, &ask, run.until).await {
-            Ok(ItemWritten { item, replayed, .. }) => Told {
-                changed: item.changed.into_iter().map(|change| change.field).collect(),
-                warnings: item.warnings,
-                ..told(if replayed { Outcome::DoneBefore } else { Outcome::Done })
-            },
+            Ok(ItemWritten { item: mut written, replayed, .. }) => {
+                hide::of_changed(run.target.within.hidden(), &mut written.changed);
+                Told {
+                    changed: written.changed.iter().map(|change| told_change(change).field.to_owned()).collect(),
+                    warnings: written.warnings,
+                    ..told(if replayed { Outcome::DoneBefore } else { Outcome::Done })
+                }
+            }
             Err(error) => {
                 let (outcome, stop) = verdict(&error);
                 if let Some(stop) = stop {

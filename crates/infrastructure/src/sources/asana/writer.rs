@@ -133,7 +133,11 @@ impl SourceWriter for Asana {
                 }
             }
             // Never sent.
-            ItemWrite::Link(..) | ItemWrite::Worklog(..) | ItemWrite::Watch(..) => Ok(Look::Absent),
+            ItemWrite::Link(..)
+            | ItemWrite::Worklog(..)
+            | ItemWrite::Watch(..)
+            | ItemWrite::PutInSprint(..)
+            | ItemWrite::Sprint(_) => Ok(Look::Absent),
         }
     }
 }

@@ -266,6 +266,7 @@ pub(super) fn sprint_fields(definitions: &[Definition]) -> BTreeSet<String> {
 
 /// A field's definition.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Definition {
     pub(super) id: String,
     #[serde(default)]
@@ -274,6 +275,9 @@ pub(super) struct Definition {
     pub(super) custom: bool,
     #[serde(default)]
     pub(super) schema: Option<Schema>,
+    /// What searches call it: `cf[10010]`.
+    #[serde(default)]
+    pub(super) clause_names: Vec<String>,
 }
 
 impl Definition {

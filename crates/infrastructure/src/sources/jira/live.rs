@@ -1,6 +1,7 @@
 //! Reading Jira for somebody who waits: searches, issues, and what helps to ask for them.
 
 mod activity;
+pub(super) mod agile;
 mod describe;
 mod fields;
 mod issue;
@@ -12,9 +13,10 @@ mod search;
 use std::collections::BTreeSet;
 
 use application::ports::{
-    Bounds, Connection, LiveActivities, LiveActivityAsk, LiveField, LiveFieldsAsk, LiveIssue, LiveIssueAsk,
-    LiveIssues, LiveProjects, LiveProjectsAsk, LiveReader, LiveSearch, LiveSite, LiveUser, LiveUsersAsk,
-    SourceError, SourceErrorKind,
+    Bounds, Connection, FieldNames, LiveActivities, LiveActivityAsk, LiveAgile, LiveBoards, LiveBoardsAsk,
+    LiveField, LiveFieldsAsk, LiveIssue, LiveIssueAsk, LiveIssues, LiveProjects, LiveProjectsAsk, LiveReader,
+    LiveSearch, LiveSite, LiveSprint, LiveSprints, LiveSprintsAsk, LiveUser, LiveUsersAsk, SourceError,
+    SourceErrorKind,
 };
 use async_trait::async_trait;
 use serde_json::Value;
@@ -28,6 +30,10 @@ pub(super) use projects::SeenProjects;
 impl LiveReader for Jira {
     fn selected_projects(&self, settings: &Value) -> Option<BTreeSet<String>> {
         Settings::stored(settings).projects.map(BTreeSet::from_iter)
+    }
+
+    fn agile(&self) -> Option<&dyn LiveAgile> {
+        Some(self)
     }
 
     async fn site(&self, connection: &Connection) -> Result<LiveSite, SourceError> {
@@ -73,12 +79,44 @@ impl LiveReader for Jira {
         describe::fields(&self.api(connection).await?, ask).await
     }
 
+    async fn field_names(&self, connection: &Connection) -> Result<Vec<FieldNames>, SourceError> {
+        fields::names(&self.api(connection).await?).await
+    }
+
     async fn users(
         &self,
         connection: &Connection,
         ask: &LiveUsersAsk<'_>,
     ) -> Result<Vec<LiveUser>, SourceError> {
         people::find(&self.api(connection).await?, ask).await
+    }
+}
+
+#[async_trait]
+impl LiveAgile for Jira {
+    async fn boards(
+        &self,
+        connection: &Connection,
+        ask: &LiveBoardsAsk<'_>,
+    ) -> Result<LiveBoards, SourceError> {
+        agile::boards(&self.api(connection).await?, ask).await
+    }
+
+    async fn sprints(
+        &self,
+        connection: &Connection,
+        ask: &LiveSprintsAsk<'_>,
+    ) -> Result<LiveSprints, SourceError> {
+        agile::sprints(&self.api(connection).await?, ask).await
+    }
+
+    async fn sprint(
+        &self,
+        connection: &Connection,
+        id: &str,
+        within: &Bounds,
+    ) -> Result<LiveSprint, SourceError> {
+        agile::sprint(&self.api(connection).await?, id, within).await
     }
 }
 

@@ -13,6 +13,7 @@ pub(super) mod pick;
 mod rehearse;
 mod send;
 mod sprint;
+mod sprints;
 mod text;
 mod transition;
 mod update;
@@ -20,11 +21,14 @@ mod values;
 mod watch;
 mod worklog;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use application::ports::{Connection, ItemWrite, Look, SourceError, SourceErrorKind, SourceWriter};
 use async_trait::async_trait;
-use domain::{ItemLink, ItemPatch, NewComment, NewItem, NewWorklog, Transition, Watching, WrittenItem};
+use domain::{
+    ItemLink, ItemPatch, NewComment, NewItem, NewWorklog, SprintWrite, Transition, Watching, WrittenItem,
+};
 use serde_json::{Value, json};
 
 use super::Jira;
@@ -107,6 +111,31 @@ impl SourceWriter for Jira {
         watch::set(&self.api(connection).await?, key, watching, Mode::Send).await
     }
 
+    async fn put_in_sprint(
+        &self,
+        connection: &Connection,
+        key: &str,
+        sprint: Option<&str>,
+    ) -> Result<WrittenItem, SourceError> {
+        sprints::put(&self.api(connection).await?, key, sprint).await
+    }
+
+    async fn write_sprint(
+        &self,
+        connection: &Connection,
+        asked: &SprintWrite,
+    ) -> Result<WrittenItem, SourceError> {
+        sprints::write(&self.api(connection).await?, asked, Mode::Send).await
+    }
+
+    async fn projects_of_sprint(
+        &self,
+        connection: &Connection,
+        asked: &SprintWrite,
+    ) -> Result<BTreeSet<String>, SourceError> {
+        sprints::projects(&self.api(connection).await?, asked).await
+    }
+
     async fn rehearse(&self, connection: &Connection, write: &ItemWrite) -> Result<WrittenItem, SourceError> {
         let api = self.api(connection).await?;
         match write {
@@ -115,10 +144,13 @@ impl SourceWriter for Jira {
             ItemWrite::Transition(key, to) => transition::transition(&api, key, to, "", Mode::Rehearse).await,
             ItemWrite::Worklog(key, worklog) => worklog::add(&api, key, worklog, "", Mode::Rehearse).await,
             ItemWrite::Watch(key, watching) => watch::set(&api, key, watching, Mode::Rehearse).await,
-            ItemWrite::Comment(..) | ItemWrite::Link(..) => Err(SourceError::new(
-                SourceErrorKind::Unsupported,
-                "comments and links cannot be tried without making them",
-            )),
+            ItemWrite::Sprint(asked) => sprints::write(&api, asked, Mode::Rehearse).await,
+            ItemWrite::Comment(..) | ItemWrite::Link(..) | ItemWrite::PutInSprint(..) => {
+                Err(SourceError::new(
+                    SourceErrorKind::Unsupported,
+                    "comments, links and moves between sprints cannot be tried without making them",
+                ))
+            }
         }
     }
 

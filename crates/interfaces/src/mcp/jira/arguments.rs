@@ -112,15 +112,17 @@ pub(super) fn issue_key(arguments: &Map<String, Value>) -> Result<String, Failur
 
 /// An issue's key under another name.
 pub(super) fn issue_key_at(arguments: &Map<String, Value>, name: &str) -> Result<String, Failure> {
-    let key = needed(arguments, name, 255)?.trim().to_ascii_uppercase();
+    let wrong = || Failure::invalid(format!("/{name}"), "must be an issue's key like ENG-123");
+    as_issue_key(&needed(arguments, name, 255)?).ok_or_else(wrong)
+}
+
+/// A text as an issue's key, in capitals; `None` when it is none.
+pub(super) fn as_issue_key(text: &str) -> Option<String> {
+    let key = text.trim().to_ascii_uppercase();
     let well = key.rsplit_once('-').is_some_and(|(project, number)| {
         is_project_key(project) && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
     });
-    if well {
-        Ok(key)
-    } else {
-        Err(Failure::invalid(format!("/{name}"), "must be an issue's key like ENG-123"))
-    }
+    well.then_some(key)
 }
 
 /// A project's key.

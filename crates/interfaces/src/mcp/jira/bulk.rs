@@ -91,6 +91,7 @@ fn in_change(pointer: String) -> String {
     for (own, argument) in [
         ("/labels/add", "/change/add_labels"),
         ("/labels/remove", "/change/remove_labels"),
+        ("/labels", "/change/add_labels"),
         ("/fields", "/change/fields"),
         ("/to", "/change/to"),
     ] {

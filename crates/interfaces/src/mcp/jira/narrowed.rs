@@ -84,17 +84,22 @@ fn toolset(name: &str) -> Result<Toolset, Invalid> {
 
 #[cfg(test)]
 mod tests {
-    use domain::{Allowed, Grant};
+    use std::sync::Arc;
+
+    use application::ports::TenantPolicy;
+    use domain::{Allowed, Grant, JiraPolicy};
 
     use super::*;
 
-    fn access(grant: &Grant) -> JiraAccess {
-        JiraAccess::new(grant, &Toolset::JIRA.into())
+    fn left_under(policy: JiraPolicy, grant: &Grant, query: &str) -> Vec<&'static str> {
+        let policy = Arc::new(TenantPolicy { jira: policy, ..TenantPolicy::default() });
+        let access = JiraAccess::new(grant, &Toolset::JIRA.into(), policy);
+        let narrowed = Narrowed::by(Some(query)).unwrap();
+        table::all().into_iter().filter(|tool| narrowed.allows(tool, &access)).map(|tool| tool.name).collect()
     }
 
     fn left_to(grant: &Grant, query: &str) -> Vec<&'static str> {
-        let (narrowed, access) = (Narrowed::by(Some(query)).unwrap(), access(grant));
-        table::all().into_iter().filter(|tool| narrowed.allows(tool, &access)).map(|tool| tool.name).collect()
+        left_under(JiraPolicy::default(), grant, query)
     }
 
     fn left(query: &str) -> Vec<&'static str> {
@@ -136,6 +141,19 @@ mod tests {
         assert_eq!(left_to(&named, "toolsets=core"), [] as [&str; 0]);
         assert_eq!(left_to(&only(&[Toolset::JiraAdmin]), ""), of(Toolset::JiraAdmin));
         assert_eq!(left_to(&only(&[Toolset::Sql]), "toolsets=core"), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn no_address_opens_what_the_policy_takes_away() {
+        let policy = JiraPolicy {
+            toolsets: Allowed::Only([Toolset::JiraCore].into()),
+            denied_tools: ["jira_find_users".to_owned()].into(),
+            read_only: true,
+            ..JiraPolicy::default()
+        };
+        let left = left_under(policy, &Grant::default(), "toolsets=core,agile,changes&read_only=false");
+        assert_eq!(left.len(), 6, "{left:?}");
+        assert!(!left.contains(&"jira_find_users") && !left.contains(&"jira_create_issue"));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use application::ports::{
 };
 use application::{Ctx, Error, Services};
 use chrono::{SecondsFormat, TimeDelta};
-use domain::{Scope, Toolset};
+use domain::{JiraPolicy, Scope, Toolset};
 use http::StatusCode;
 use rmcp::model::Tool;
 use serde_json::{Map, Value, json};
@@ -35,13 +35,13 @@ type Arguments = Map<String, Value>;
 
 /// Characters of a query.
 pub(super) const JQL: usize = 8_000;
-const QUERY: usize = 200;
+pub(super) const QUERY: usize = 200;
 /// Further fields, and characters of each name.
 pub(super) const FIELDS: usize = 50;
 pub(super) const FIELD: usize = 255;
 pub(super) const CURSOR: usize = 4_096;
-const MAX_ROWS: u64 = 100;
-const ROWS: usize = 25;
+pub(super) const MAX_ROWS: u64 = 100;
+pub(super) const ROWS: usize = 25;
 const MAX_CHARS: u64 = 100_000;
 const MIN_CHARS: usize = 1_000;
 const CHARS: usize = 20_000;
@@ -98,10 +98,10 @@ impl JiraTools {
                     self.get_context(ctx, &given, &states, &access, &open).await
                 }
                 Toolset::JiraCore => self.core(ctx, name, &given).await,
+                Toolset::JiraAgile => self.agile(ctx, name, &given).await,
                 Toolset::JiraBulk => self.bulk(ctx, name, &given).await,
                 Toolset::JiraWork => self.work(ctx, name, &given).await,
                 Toolset::Sql
-                | Toolset::JiraAgile
                 | Toolset::JiraFiles
                 | Toolset::JiraAdmin
                 | Toolset::JiraChanges => Err(Failure::UnknownTool(name.to_owned())),
@@ -245,9 +245,10 @@ impl JiraTools {
         );
         let line = format!("{} Jira instances", instances.len());
         let size = Some(Size { rows: instances.len(), bytes: 0, truncated: false });
-        let content = json!({
+        let policy = &access.policy().jira;
+        let mut content = json!({
             "user": {"kind": ctx.principal.kind(), "name": ctx.principal.label()},
-            "instances": instances.into_iter().map(instance_body).collect::<Vec<_>>(),
+            "instances": instances.into_iter().map(|seen| instance_body(seen, policy)).collect::<Vec<_>>(),
             "toolsets": access.may_open().iter()
                 .map(|set| json!({"name": set.as_str(), "open": open.contains(set)}))
                 .collect::<Vec<_>>(),
@@ -255,13 +256,19 @@ impl JiraTools {
             "source": "live",
             "at": now.to_rfc3339_opts(SecondsFormat::Secs, true),
         });
+        if *policy != JiraPolicy::default() {
+            content["policy"] = json!({
+                "version": access.policy().version, "read_only": policy.read_only,
+                "denied_tools": policy.denied_tools, "hidden_fields": policy.hidden_fields,
+            });
+        }
         Ok(Answer { content, line, size })
     }
 }
 
-fn instance_body(seen: SeenInstance) -> Value {
-    let mut body =
-        json!({"slug": seen.slug, "url": seen.url, "can_write": seen.can_write, "health": seen.health});
+fn instance_body(seen: SeenInstance, policy: &JiraPolicy) -> Value {
+    let can_write = seen.can_write && !policy.read_only;
+    let mut body = json!({"slug": seen.slug, "url": seen.url, "can_write": can_write, "health": seen.health});
     if let Some(deployment) = seen.deployment {
         body["deployment"] = deployment.into();
     }
@@ -278,7 +285,7 @@ pub(super) fn instance(given: &Arguments) -> Result<Option<String>, Failure> {
     Ok(text(given, "instance", 63)?.map(str::to_owned))
 }
 
-fn told(answer: LiveAnswer, what: &str) -> Answer {
+pub(super) fn told(answer: LiveAnswer, what: &str) -> Answer {
     let mut line = match answer.content.get("key").and_then(Value::as_str).filter(|_| what == "issue") {
         Some(key) => format!("{key} of {}", answer.instance),
         None => format!("{} {what} of {}", answer.count, answer.instance),

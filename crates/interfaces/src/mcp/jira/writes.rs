@@ -137,7 +137,12 @@ impl JiraTools {
         self.write(ctx, given, ItemWrite::Link(from, link)).await
     }
 
-    pub(super) async fn write(&self, ctx: &Ctx, given: &Arguments, write: ItemWrite) -> Result<Answer, Failure> {
+    pub(super) async fn write(
+        &self,
+        ctx: &Ctx,
+        given: &Arguments,
+        write: ItemWrite,
+    ) -> Result<Answer, Failure> {
         let own = once(given)?;
         let ask = WriteAsk {
             instance: instance(given)?,
@@ -177,7 +182,8 @@ fn label_change(value: &Value) -> Result<ListChange, Failure> {
 fn told(answer: LiveAnswer, rehearsed: bool) -> Answer {
     let content = &answer.content;
     let changed = content.get("changed").and_then(Value::as_array).map_or(0, Vec::len);
-    let key = content.get("key").and_then(Value::as_str).unwrap_or("a new issue");
+    let key = ["key", "sprint_id"].iter().find_map(|name| content.get(*name)).and_then(Value::as_str);
+    let key = key.unwrap_or("something new");
     let what = match rehearsed {
         true => format!("nothing was sent; {changed} fields would change"),
         false if content.contains_key("comment_id") => "the comment is there".to_owned(),

@@ -95,7 +95,9 @@ impl World {
         // From here on nothing is done but what callers do: runs stay queued.
         assert_eq!(worker.terminate().await.unwrap(), Some(0));
         let mcp = server.mcp_sql_url.clone().unwrap();
-        let mcp_jira = server.mcp_jira_url.clone().unwrap();
+        // Every set that a key has which is not narrowed.
+        let mcp_jira =
+            format!("{}?toolsets=core,agile,work,files,bulk,changes", server.mcp_jira_url.clone().unwrap());
         Self {
             patchbay,
             server,

@@ -110,6 +110,7 @@ impl History {
                 })
                 .map(|item| LiveChange {
                     field: item.field,
+                    field_id: item.field_id,
                     from: item.from_string.or(item.from).filter(|text| !text.is_empty()),
                     to: item.to_text.or(item.to).filter(|text| !text.is_empty()),
                 })

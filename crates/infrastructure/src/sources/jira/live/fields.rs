@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use std::sync::Arc;
 
-use application::ports::{Bounds, SourceError};
+use application::ports::{Bounds, FieldNames, SourceError};
 use serde_json::{Map, Value};
 
 use super::super::super::nearest::nearest;
@@ -43,6 +43,48 @@ const OWN: [(&str, &str); 22] = [
     ("description", "description"),
     ("environment", "environment"),
 ];
+
+/// What searches and the history call Jira's own fields beside the names that Jira tells of them
+/// (<https://support.atlassian.com/jira-software-cloud/docs/jql-fields/>).
+const ALSO: [(&str, &[&str]); 12] = [
+    ("comment", &["comments"]),
+    (
+        "worklog",
+        &["worklogs", "worklogauthor", "worklogcomment", "worklogdate", "worklogid", "worklogtimespent"],
+    ),
+    ("watches", &["watcher", "watchers"]),
+    ("votes", &["voter"]),
+    ("attachment", &["attachments"]),
+    ("issuelinks", &["link", "issuelink", "issuelinktype", "linkedissues", "linkedissue"]),
+    ("fixVersions", &["fixversion", "fix version"]),
+    ("versions", &["affectedversion", "version"]),
+    ("components", &["component"]),
+    ("duedate", &["due"]),
+    ("timeoriginalestimate", &["originalestimate"]),
+    ("timeestimate", &["remainingestimate"]),
+];
+
+/// Every field of the site, by all its names.
+pub(super) async fn names(api: &Api<'_>) -> Result<Vec<FieldNames>, SourceError> {
+    let known = api.known().await?;
+    let mut all: Vec<FieldNames> = known
+        .definitions
+        .iter()
+        .map(|field| {
+            let names = std::iter::once(&field.name).chain(&field.clause_names).cloned().collect();
+            FieldNames { id: field.id.clone(), names }
+        })
+        .collect();
+    let also = ALSO.iter().flat_map(|(id, names)| names.iter().map(move |name| (*id, *name)));
+    for (id, name) in OWN.iter().map(|(name, id)| (*id, *name)).chain(also) {
+        match all.iter_mut().find(|field| field.id == id) {
+            Some(field) => field.names.push(name.to_owned()),
+            // Comments and worklogs are no fields to every site.
+            None => all.push(FieldNames { id: id.to_owned(), names: vec![name.to_owned()] }),
+        }
+    }
+    Ok(all)
+}
 
 /// A field that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

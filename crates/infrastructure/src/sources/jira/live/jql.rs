@@ -5,7 +5,7 @@
 //! outside of them, so nothing in the text can end the brackets that are put around it
 //! (<https://support.atlassian.com/jira-software-cloud/docs/jql-developer-status/>, "reserved characters").
 
-use application::ports::{Bounds, SourceError, SourceErrorKind};
+use application::ports::{Bounds, HiddenFields, SourceError, SourceErrorKind};
 
 use super::is_hidden_key;
 use super::projects::Seen;
@@ -133,6 +133,35 @@ impl Query {
                         return Err(outside(&format!("the project {}", text.trim()), seen));
                     }
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses to name what the tenant's policy hides: what is found and in which order tells its values.
+    pub(super) fn refuse_hidden(&self, hidden: &HiddenFields) -> Result<(), SourceError> {
+        if hidden.is_empty() {
+            return Ok(());
+        }
+        let fields = self.restriction.iter().enumerate().filter(|(at, _)| {
+            let calls = self.restriction.get(at + 1).is_some_and(|next| next.is_sign("("));
+            self.is_operated(*at) || calls
+        });
+        for token in fields.map(|(_, token)| token).chain(&self.order) {
+            let Some(name) = token.text().map(str::trim) else { continue };
+            // Cloud lets people write `"Salary[Number]"`.
+            let plain = name.rsplit_once('[').map_or(name, |(plain, _)| plain);
+            if hidden.has(name) || hidden.has(plain) {
+                return Err(refused(format!("the field `{name}` is hidden by this tenant's policy")));
+            }
+            // These look into every field that holds text.
+            if ["text", "textfields"].iter().any(|all| name.eq_ignore_ascii_case(all)) {
+                return Err(refused(format!(
+                    "`{name}` looks into fields that this tenant's policy hides: name a field, such as summary"
+                )));
+            }
+            if name.starts_with('[') || name.eq_ignore_ascii_case("cf") {
+                return Err(refused("write a custom field's number without room before it: cf[10010]"));
             }
         }
         Ok(())

@@ -52,6 +52,7 @@ pub(super) async fn search(
     ask: &LiveSearch<'_>,
 ) -> Result<LiveIssues, SourceError> {
     let query = Query::parse(ask.jql)?;
+    query.refuse_hidden(ask.within.hidden())?;
     let position = match ask.from {
         Some(Cursor(cursor)) => Position::deserialize(cursor).map_err(|_| unknown_position())?,
         None => Position::default(),

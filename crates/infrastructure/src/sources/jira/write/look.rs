@@ -8,14 +8,15 @@ use domain::{ItemPatch, WrittenItem};
 use serde_json::Value;
 
 use super::super::api::Api;
-use super::super::{malformed, sprints};
+use super::super::malformed;
+use super::super::sprints::ids;
 use super::fields::Draft;
 use super::form::Form;
 use super::issue::Issue;
 use super::people::Among;
 use super::update::{fill, project_of, read};
 use super::values::Place;
-use super::{link, transition, watch, worklog};
+use super::{link, sprints, transition, watch, worklog};
 
 /// Looks for one write. Changes nothing.
 pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Result<Look, SourceError> {
@@ -40,6 +41,8 @@ pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Resu
         }
         ItemWrite::Worklog(key, _) => worklog::look(api, key, marker).await,
         ItemWrite::Watch(key, asked) => watch::look(api, key, asked).await,
+        ItemWrite::PutInSprint(key, sprint) => sprints::look_put(api, key, sprint.as_deref()).await,
+        ItemWrite::Sprint(asked) => sprints::look(api, asked).await,
         ItemWrite::Link(key, asked) => match link::is_as_asked(api, key, asked).await? {
             Some(issue) => found(issue.written(api)),
             None => Ok(Look::Absent),
@@ -72,7 +75,7 @@ fn holds(current: &Value, wanted: &Value) -> bool {
         (Value::Null, Value::Array(wanted)) => wanted.is_empty(),
         (Value::Array(current), Value::Null) => current.is_empty(),
         // Sprints: the field lists those it has been in too, and is set by a number.
-        (Value::Array(_), Value::Number(id)) => sprints::ids(current).contains(&id.to_string()),
+        (Value::Array(_), Value::Number(id)) => ids(current).contains(&id.to_string()),
         (Value::Array(current), Value::Array(wanted)) => {
             current.len() == wanted.len()
                 && wanted.iter().all(|wanted| current.iter().any(|current| holds(current, wanted)))

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::super::nearest::nearest;
-use super::super::api::Api;
+use super::super::api::{Api, segment};
 
 /// Boards of a project that are looked through for a sprint's name.
 const MOST_BOARDS: usize = 20;
@@ -55,7 +55,7 @@ pub(super) async fn find(
     let boards: Boards = api.get("/rest/agile/1.0/board", &query, what).await?.json(what)?;
     let mut names = Vec::new();
     for board in boards.values.iter().filter(|board| board.kind != "kanban").take(MOST_BOARDS) {
-        for sprint in sprints(api, board).await? {
+        for sprint in sprints(api, &board.id.to_string()).await? {
             if Some(sprint.id) == id || sprint.name.trim().to_lowercase() == given.to_lowercase() {
                 return Ok(sprint.id.into());
             }
@@ -69,9 +69,15 @@ pub(super) async fn find(
     ))
 }
 
-async fn sprints(api: &Api<'_>, board: &Board) -> Result<Vec<Sprint>, SourceError> {
+/// Ids and names of the sprints of a board that are not closed.
+pub(super) async fn open_of_board(api: &Api<'_>, board: &str) -> Result<Vec<(String, String)>, SourceError> {
+    let open = sprints(api, board).await?;
+    Ok(open.into_iter().map(|sprint| (sprint.id.to_string(), sprint.name)).collect())
+}
+
+async fn sprints(api: &Api<'_>, board: &str) -> Result<Vec<Sprint>, SourceError> {
     let mut all: Vec<Sprint> = Vec::new();
-    let path = format!("/rest/agile/1.0/board/{}/sprint", board.id);
+    let path = format!("/rest/agile/1.0/board/{}/sprint", segment(board));
     let what = "the sprints of a board";
     for _ in 0..MOST_PAGES {
         let start = all.len().to_string();
