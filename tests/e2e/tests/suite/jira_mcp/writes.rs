@@ -115,6 +115,14 @@ async fn an_issue_is_made_changed_commented_linked_and_taken_along_and_each_answ
     fits("jira_add_comment", &commented);
     assert_eq!(commented["visibility_applied"], "public");
 
+    let panel = json!({"type": "doc", "version": 1, "content": [{"type": "panel", "attrs": {"panelType": "info"},
+        "content": [{"type": "paragraph", "content": [{"type": "text", "text": "As it is"}]}]}]});
+    let described = json!({"key": key, "fields": {"description": panel}, "text_format": "adf"});
+    fits("jira_update_issue", &world.done("jira_update_issue", described).await);
+    let shown = json!({"key": key, "include": ["description"], "text_format": "adf"});
+    let shown = world.call(&world.key, "jira_get_issue", shown).await;
+    assert_eq!(shown["structuredContent"]["description"], panel, "{shown}");
+
     let moved = world.done("jira_transition_issue", json!({"key": key, "to": "in progress"})).await;
     fits("jira_transition_issue", &moved);
     assert_eq!(change(&moved, "status"), &json!({"field": "status", "from": "To Do", "to": "In Progress"}));
@@ -142,7 +150,7 @@ async fn an_issue_is_made_changed_commented_linked_and_taken_along_and_each_answ
     assert_eq!(read["structuredContent"]["links"], json!([]));
 
     // Each write is on the record as one, beside the call of the tool; replays and rehearsals are no writes.
-    assert_eq!(world.patchbay.database.count(WRITTEN).await.unwrap(), 8);
+    assert_eq!(world.patchbay.database.count(WRITTEN).await.unwrap(), 9);
     world.end().await;
 }
 
@@ -187,6 +195,14 @@ async fn a_refused_write_changes_nothing_and_says_what_to_do() {
     assert!(told["allowed"].as_array().unwrap().contains(&json!("is blocked by")), "{told}");
     let told = refused("jira_add_comment", json!({"key": key, "body": "x", "visibility": "internal"})).await;
     assert_eq!(told["field"], "/visibility", "{told}");
+    let wrong = json!({"type": "doc", "version": 1, "content": [{"type": "paragraf"}]});
+    let new = json!({"project": "ENG", "issue_type": "Task", "summary": "x", "text_format": "adf", "description": wrong});
+    let told = refused("jira_create_issue", new).await;
+    assert_eq!(told["field"], "/description/content/0/type", "{told}");
+    let told = refused("jira_add_comment", json!({"key": key, "body": wrong})).await;
+    assert_eq!(told["field"], "/body", "{told}");
+    let text = json!({"key": key, "body": "Markdown", "text_format": "adf"});
+    assert_eq!(refused("jira_add_comment", text).await["field"], "/body");
     // A refused call did nothing: its key is free for the corrected one.
     let typo = json!({"key": key, "fields": {"Summry": "x"}, "idempotency_key": "typo"});
     refused("jira_update_issue", typo).await;
