@@ -145,10 +145,7 @@ async fn issues_are_taken_along_together_and_a_plan_that_cannot_be_is_refused_wi
     assert_eq!(world.changes(), 0, "something was sent");
 
     // What the tenant's policy hides is in no plan.
-    let hide = json!({"jira": {"hidden_fields": ["Priority"]}});
-    let put = world.admin.put("/api/v1/policy", &hide).await.unwrap();
-    assert_eq!(put.status, 200, "{put:?}");
-    tokio::time::sleep(Duration::from_millis(3_500)).await;
+    world.set_policy(json!({"hidden_fields": ["Priority"]})).await;
     let priority = json!({"jql": jql, "change": {"fields": {"Priority": "Low"}}});
     let told = world.refused(&world.writing_key, "jira_plan_bulk_change", priority).await;
     assert_eq!(told["field"], "/change/fields/Priority", "{told}");

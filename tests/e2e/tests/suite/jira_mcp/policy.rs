@@ -3,7 +3,7 @@
 use super::*;
 
 impl World {
-    async fn set_policy(&self, jira: Value) {
+    pub(super) async fn set_policy(&self, jira: Value) {
         let put = self.admin.put("/api/v1/policy", &json!({"jira": jira})).await.unwrap();
         assert_eq!(put.status, 200, "{put:?}");
         // Another process may answer, and keeps what it knows for three seconds.
