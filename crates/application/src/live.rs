@@ -5,6 +5,7 @@ mod agile;
 mod answer;
 mod bulk;
 mod call;
+mod changes;
 mod clean;
 mod context;
 mod cursor;
@@ -24,6 +25,7 @@ use domain::{Instance, InstanceId, InstanceStatus, Invalid, Scope, Toolset};
 pub use self::agile::{BoardsAsk, SprintsAsk};
 pub use self::answer::LiveAnswer;
 pub use self::bulk::BulkAsk;
+pub use self::changes::ChangesAsk;
 pub use self::context::SeenInstance;
 pub use self::reads::{ActivityAsk, FieldsAsk, IssueAsk, ProjectsAsk, SearchAsk, UsersAsk};
 pub use self::writes::WriteAsk;
@@ -33,8 +35,8 @@ use self::waits::Waits;
 use crate::connections::Connections;
 use crate::limits::LimitService;
 use crate::ports::{
-    Bounds, BulkPlanStore, Clock, HiddenFields, Ids, InstanceStore, ListPage, LiveReader, PolicyStore,
-    SourceAdapter, Sources, Vault,
+    Bounds, BulkPlanStore, ChangeStore, Clock, HiddenFields, Ids, InstanceStore, ListPage, LiveReader,
+    PolicyStore, SourceAdapter, Sources, Vault,
 };
 use crate::{Ctx, Error};
 
@@ -74,6 +76,8 @@ pub struct LiveParts {
     pub vault: Arc<dyn Vault>,
     /// Plans of changes of several items.
     pub plans: Arc<dyn BulkPlanStore>,
+    /// In which order the synced copy changes.
+    pub changes: Arc<dyn ChangeStore>,
     /// What tenants hide.
     pub policies: Arc<dyn PolicyStore>,
     /// What time it is.
@@ -145,6 +149,23 @@ impl LiveService {
 
     /// The instance of this short name, or the only one.
     async fn target(&self, ctx: &Ctx, wanted: Option<&str>) -> Result<Target, Error> {
+        let target = self.stored_target(ctx, wanted).await?;
+        self.asked(ctx, target).await
+    }
+
+    /// What the tracker itself is asked for.
+    async fn asked(&self, ctx: &Ctx, target: Target) -> Result<Target, Error> {
+        if target.instance.status == InstanceStatus::ReconnectRequired {
+            return Err(Error::Conflict {
+                what: format!("the tracker refused the credentials of the instance {}", target.instance.slug),
+                hint: "have an admin give the instance new credentials, then try again".into(),
+            });
+        }
+        self.hiding(ctx, target).await
+    }
+
+    /// The same for what is not asked of the tracker.
+    async fn stored_target(&self, ctx: &Ctx, wanted: Option<&str>) -> Result<Target, Error> {
         let mut instances = self.instances(ctx).await?;
         let slugs = || instances.iter().map(|instance| instance.slug.to_string());
         let at = match wanted {
@@ -166,25 +187,14 @@ impl LiveService {
             };
             return Err(Invalid::not_one_of("/instance", message, slugs()).into());
         };
-        self.open_to(ctx, instances.swap_remove(at)).await
+        self.reach(ctx, instances.swap_remove(at))
     }
 
     /// The instance of this id.
     async fn target_of(&self, ctx: &Ctx, id: InstanceId) -> Result<Target, Error> {
         let found = self.instances(ctx).await?.into_iter().find(|instance| instance.id == id);
         let gone = || Error::not_found("the instance that this is about");
-        self.open_to(ctx, found.ok_or_else(gone)?).await
-    }
-
-    async fn open_to(&self, ctx: &Ctx, instance: Instance) -> Result<Target, Error> {
-        if instance.status == InstanceStatus::ReconnectRequired {
-            return Err(Error::Conflict {
-                what: format!("the tracker refused the credentials of the instance {}", instance.slug),
-                hint: "have an admin give the instance new credentials, then try again".into(),
-            });
-        }
-        let target = self.reach(ctx, instance)?;
-        self.hiding(ctx, target).await
+        self.asked(ctx, self.reach(ctx, found.ok_or_else(gone)?)?).await
     }
 
     /// Without the fields that the tenant's policy hides. What these are called is asked of the tracker, now and then.

@@ -8,6 +8,7 @@ mod access;
 mod audit;
 mod authored;
 mod bulk_plans;
+mod changes;
 mod idempotency;
 mod instances;
 mod keys;
@@ -275,6 +276,7 @@ impl Memory {
                 limits: live_limits,
                 vault: self.clone(),
                 plans: self.clone(),
+                changes: self.clone(),
                 policies: self.clone(),
                 clock: self.clone(),
                 ids: self.clone(),

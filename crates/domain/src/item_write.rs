@@ -300,7 +300,9 @@ mod tests {
         assert_eq!(read(" 1h 30m ").as_deref(), Some("1h 30m"));
         assert_eq!(read("2D4h").as_deref(), Some("2d 4h"));
         assert_eq!(read("90m").as_deref(), Some("90m"));
-        for wrong in ["", "0m", "1.5h", "90", "30m 1h", "1h 1h", "1y", "-1h", "1h soon", "999999999999m", "1é"] {
+        for wrong in
+            ["", "0m", "1.5h", "90", "30m 1h", "1h 1h", "1y", "-1h", "1h soon", "999999999999m", "1é"]
+        {
             assert_eq!(read(wrong), None, "{wrong}");
         }
     }

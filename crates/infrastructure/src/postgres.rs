@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod bootstrap;
 mod bulk_plans;
+mod changes;
 mod credentials;
 mod db;
 mod freshness;
@@ -37,6 +38,7 @@ pub use bootstrap::{
     set_passwords,
 };
 pub use bulk_plans::PgBulkPlans;
+pub use changes::PgChanges;
 pub(crate) use db::store_error;
 pub use db::{Db, DbUrls, PoolSizes};
 pub use idempotency::PgIdempotency;

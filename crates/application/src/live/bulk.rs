@@ -181,8 +181,7 @@ impl LiveService {
         change: &BulkChange,
         item: &PlannedItem,
     ) -> (String, Result<Vec<ChangedField>, Error>) {
-        let ask =
-            WriteAsk { instance: None, write: change.of(item), key: String::new(), rehearse: true };
+        let ask = WriteAsk { instance: None, write: change.of(item), key: String::new(), rehearse: true };
         let told = self.rehearsed(ctx, writes, target, &ask).await;
         if let Err(Error::Source(error)) = &told {
             self.heed(target.instance.id, error);

@@ -85,7 +85,8 @@ pub trait SourceWriter: Send + Sync {
         watching: &Watching,
     ) -> Result<WrittenItem, SourceError> {
         let _ = (connection, key, watching);
-        let message = "Patchbay does not change who watches the items of this tracker: do it in the tracker itself";
+        let message =
+            "Patchbay does not change who watches the items of this tracker: do it in the tracker itself";
         Err(SourceError::new(SourceErrorKind::Unsupported, message))
     }
 

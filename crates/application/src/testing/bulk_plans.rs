@@ -27,7 +27,8 @@ impl BulkPlanStore for Memory {
         self.reach("bulk_plans.note_done").await?;
         let own = (ctx.tenant, ctx.principal.id());
         let mut state = self.state();
-        let found = state.plans.iter_mut().find(|(tenant, who, plan)| (*tenant, *who) == own && plan.id == id);
+        let found =
+            state.plans.iter_mut().find(|(tenant, who, plan)| (*tenant, *who) == own && plan.id == id);
         found.into_iter().for_each(|(.., plan)| plan.done.extend(keys.iter().cloned()));
         Ok(())
     }

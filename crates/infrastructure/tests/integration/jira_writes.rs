@@ -280,7 +280,8 @@ async fn a_comment_is_found_by_its_marker_and_internal_ones_need_a_service_desk(
     for deployment in BOTH {
         let tracker = Tracker::start(deployment).await;
         let key = tracker.make("Talk about me").await;
-        let comment = NewComment { body: "Seen on **two** phones.".into(), internal: false, documents: false };
+        let comment =
+            NewComment { body: "Seen on **two** phones.".into(), internal: false, documents: false };
         let write = ItemWrite::Comment(key.clone(), comment.clone());
         let marker = marker();
         assert_eq!(tracker.look(write.clone(), &marker).await, Look::Absent);

@@ -21,7 +21,9 @@ use domain::{Allowed, Credential, Grant, Instance, InstanceId, InstanceStatus, S
 use patchbay_infrastructure::clock::{SystemClock, SystemIds};
 use patchbay_infrastructure::egress::{EgressClient, EgressPolicy};
 use patchbay_infrastructure::limiter::Limiter;
-use patchbay_infrastructure::postgres::{PgBulkPlans, PgInstances, PgMappings, PgPolicies, PoolSizes};
+use patchbay_infrastructure::postgres::{
+    PgBulkPlans, PgChanges, PgInstances, PgMappings, PgPolicies, PoolSizes,
+};
 use patchbay_infrastructure::sources;
 use serde_json::{Value, json};
 use simulator::{Deployment, JiraLogin, Simulator, SimulatorConfig};
@@ -72,6 +74,7 @@ impl World {
             limits,
             vault,
             plans: Arc::new(PgBulkPlans::new(test.db.clone())),
+            changes: Arc::new(PgChanges::new(test.db.clone())),
             policies: policies.clone(),
             clock,
             ids: Arc::new(SystemIds),

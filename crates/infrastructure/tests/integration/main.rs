@@ -19,6 +19,7 @@ mod official_descriptions;
 mod postgres_access;
 mod postgres_cancelled_begin;
 mod postgres_catalog;
+mod postgres_changes;
 mod postgres_grants;
 mod postgres_isolation;
 mod postgres_keys;

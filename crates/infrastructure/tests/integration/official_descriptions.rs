@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use application::ports::{
-    Connection, ItemAddress, ItemWrite, Look, PageRequest, PendingItem, ProjectRef, SourceAdapter, StreamScope,
+    Connection, ItemAddress, ItemWrite, Look, PageRequest, PendingItem, ProjectRef, SourceAdapter,
+    StreamScope,
 };
 use axum::Router;
 use axum::http::{HeaderMap, HeaderName, StatusCode};

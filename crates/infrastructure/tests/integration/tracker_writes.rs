@@ -286,7 +286,8 @@ async fn a_refusal_is_kept_and_a_request_to_wait_is_not() {
         key: "refused".into(),
         fingerprint: [fingerprint; 32],
     };
-    let corrected = CreateItem { http: world.http.clone(), url: world.url.clone(), title: "corrected".into() };
+    let corrected =
+        CreateItem { http: world.http.clone(), url: world.url.clone(), title: "corrected".into() };
     world.plan(&[Fault::None, Fault::TooMany]);
     assert!(!world.service.once(&world.ctx, &write(7), &corrected).await.unwrap().replayed);
     assert!(world.service.once(&world.ctx, &write(7), &corrected).await.unwrap().replayed);

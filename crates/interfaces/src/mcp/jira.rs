@@ -3,6 +3,7 @@
 mod agile;
 mod arguments;
 mod bulk;
+mod changes;
 mod invoke;
 mod narrowed;
 mod schemas;

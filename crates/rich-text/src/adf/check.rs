@@ -141,8 +141,7 @@ const PANEL: &[&str] = &[
     "mediaGroup",
     "blockCard",
 ];
-const QUOTE: &[&str] =
-    &["paragraph", "bulletList", "orderedList", "codeBlock", "mediaSingle", "mediaGroup"];
+const QUOTE: &[&str] = &["paragraph", "bulletList", "orderedList", "codeBlock", "mediaSingle", "mediaGroup"];
 const ITEM: &[&str] = &["paragraph", "bulletList", "orderedList", "taskList", "codeBlock", "mediaSingle"];
 
 /// What each node holds, and which attributes it cannot do without.
@@ -209,7 +208,10 @@ const MARKS: [(&str, &[&str]); 15] = [
 /// Refuses what Jira would refuse, with the first place that is wrong.
 pub fn check(document: &Value) -> Result<(), Flaw> {
     if document.get("type").and_then(Value::as_str) != Some("doc") {
-        return flaw("/type", "must be `doc`: a document looks like {\"type\": \"doc\", \"version\": 1, \"content\": []}");
+        return flaw(
+            "/type",
+            "must be `doc`: a document looks like {\"type\": \"doc\", \"version\": 1, \"content\": []}",
+        );
     }
     if document.get("version").and_then(Value::as_u64) != Some(1) {
         return flaw("/version", "must be 1");
@@ -262,7 +264,7 @@ fn children(
         Some(Value::Array(given)) => given,
         Some(_) => return flaw(pointer, "must be a list of nodes"),
     };
-    let allowed = match content {
+    let allowed: &[&str] = match content {
         Content::None => &[],
         Content::Text => &["text"],
         Content::Some(allowed) => allowed,
@@ -356,7 +358,11 @@ mod tests {
             (json!([{"type": "paragraph", "content": [text("")]}]), "/content/0/content/0/text", "not empty"),
             (json!([{"type": "paragraf"}]), "/content/0/type", "`paragraf` is no type of node"),
             (json!([{"type": "heading", "content": []}]), "/content/0/attrs/level", "required"),
-            (json!([{"type": "bulletList", "content": []}]), "/content/0/content", "at least one of listItem"),
+            (
+                json!([{"type": "bulletList", "content": []}]),
+                "/content/0/content",
+                "at least one of listItem",
+            ),
             (json!(["hello"]), "/content/0", "must be a node"),
             (json!([{"type": "rule", "content": [text("x")]}]), "/content/0/content/0", "holds nothing"),
             (
@@ -383,9 +389,10 @@ mod tests {
         ] {
             assert_eq!(check(&document).unwrap_err().pointer, pointer);
         }
-        let deep = (0..100).fold(json!({"type": "paragraph"}), |inner, _| {
-            json!({"type": "bulletList", "content": [{"type": "listItem", "content": [inner]}]})
-        });
+        let deep = (0..100).fold(
+            json!({"type": "paragraph"}),
+            |inner, _| json!({"type": "bulletList", "content": [{"type": "listItem", "content": [inner]}]}),
+        );
         assert!(of(json!([deep])).unwrap_err().1.contains("more than 50"));
     }
 }

@@ -175,7 +175,8 @@ pub(super) fn comments(call: &Call<'_>, site: &JiraSite, key: &str) -> Result<Re
 fn entries(call: &Call<'_>, site: &JiraSite, name: &str, rows: &[&Entry], default: usize) -> Reply {
     let (start, size) = call.window(default, if site.is_cloud() { 5000 } else { usize::MAX });
     let view = call.view(site);
-    let expand = name == "worklogs" && site.is_cloud() && call.list("expand").iter().any(|one| one == "properties");
+    let expand =
+        name == "worklogs" && site.is_cloud() && call.list("expand").iter().any(|one| one == "properties");
     let show = |entry: &Entry| {
         let mut shown = view.entry(entry);
         if expand {

@@ -3,6 +3,7 @@
 
 mod agile;
 mod bulk;
+mod changes;
 mod policy;
 mod work;
 mod writes;
@@ -164,6 +165,7 @@ async fn the_list_is_short_fit_for_every_vendor_as_committed_and_keeps_its_word(
         ("jira_find_users", json!({"query": "a", "project": "ENG"})),
         ("jira_list_boards", json!({"project": "ENG", "type": "scrum"})),
         ("jira_list_sprints", json!({"board": "1", "state": "closed", "limit": 3})),
+        ("jira_list_changes", json!({"projects": ["ENG"]})),
     ] {
         let answer = world.call_at(EVERY_SET, &world.key, name, arguments.clone()).await;
         assert_ne!(answer["isError"], true, "{name} {arguments}: {answer}");

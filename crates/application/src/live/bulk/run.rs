@@ -161,7 +161,11 @@ impl LiveService {
             Ok(ItemWritten { item: mut written, replayed, .. }) => {
                 hide::of_changed(run.target.within.hidden(), &mut written.changed);
                 Told {
-                    changed: written.changed.iter().map(|change| told_change(change).field.to_owned()).collect(),
+                    changed: written
+                        .changed
+                        .iter()
+                        .map(|change| told_change(change).field.to_owned())
+                        .collect(),
                     warnings: written.warnings,
                     ..told(if replayed { Outcome::DoneBefore } else { Outcome::Done })
                 }
@@ -190,16 +194,16 @@ fn verdict(error: &Error) -> (Outcome, Option<Stop>) {
     match error {
         Error::Source(error) => match error.kind {
             SourceErrorKind::Conflict => (Outcome::Conflict, None),
-            SourceErrorKind::RateLimited => {
-                (Outcome::NotDone, stop("Jira asks to wait", error.retry_after))
-            }
+            SourceErrorKind::RateLimited => (Outcome::NotDone, stop("Jira asks to wait", error.retry_after)),
             SourceErrorKind::Unavailable | SourceErrorKind::Malformed => {
                 (Outcome::Open, stop("Jira does not answer as it should", error.retry_after))
             }
             SourceErrorKind::Unauthorized => {
                 (Outcome::Refused, stop("Jira refuses the instance's credentials: tell an admin", None))
             }
-            SourceErrorKind::Blocked => (Outcome::NotDone, stop("Jira cannot be reached: tell an admin", None)),
+            SourceErrorKind::Blocked => {
+                (Outcome::NotDone, stop("Jira cannot be reached: tell an admin", None))
+            }
             SourceErrorKind::Forbidden
             | SourceErrorKind::NotFound
             | SourceErrorKind::Gone

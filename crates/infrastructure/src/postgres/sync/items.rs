@@ -155,7 +155,7 @@ async fn upsert(
              spent_s = excluded.spent_s, remaining_s = excluded.remaining_s,
              status_default = excluded.status_default, type_default = excluded.type_default,
              priority_default = excluded.priority_default, synced_at = excluded.synced_at, deleted_at = null,
-             delete_reason = null, delete_proof = null
+             delete_reason = null, delete_proof = null, changed_in = excluded.changed_in
          where excluded.updated_at >= t.updated_at
          returning t.id, t.source_id",
     )
@@ -258,7 +258,8 @@ pub(super) async fn tombstone(tx: &mut Tx, to: &Target<'_>, gone: &[GoneRecord])
         return Ok(0);
     }
     let result = sqlx::query(
-        "update work_items t set deleted_at = $3, delete_reason = u.reason, delete_proof = u.proof
+        "update work_items t set deleted_at = $3, delete_reason = u.reason, delete_proof = u.proof,
+             changed_in = pg_current_xact_id()::text::bigint
          from unnest($4::text[], $5::text[], $6::text[]) as u (ref_key, reason, proof)
          where t.tenant_id = $1 and t.instance_id = $2 and t.ref_key = u.ref_key and t.deleted_at is null",
     )

@@ -65,7 +65,7 @@ async fn projects_in(tx: &mut Tx, to: &Target<'_>, projects: &[ProjectRecord]) -
 /// A project that has another key than before takes its items along: they are found by it.
 async fn rename(tx: &mut Tx, to: &Target<'_>, projects: &[&ProjectRecord]) -> Result<(), StoreError> {
     sqlx::query(
-        "update work_items w set project_key = u.key,
+        "update work_items w set project_key = u.key, changed_in = pg_current_xact_id()::text::bigint,
              source_key = case when starts_with(w.source_key, p.key)
                  then u.key || substr(w.source_key, length(p.key) + 1) else w.source_key end
          from unnest($3::text[], $4::text[]) as u (source_id, key)

@@ -166,7 +166,8 @@ async fn a_comment_is_found_again_by_its_mark() {
     let task = world(&simulator).tasks.keys().next().unwrap().clone();
     let adapter = asana();
     let writer = adapter.writer().unwrap();
-    let (comment, marker) = (NewComment { body: "A *word*.".into(), internal: false, documents: false }, marker());
+    let (comment, marker) =
+        (NewComment { body: "A *word*.".into(), internal: false, documents: false }, marker());
     let write = ItemWrite::Comment(task.clone(), comment.clone());
     assert_eq!(writer.look(&connection, &write, &marker).await.unwrap(), Look::Absent);
     let written = writer.add_comment(&connection, &task, &comment, &marker).await.unwrap();
@@ -227,7 +228,10 @@ async fn what_was_written_is_found_again_where_marks_do_not_survive() {
     let other = NewItem { body: Some("For nobody.".into()), ..new.clone() };
     let unsure = writer.look(&connection, &ItemWrite::Create(other), &marker()).await.unwrap();
     assert_eq!(unsure, Look::Unsure);
-    let silent = ItemWrite::Comment(made.key.clone(), NewComment { body: "Another".into(), internal: false, documents: false });
+    let silent = ItemWrite::Comment(
+        made.key.clone(),
+        NewComment { body: "Another".into(), internal: false, documents: false },
+    );
     assert_eq!(writer.look(&connection, &silent, &marker()).await.unwrap(), Look::Absent);
 }
 

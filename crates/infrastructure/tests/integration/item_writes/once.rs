@@ -94,7 +94,7 @@ async fn assert_once(world: &World, plan: &Planned, items_before: usize, what: &
         | ItemWrite::PutInSprint(..)
         | ItemWrite::Sprint(_) => {
             unreachable!("they have tests of their own")
-        },
+        }
     }
 }
 

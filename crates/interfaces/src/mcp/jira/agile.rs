@@ -89,7 +89,7 @@ impl JiraTools {
             }
         }
         let until = Instant::now() + SPAN;
-        let moves = keys.iter().map(|key| {
+        let moves = keys.into_iter().map(|key| {
             let ask = WriteAsk {
                 instance: instance.clone(),
                 write: ItemWrite::PutInSprint(key.clone(), sprint.clone()),
@@ -97,7 +97,10 @@ impl JiraTools {
                 key: Uuid::new_v4().to_string(),
                 rehearse: false,
             };
-            async move { (key, self.move_one(ctx, ask, until).await) }
+            async move {
+                let outcome = self.move_one(ctx, ask, until).await;
+                (key, outcome)
+            }
         });
         let outcomes: Vec<_> = stream::iter(moves).buffered(AT_ONCE).collect().await;
         let mut at = None;
@@ -106,7 +109,7 @@ impl JiraTools {
             .map(|(key, outcome)| match outcome {
                 Ok(answer) => {
                     at = Some(answer.instance.clone());
-                    result(key, &answer)
+                    result(&key, &answer)
                 }
                 Err(body) => json!({"key": key, "ok": false, "error": body}),
             })

@@ -9,8 +9,8 @@ use domain::Invalid;
 use serde_json::{Map, Value};
 
 use super::super::outcome::Failure;
-use super::schemas::FORMATS;
 pub(super) use super::super::sql::arguments::{count, only, text, word};
+use super::schemas::FORMATS;
 
 /// Bytes of a document: some times the longest text that Jira takes.
 const MOST_OF_A_DOCUMENT: usize = 256 * 1024;
@@ -128,11 +128,14 @@ pub(super) fn as_issue_key(text: &str) -> Option<String> {
 /// A project's key.
 pub(super) fn project_key(arguments: &Map<String, Value>) -> Result<Option<String>, Failure> {
     let Some(key) = text(arguments, "project", 255)? else { return Ok(None) };
-    let key = key.trim().to_ascii_uppercase();
-    if is_project_key(&key) {
-        return Ok(Some(key));
-    }
-    Err(Failure::invalid("/project", "must be a project's key like ENG; jira_list_projects lists them"))
+    let wrong =
+        || Failure::invalid("/project", "must be a project's key like ENG; jira_list_projects lists them");
+    as_project_key(key).map(Some).ok_or_else(wrong)
+}
+
+/// A text as a project's key, in capitals; `None` when it is none.
+pub(super) fn as_project_key(text: &str) -> Option<String> {
+    Some(text.trim().to_ascii_uppercase()).filter(|key| is_project_key(key))
 }
 
 fn is_project_key(key: &str) -> bool {

@@ -25,7 +25,9 @@ impl JiraTools {
     async fn plan_bulk_change(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
         only(given, &["jql", "change", "instance"])?;
         let change = match given.get("change") {
-            Some(Value::Object(change)) => change_of(change).map_err(|failure| named(failure, |field| format!("/change{field}")))?,
+            Some(Value::Object(change)) => {
+                change_of(change).map_err(|failure| named(failure, |field| format!("/change{field}")))?
+            }
             None | Some(Value::Null) => return Err(Failure::invalid("/change", "is required")),
             Some(_) => return Err(Failure::invalid("/change", "must be an object")),
         };

@@ -101,10 +101,10 @@ impl JiraTools {
                 Toolset::JiraAgile => self.agile(ctx, name, &given).await,
                 Toolset::JiraBulk => self.bulk(ctx, name, &given).await,
                 Toolset::JiraWork => self.work(ctx, name, &given).await,
-                Toolset::Sql
-                | Toolset::JiraFiles
-                | Toolset::JiraAdmin
-                | Toolset::JiraChanges => Err(Failure::UnknownTool(name.to_owned())),
+                Toolset::JiraChanges => self.list_changes(ctx, &given).await,
+                Toolset::Sql | Toolset::JiraFiles | Toolset::JiraAdmin => {
+                    Err(Failure::UnknownTool(name.to_owned()))
+                }
             }
         })
         .await

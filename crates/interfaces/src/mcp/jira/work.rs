@@ -26,21 +26,15 @@ impl JiraTools {
     }
 
     async fn add_worklog(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
-        only(
-            given,
-            &["key", "time_spent", "started", "comment", "idempotency_key", "dry_run", "instance"],
-        )?;
+        only(given, &["key", "time_spent", "started", "comment", "idempotency_key", "dry_run", "instance"])?;
         let Some(spent) = TimeSpent::parse(&needed(given, "time_spent", SPAN)?) else {
             return Err(Failure::invalid(
                 "/time_spent",
                 "must be whole weeks, days, hours and minutes, the longest first, like 1h 30m or 2d",
             ));
         };
-        let worklog = NewWorklog {
-            spent,
-            started: moment(given, "started")?,
-            comment: owned(given, "comment", TEXT)?,
-        };
+        let worklog =
+            NewWorklog { spent, started: moment(given, "started")?, comment: owned(given, "comment", TEXT)? };
         self.write(ctx, given, ItemWrite::Worklog(issue_key(given)?, worklog)).await
     }
 

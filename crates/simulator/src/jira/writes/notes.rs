@@ -115,7 +115,8 @@ pub(super) fn add_worklog(write: &mut Write<'_>) -> Result<Reply, Reply> {
     let seconds = seconds_spent(&body)?;
     let started = body.get("started").and_then(Value::as_str);
     if started.is_some_and(|started| !is_field_time(started)) {
-        let message = "Cannot deserialize value of type `java.util.Date`: expected \"yyyy-MM-dd'T'HH:mm:ss.SSSZ\"";
+        let message =
+            "Cannot deserialize value of type `java.util.Date`: expected \"yyyy-MM-dd'T'HH:mm:ss.SSSZ\"";
         return Err(Reply::bad_request(message));
     }
     let (worklog, at) = (write.site.new_id(), write.site.tick());

@@ -45,7 +45,7 @@ pub(in crate::jira) fn new_sprint(
     run(shared, site, call, |write| {
         write.call.allow(&[])?;
         let mut body = write.call.object(Some(&["name", "startDate", "endDate", "originBoardId", "goal"]))?;
-        let name = body.get("name").and_then(Value::as_str).map(str::trim).unwrap_or_default();
+        let name = body.get("name").and_then(Value::as_str).map(str::trim).unwrap_or_default().to_owned();
         if name.is_empty() {
             return Err(Reply::bad_request("The sprint name is required."));
         }

@@ -88,7 +88,8 @@ async fn a_plan_goes_on_after_a_limit_leaves_alone_what_was_changed_and_does_not
         counted([("conflict", 1), ("done", left), ("done_before", told["done"])]),
         "{second}"
     );
-    let conflict = second["results"].as_array().unwrap().iter().find(|one| one["outcome"] == "conflict").unwrap();
+    let conflict =
+        second["results"].as_array().unwrap().iter().find(|one| one["outcome"] == "conflict").unwrap();
     assert_eq!(conflict["key"], keys[7], "{second}");
     // Seven edits, and the one that was refused for the limit.
     assert_eq!(world.edits(), 8, "something was sent twice");

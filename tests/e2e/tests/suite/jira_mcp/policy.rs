@@ -4,7 +4,11 @@ use super::*;
 
 impl World {
     pub(super) async fn set_policy(&self, jira: Value) {
-        let put = self.admin.put("/api/v1/policy", &json!({"jira": jira})).await.unwrap();
+        let put = self
+            .admin
+            .send(reqwest::Method::PUT, "/api/v1/policy", Some(&json!({"jira": jira})))
+            .await
+            .unwrap();
         assert_eq!(put.status, 200, "{put:?}");
         // Another process may answer, and keeps what it knows for three seconds.
         tokio::time::sleep(Duration::from_millis(3_100)).await;

@@ -96,14 +96,16 @@ async fn somebody_watches_an_issue_and_who_may_not_write_there_sets_nobody() {
     let again = world.done("jira_set_watcher", set.clone()).await;
     assert_eq!(again["changed"], json!([]), "{again}");
     let watchers = async || {
-        let read = world.call(&world.key, "jira_get_issue", json!({"key": key, "include": ["watchers"]})).await;
+        let read =
+            world.call(&world.key, "jira_get_issue", json!({"key": key, "include": ["watchers"]})).await;
         read["structuredContent"].clone()
     };
     assert!(watchers().await.to_string().contains("\"count\":1"), "{}", watchers().await);
     let mut gone = set.clone();
     gone["watching"] = false.into();
     assert_eq!(change(&world.done("jira_set_watcher", gone).await, "watchers")["from"], name.as_str());
-    let told = world.refused(&world.writing_key, "jira_set_watcher", json!({"key": key, "user": "Nobody"})).await;
+    let told =
+        world.refused(&world.writing_key, "jira_set_watcher", json!({"key": key, "user": "Nobody"})).await;
     assert_eq!(told["field"], "/user", "{told}");
 
     let narrow = world.key_with(json!({"projects_write": []})).await;

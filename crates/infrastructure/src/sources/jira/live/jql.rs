@@ -154,10 +154,11 @@ impl Query {
             if hidden.has(name) || hidden.has(plain) {
                 return Err(refused(format!("the field `{name}` is hidden by this tenant's policy")));
             }
-            // These look into every field that holds text.
-            if ["text", "textfields"].iter().any(|all| name.eq_ignore_ascii_case(all)) {
+            // These look into every field that holds text, and into whatever somebody saved.
+            let all = ["text", "textfields", "filter", "savedfilter", "searchrequest", "request"];
+            if all.iter().any(|all| name.eq_ignore_ascii_case(all)) {
                 return Err(refused(format!(
-                    "`{name}` looks into fields that this tenant's policy hides: name a field, such as summary"
+                    "`{name}` may look into fields that this tenant's policy hides: name a field, such as summary"
                 )));
             }
             if name.starts_with('[') || name.eq_ignore_ascii_case("cf") {

@@ -170,7 +170,7 @@ async fn update(
     let now = values(&before);
     let changed: Vec<ChangedField> = body
         .iter()
-        .filter(|(id, value)| now.get(*id).is_none_or(|now| now != value))
+        .filter(|(id, value)| now.get(*id).is_none_or(|now| now != *value))
         .map(|(id, value)| ChangedField {
             field: name_of(id).to_owned(),
             from: now.get(id).cloned().unwrap_or_default(),

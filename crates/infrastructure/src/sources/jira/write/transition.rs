@@ -68,7 +68,9 @@ pub(super) async fn transition(
         if let Looked::Marked(id) = marked::comment(api, &issue.key, None, marker).await? {
             return Ok(comment::with_comment(WrittenItem { warnings, ..issue.written(api) }, api, id));
         }
-        let told = comment::post(api, &issue, text::new(api.dialect(), text), vec![property(marker)], "/comment").await?;
+        let told =
+            comment::post(api, &issue, text::new(api.dialect(), text), vec![property(marker)], "/comment")
+                .await?;
         warnings.extend(told.warnings);
         return Ok(WrittenItem { warnings, ..told });
     }
@@ -131,7 +133,9 @@ async fn steps(api: &Api<'_>, issue: &Issue) -> Result<Vec<Step>, SourceError> {
 /// Whether an issue can take this transition now, named in any way.
 pub(super) async fn is_open(api: &Api<'_>, issue: &Issue, to: &str) -> Result<bool, SourceError> {
     let steps = steps(api, issue).await?;
-    Ok(steps.iter().any(|step| [step.status(), &step.name, &step.id].into_iter().any(|name| is_same(name, to))))
+    Ok(steps
+        .iter()
+        .any(|step| [step.status(), &step.name, &step.id].into_iter().any(|name| is_same(name, to))))
 }
 
 fn is_same(name: &str, wanted: &str) -> bool {
