@@ -63,7 +63,7 @@ async fn a_plan_goes_on_after_a_limit_leaves_alone_what_was_changed_and_does_not
     let sample = plan["sample"].as_array().unwrap();
     assert_eq!(sample.len(), 5, "{plan}");
     assert!(sample[0]["changed"].to_string().contains("triaged"), "{plan}");
-    assert_eq!(world.changes(), 0, "a plan changed something");
+    assert_eq!(world.sent(), 0, "a plan changed something");
 
     // One is changed meanwhile, and Jira asks to wait amid the run.
     let rename = json!({"key": keys[7], "fields": {"summary": "Changed meanwhile"}});
@@ -125,7 +125,7 @@ async fn issues_are_taken_along_together_and_a_plan_that_cannot_be_is_refused_wi
     let settled = world.run(&plan["plan_token"]).await;
     assert_eq!(settled["complete"], true, "{one} {other} {settled}");
     assert_eq!(outcomes(&settled), counted([("done_before", 3)]), "{settled}");
-    assert_eq!(world.changes(), 0, "it was done again");
+    assert_eq!(world.sent(), 0, "it was done again");
     let moved = json!({"jql": format!("{jql} AND status = 'In Progress'")});
     let moved = world.done("jira_search_issues", moved).await;
     assert_eq!(moved["issues"].as_array().unwrap().len(), 3, "{moved}");
@@ -143,7 +143,7 @@ async fn issues_are_taken_along_together_and_a_plan_that_cannot_be_is_refused_wi
         let told = world.refused(&world.writing_key, "jira_plan_bulk_change", arguments.clone()).await;
         assert_eq!(told["field"], field, "{arguments}: {told}");
     }
-    assert_eq!(world.changes(), 0, "something was sent");
+    assert_eq!(world.sent(), 0, "something was sent");
 
     // What the tenant's policy hides is in no plan.
     world.set_policy(json!({"hidden_fields": ["Priority"]})).await;

@@ -45,7 +45,7 @@ async fn time_is_booked_once_and_stored_at_once() {
     let told = world.done("jira_add_worklog", rehearsal).await;
     fits(&tools, "jira_add_worklog", &told);
     assert_eq!((&told["dry_run"], &change(&told, "worklog")["to"]), (&json!(true), &json!("1h 30m")));
-    assert_eq!(world.changes(), 0, "a dry run booked time");
+    assert_eq!(world.sent(), 0, "a dry run booked time");
 
     let told = world.done("jira_add_worklog", ask.clone()).await;
     fits(&tools, "jira_add_worklog", &told);

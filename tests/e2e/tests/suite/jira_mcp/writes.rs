@@ -15,7 +15,7 @@ impl World {
     }
 
     /// Requests that changed something at the tracker.
-    pub(super) fn changes(&self) -> usize {
+    pub(super) fn sent(&self) -> usize {
         let read = |path: &str| path.contains("/search") || path.contains("bulkfetch");
         let sent = self.tracker.control().requests();
         sent.iter().filter(|one| one.method != "GET" && !read(&one.path_and_query)).count()
@@ -81,7 +81,7 @@ async fn an_issue_is_made_changed_commented_linked_and_taken_along_and_each_answ
     fits("jira_create_issue", &told);
     assert_eq!((&told["dry_run"], &told["key"]), (&json!(true), &Value::Null), "{told}");
     assert_eq!(change(&told, "description")["to"], "Since **Monday**.\n");
-    assert_eq!((world.issues(), world.changes()), (before, 0), "a dry run wrote something");
+    assert_eq!((world.issues(), world.sent()), (before, 0), "a dry run wrote something");
 
     let made = world.done("jira_create_issue", new.clone()).await;
     fits("jira_create_issue", &made);
@@ -206,7 +206,7 @@ async fn a_refused_write_changes_nothing_and_says_what_to_do() {
     // A refused call did nothing: its key is free for the corrected one.
     let typo = json!({"key": key, "fields": {"Summry": "x"}, "idempotency_key": "typo"});
     refused("jira_update_issue", typo).await;
-    assert_eq!(world.changes(), 0, "something was sent");
+    assert_eq!(world.sent(), 0, "something was sent");
     let corrected = json!({"key": key, "fields": {"Priority": "High"}, "idempotency_key": "typo"});
     assert_eq!(change(&world.done("jira_update_issue", corrected.clone()).await, "Priority")["to"], "High");
     assert_eq!(world.done("jira_update_issue", corrected).await["replayed"], true);
@@ -306,7 +306,7 @@ async fn a_key_writes_only_where_it_may_and_one_that_reads_is_shown_no_tool_that
         }
     }
     let own = world.key_with(json!({"projects_read": ["ENG"], "projects_write": ["ENG"]})).await;
-    assert_eq!(world.changes(), 0, "something was sent");
+    assert_eq!(world.sent(), 0, "something was sent");
     let written = world.call(&own, "jira_add_comment", comment.clone()).await;
     assert_ne!(written["isError"], true, "{written}");
 
