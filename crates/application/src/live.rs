@@ -205,7 +205,8 @@ impl LiveService {
             return Ok(target);
         }
         let reader = target.reader()?;
-        let known = self.ask(ctx, &target, |c| async move { reader.field_names(&c).await }).await?;
+        // On the heap, as it is rarely needed and stands in the future of every read.
+        let known = Box::pin(self.ask(ctx, &target, |c| async move { reader.field_names(&c).await })).await?;
         let hidden = HiddenFields::new(hidden, &known);
         Ok(Target { within: target.within.hiding(hidden), ..target })
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Allowed, FieldError, Invalid, Toolset};
+use crate::{Allowed, Invalid, Toolset};
 
 /// The most tools or fields of one list.
 pub const MOST_NAMED: usize = 100;
@@ -65,6 +65,7 @@ impl JiraPolicy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::FieldError;
 
     fn pointers(policy: &JiraPolicy) -> Vec<String> {
         let Err(invalid) = policy.check(&["jira_get_issue"]) else { return Vec::new() };

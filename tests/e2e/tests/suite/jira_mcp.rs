@@ -88,8 +88,11 @@ impl World {
 
     /// Names of the tools of a key at an address with this query.
     async fn names_at(&self, query: &str, key: &str) -> Vec<String> {
-        let url = format!("{}{query}", self.mcp);
-        let listed = self.admin.with_key(key).rpc(&url, "tools/list", &json!({})).await.unwrap();
+        self.names_of(&format!("{}{query}", self.mcp), key).await
+    }
+
+    async fn names_of(&self, url: &str, key: &str) -> Vec<String> {
+        let listed = self.admin.with_key(key).rpc(url, "tools/list", &json!({})).await.unwrap();
         let tools = listed.body["result"]["tools"].as_array().unwrap_or_else(|| panic!("{listed:?}"));
         tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
     }

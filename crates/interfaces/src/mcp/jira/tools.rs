@@ -92,16 +92,17 @@ impl JiraTools {
             }
             let class = if tool.writes() { ToolClass::Write } else { ToolClass::LiveRead };
             let states = self.services.limits.count_tool(ctx, class).await?;
+            // Each on the heap: together they would make every call's future as large as all of them.
             match tool.set {
                 Toolset::JiraCore if name == GET_CONTEXT => {
                     let open = narrowed.open(&access);
-                    self.get_context(ctx, &given, &states, &access, &open).await
+                    Box::pin(self.get_context(ctx, &given, &states, &access, &open)).await
                 }
-                Toolset::JiraCore => self.core(ctx, name, &given).await,
-                Toolset::JiraAgile => self.agile(ctx, name, &given).await,
-                Toolset::JiraBulk => self.bulk(ctx, name, &given).await,
-                Toolset::JiraWork => self.work(ctx, name, &given).await,
-                Toolset::JiraChanges => self.list_changes(ctx, &given).await,
+                Toolset::JiraCore => Box::pin(self.core(ctx, name, &given)).await,
+                Toolset::JiraAgile => Box::pin(self.agile(ctx, name, &given)).await,
+                Toolset::JiraBulk => Box::pin(self.bulk(ctx, name, &given)).await,
+                Toolset::JiraChanges => Box::pin(self.list_changes(ctx, &given)).await,
+                Toolset::JiraWork => Box::pin(self.work(ctx, name, &given)).await,
                 Toolset::Sql | Toolset::JiraFiles | Toolset::JiraAdmin => {
                     Err(Failure::UnknownTool(name.to_owned()))
                 }

@@ -32,6 +32,14 @@ async fn a_set_is_opened_by_the_key_that_names_it_or_by_the_address_and_the_cont
     let narrow = world.key_with(json!({"toolsets": ["jira_agile"]})).await;
     assert_eq!(world.names_at("", &narrow).await, agile);
     assert_eq!(world.names_at("?toolsets=core,work", &narrow).await, [] as [&str; 0]);
+    // The installation is the upper bound, for keys that name a set too.
+    let bound = [("PATCHBAY_JIRA_TOOLSETS", "core,jira_admin")];
+    let bounded = world.patchbay.serve_with("mcp-jira", &bound).await.unwrap();
+    let mcp = bounded.mcp_jira_url.clone().unwrap();
+    assert_eq!(world.names_of(&format!("{mcp}?toolsets=core,agile"), &world.writing_key).await, core);
+    assert_eq!(world.names_of(&mcp, &narrow).await, [] as [&str; 0]);
+    assert_eq!(bounded.terminate().await.unwrap(), Some(0));
+
     let other = world.key_with(json!({"toolsets": ["sql"]})).await;
     let refused = world.admin.with_key(&other).rpc(&world.mcp, "tools/list", &json!({})).await.unwrap();
     assert_eq!(refused.status, 403, "{refused:?}");

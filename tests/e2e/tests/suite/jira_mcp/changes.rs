@@ -5,7 +5,7 @@ use super::*;
 const CHANGES: &str = "?toolsets=changes";
 
 impl World {
-    async fn changes(&self, key: &str, arguments: Value) -> Value {
+    async fn told(&self, key: &str, arguments: Value) -> Value {
         let answer = self.call_at(CHANGES, key, "jira_list_changes", arguments.clone()).await;
         assert_ne!(answer["isError"], true, "{arguments}: {answer}");
         answer["structuredContent"].clone()
@@ -14,7 +14,7 @@ impl World {
     /// Asks until something changed; a transaction of another test on this server may hold it back.
     async fn next_changes(&self, key: &str, since: &Value) -> Value {
         for _ in 0..200 {
-            let told = self.changes(key, json!({"since": since})).await;
+            let told = self.told(key, json!({"since": since})).await;
             if told["changes"] != json!([]) {
                 return told;
             }
@@ -27,10 +27,10 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_written_is_told_to_who_asks_with_a_cursor_and_to_nobody_else() {
     let world = World::start().await;
-    let begin = world.changes(&world.key, json!({})).await;
+    let begin = world.told(&world.key, json!({})).await;
     assert_eq!((&begin["changes"], &begin["source"]), (&json!([]), &json!("synced")));
     let elsewhere = world.key_with(json!({"projects_read": ["OPS"]})).await;
-    let outside = world.changes(&elsewhere, json!({})).await;
+    let outside = world.told(&elsewhere, json!({})).await;
 
     let new = json!({"project": "ENG", "issue_type": "Task", "summary": "Told"});
     let made = world.call(&world.writing_key, "jira_create_issue", new).await;
@@ -45,11 +45,11 @@ async fn what_is_written_is_told_to_who_asks_with_a_cursor_and_to_nobody_else() 
     assert_ne!(changed["isError"], true, "{changed}");
     let told = world.next_changes(&world.key, &told["next_cursor"]).await;
     assert_eq!((&told["changes"][0]["key"], &told["changes"][0]["kind"]), (&json!(key), &json!("updated")));
-    let nothing = world.changes(&world.key, json!({"since": told["next_cursor"]})).await;
+    let nothing = world.told(&world.key, json!({"since": told["next_cursor"]})).await;
     assert_eq!(nothing["changes"], json!([]), "it is told twice");
 
     // Who may not read the project is told nothing of it, and a cursor is its caller's and its question's.
-    let told = world.changes(&elsewhere, json!({"since": outside["next_cursor"]})).await;
+    let told = world.told(&elsewhere, json!({"since": outside["next_cursor"]})).await;
     assert_eq!(told["changes"], json!([]), "{told}");
     let refused = world.call_at(CHANGES, &elsewhere, "jira_list_changes", json!({"projects": ["ENG"]})).await;
     assert_eq!(refused["structuredContent"]["code"], "not_found", "{refused}");
@@ -63,7 +63,7 @@ async fn what_is_written_is_told_to_who_asks_with_a_cursor_and_to_nobody_else() 
     }
     // It asks nothing of Jira, and goes on while that is away.
     let before = world.tracker.control().stats().requests;
-    world.changes(&world.key, json!({"since": begin["next_cursor"], "limit": 1})).await;
+    world.told(&world.key, json!({"since": begin["next_cursor"], "limit": 1})).await;
     assert_eq!(world.tracker.control().stats().requests, before);
     world.end().await;
 }
