@@ -274,6 +274,8 @@ impl TrackerWrite for Call<'_> {
                     ItemWrite::Transition(key, to) => writer.transition_item(&c, key, to, marker).await,
                     ItemWrite::Comment(key, comment) => writer.add_comment(&c, key, comment, marker).await,
                     ItemWrite::Link(key, link) => writer.link_items(&c, key, link).await,
+                    ItemWrite::Worklog(key, worklog) => writer.add_worklog(&c, key, worklog, marker).await,
+                    ItemWrite::Watch(key, watching) => writer.set_watcher(&c, key, watching).await,
                     ItemWrite::PutInSprint(key, sprint) => {
                         writer.put_in_sprint(&c, key, sprint.as_deref()).await
                     }

@@ -3,6 +3,7 @@
 
 mod agile;
 mod answer;
+mod bulk;
 mod call;
 mod changes;
 mod clean;
@@ -20,10 +21,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Instance, InstanceStatus, Invalid, Scope, Toolset};
+use domain::{Instance, InstanceId, InstanceStatus, Invalid, Scope, Toolset};
 
 pub use self::agile::{BoardsAsk, SprintsAsk};
 pub use self::answer::LiveAnswer;
+pub use self::bulk::BulkAsk;
 pub use self::changes::ChangesAsk;
 pub use self::context::SeenInstance;
 pub use self::reads::{ActivityAsk, FieldsAsk, IssueAsk, ProjectsAsk, SearchAsk, UsersAsk};
@@ -35,8 +37,8 @@ use self::waits::Waits;
 use crate::connections::Connections;
 use crate::limits::LimitService;
 use crate::ports::{
-    Bounds, ChangeStore, Clock, HiddenFields, InstanceStore, ListPage, LiveReader, PolicyStore,
-    SourceAdapter, Sources, Vault,
+    Bounds, BulkPlanStore, ChangeStore, Clock, HiddenFields, Ids, InstanceStore, ListPage, LiveReader,
+    PolicyStore, SourceAdapter, Sources, Vault,
 };
 use crate::{Ctx, Error};
 
@@ -74,12 +76,16 @@ pub struct LiveParts {
     pub limits: Arc<LimitService>,
     /// Signs cursors.
     pub vault: Arc<dyn Vault>,
+    /// Plans of changes of several items.
+    pub plans: Arc<dyn BulkPlanStore>,
     /// In which order the synced copy changes.
     pub changes: Arc<dyn ChangeStore>,
     /// What tenants hide.
     pub policies: Arc<dyn PolicyStore>,
     /// What time it is.
     pub clock: Arc<dyn Clock>,
+    /// Makes ids.
+    pub ids: Arc<dyn Ids>,
     /// How long calls may take.
     pub bounds: LiveLimits,
 }
@@ -152,6 +158,11 @@ impl LiveService {
     /// The instance of this short name, or the only one.
     async fn target(&self, ctx: &Ctx, wanted: Option<&str>) -> Result<Target, Error> {
         let target = self.stored_target(ctx, wanted).await?;
+        self.asked(ctx, target).await
+    }
+
+    /// What the tracker itself is asked for.
+    async fn asked(&self, ctx: &Ctx, target: Target) -> Result<Target, Error> {
         if target.instance.status == InstanceStatus::ReconnectRequired {
             return Err(Error::Conflict {
                 what: format!("the tracker refused the credentials of the instance {}", target.instance.slug),
@@ -185,6 +196,13 @@ impl LiveService {
             return Err(Invalid::not_one_of("/instance", message, slugs()).into());
         };
         self.reach(ctx, instances.swap_remove(at))
+    }
+
+    /// The instance of this id.
+    async fn target_of(&self, ctx: &Ctx, id: InstanceId) -> Result<Target, Error> {
+        let found = self.instances(ctx).await?.into_iter().find(|instance| instance.id == id);
+        let gone = || Error::not_found("the instance that this is about");
+        self.asked(ctx, self.reach(ctx, found.ok_or_else(gone)?)?).await
     }
 
     /// Without the fields that the tenant's policy hides. What these are called is asked of the tracker, now and then.

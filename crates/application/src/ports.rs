@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod authored;
+mod bulk_plans;
 mod changes;
 mod clock;
 mod hidden;
@@ -34,6 +35,7 @@ pub use audit::{AuditFilter, AuditLog, AuditVerdict};
 pub use authored::{
     Added, AuthoredTemplateStore, Proved, Publication, PublishedTemplate, TemplateProver, TemplateVersion,
 };
+pub use bulk_plans::{BulkChange, BulkPlan, BulkPlanStore, PlannedItem};
 pub use changes::{ChangeKind, ChangePage, ChangePosition, ChangeStore, ItemChange};
 pub use clock::{Clock, Ids};
 pub use hidden::{FieldNames, HiddenFields};

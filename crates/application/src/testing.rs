@@ -7,6 +7,7 @@
 mod access;
 mod audit;
 mod authored;
+mod bulk_plans;
 mod changes;
 mod idempotency;
 mod instances;
@@ -52,8 +53,8 @@ use crate::mappings::MappingService;
 use crate::members::MemberService;
 use crate::policy::{PolicyService, usual_toolsets};
 use crate::ports::{
-    Deletion, Identity, IdentityProvider, Member, Sealed, SignInState, Sources, StoreError, TenantPolicy,
-    TokenVerifier,
+    BulkPlan, Deletion, Identity, IdentityProvider, Member, Sealed, SignInState, Sources, StoreError,
+    TenantPolicy, TokenVerifier,
 };
 use crate::schedules::ScheduleService;
 use crate::sign_in::{SignInParts, SignInService};
@@ -129,6 +130,7 @@ struct State {
     mappings: HashMap<InstanceId, (Mappings, i32)>,
     policies: HashMap<TenantId, TenantPolicy>,
     writes: Vec<StoredWrite>,
+    plans: Vec<(TenantId, Option<Uuid>, BulkPlan)>,
     schedules: HashMap<InstanceId, Schedule>,
     webhooks: Vec<KeptWebhook>,
     deliveries: Vec<KeptDelivery>,
@@ -273,9 +275,11 @@ impl Memory {
                 connections,
                 limits: live_limits,
                 vault: self.clone(),
+                plans: self.clone(),
                 changes: self.clone(),
                 policies: self.clone(),
                 clock: self.clone(),
+                ids: self.clone(),
                 bounds: LiveLimits::default(),
             })),
             policy: Arc::new(PolicyService::new(self.clone(), usual_toolsets())),

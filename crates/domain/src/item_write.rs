@@ -41,6 +41,15 @@ pub struct NewItem {
     pub section: Option<String>,
     /// Custom fields by name or id.
     pub fields: BTreeMap<String, Value>,
+    /// Texts are documents of the tracker's own, as JSON, instead of Markdown.
+    #[serde(skip_serializing_if = "is_false")]
+    pub documents: bool,
+}
+
+/// Left out where it says nothing, so that a write is recognised by what it was recognised by before there were documents.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A new value for something that may also be taken away: `Some(None)` takes it away, `None` leaves it.
@@ -121,6 +130,9 @@ pub struct ItemPatch {
     pub section: Change<String>,
     /// Custom fields by name or id; `null` takes a value away.
     pub fields: BTreeMap<String, Value>,
+    /// As in [`NewItem`].
+    #[serde(skip_serializing_if = "is_false")]
+    pub documents: bool,
     /// Refuse with a conflict when the item was changed after this moment.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub if_unchanged_since: Option<DateTime<Utc>>,
@@ -129,7 +141,7 @@ pub struct ItemPatch {
 /// A change of status.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Transition {
-    /// The status to get to, by name. GitHub and Asana: `open` or `closed` (`completed`), and the names of mapped sections.
+    /// The status to get to, by name; at Jira also a transition's name or id. GitHub and Asana: `open` or `closed` (`completed`), and the names of mapped sections.
     pub to: String,
     /// The reason for closing.
     pub resolution: Option<String>,
@@ -150,6 +162,9 @@ pub struct NewComment {
     /// Not for the tracker's customers (Jira Service Management).
     #[serde(default)]
     pub internal: bool,
+    /// As in [`NewItem`].
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub documents: bool,
 }
 
 /// A link from an item to another, to be made or taken away.
@@ -161,6 +176,58 @@ pub struct ItemLink {
     pub kind: String,
     /// Take it away instead.
     pub remove: bool,
+}
+
+/// Time that was spent on an item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewWorklog {
+    /// How long.
+    pub spent: TimeSpent,
+    /// When the work began; when it was told where absent.
+    pub started: Option<DateTime<Utc>>,
+    /// What was done.
+    pub comment: Option<String>,
+}
+
+/// A span as people tell it: `1h 30m`. How many hours a day and a week have is the tracker's to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct TimeSpent(String);
+
+impl TimeSpent {
+    const UNITS: [char; 4] = ['w', 'd', 'h', 'm'];
+
+    /// Reads weeks, days, hours and minutes, each at most once and the longest first: `2d 4h 30m`. `None` for anything
+    /// else, and for nothing at all.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut units = Self::UNITS.iter();
+        let (mut told, mut any) = (Vec::new(), false);
+        let mut rest = text.trim();
+        while !rest.is_empty() {
+            let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+            let count: u32 = rest.get(..digits)?.parse().ok().filter(|count| *count < 100_000)?;
+            let unit = rest.get(digits..)?.chars().next()?.to_ascii_lowercase();
+            units.find(|known| **known == unit)?;
+            any |= count > 0;
+            told.push(format!("{count}{unit}"));
+            rest = rest.get(digits + 1..)?.trim_start();
+        }
+        any.then(|| Self(told.join(" ")))
+    }
+
+    /// As trackers take it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Who is to be told of an item's changes, or no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Watching {
+    /// Login, e-mail address, display name or the source's id.
+    pub user: String,
+    /// Whether they are told.
+    pub watching: bool,
 }
 
 /// A sprint to be made, or what is to change of one. What is absent stays as it is.
@@ -193,6 +260,9 @@ pub struct WrittenItem {
     pub url: String,
     /// The comment's id, when one was added.
     pub comment_id: Option<String>,
+    /// The id of the time that was booked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worklog_id: Option<String>,
     /// What changed, and only that.
     pub changed: Vec<ChangedField>,
     /// Last change by the tracker's clock, as far as it tells.
@@ -222,6 +292,19 @@ mod tests {
         let edit = ListChange::Edit { add: list(&["c", "a"]), remove: list(&["b", "x"]) };
         assert_eq!(edit.apply(&list(&["a", "b"])), ["a", "c"]);
         assert_eq!(ListChange::Set(list(&["z", "z"])).apply(&list(&["a"])), ["z"]);
+    }
+
+    #[test]
+    fn a_span_is_told_in_weeks_days_hours_and_minutes() {
+        let read = |text: &str| TimeSpent::parse(text).map(|spent| spent.as_str().to_owned());
+        assert_eq!(read(" 1h 30m ").as_deref(), Some("1h 30m"));
+        assert_eq!(read("2D4h").as_deref(), Some("2d 4h"));
+        assert_eq!(read("90m").as_deref(), Some("90m"));
+        for wrong in
+            ["", "0m", "1.5h", "90", "30m 1h", "1h 1h", "1y", "-1h", "1h soon", "999999999999m", "1é"]
+        {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod access;
 mod audit;
 mod bootstrap;
+mod bulk_plans;
 mod changes;
 mod credentials;
 mod db;
@@ -36,6 +37,7 @@ pub use bootstrap::{
     BootstrapError, Finding, Migrated, RolePasswords, SchemaState, check_server, migrate, schema_state,
     set_passwords,
 };
+pub use bulk_plans::PgBulkPlans;
 pub use changes::PgChanges;
 pub(crate) use db::store_error;
 pub use db::{Db, DbUrls, PoolSizes};

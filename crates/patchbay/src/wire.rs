@@ -37,9 +37,9 @@ use infrastructure::clock::{SystemClock, SystemIds};
 use infrastructure::egress::{EgressClient, EgressPolicy};
 use infrastructure::idempotency_cache::{CacheSettings, CachedIdempotency};
 use infrastructure::postgres::{
-    Db, GraphileQueue, PgAccess, PgAuditLog, PgAuthoredTemplates, PgChanges, PgIdempotency, PgInstances,
-    PgMappings, PgMembers, PgPolicies, PgSchedules, PgSessions, PgSync, PgTemplateProver, PgTemplateRunner,
-    PgTemplates, PgTenants, PgWebhooks, PgWorkItems, PgWriteIntents, QueueSettings,
+    Db, GraphileQueue, PgAccess, PgAuditLog, PgAuthoredTemplates, PgBulkPlans, PgChanges, PgIdempotency,
+    PgInstances, PgMappings, PgMembers, PgPolicies, PgSchedules, PgSessions, PgSync, PgTemplateProver,
+    PgTemplateRunner, PgTemplates, PgTenants, PgWebhooks, PgWorkItems, PgWriteIntents, QueueSettings,
 };
 use infrastructure::sources;
 use infrastructure::vault::{MasterKeys, PgVault};
@@ -177,9 +177,11 @@ impl Wiring {
             connections: connections.clone(),
             limits: limits.clone(),
             vault: pg_vault.clone(),
+            plans: Arc::new(PgBulkPlans::new(db.clone())),
             changes: Arc::new(PgChanges::new(db.clone())),
             policies: policies.clone(),
             clock: clock.clone(),
+            ids: ids.clone(),
             bounds: LiveLimits::default(),
         });
         let catalog = Arc::new(PgTemplates::load(&db).await?);

@@ -3,6 +3,7 @@
 //! See <https://developer.atlassian.com/cloud/jira/platform/apis/document/structure/>. Documents are often not
 //! what that page says; whatever is not understood is a placeholder, never an error.
 
+mod check;
 mod fingerprint;
 mod fit;
 mod label;
@@ -19,6 +20,8 @@ use crate::usage;
 use crate::warning::WarningKind;
 use crate::{Edited, Rendered};
 use read::Reader;
+
+pub use check::{Flaw, check};
 
 /// The document as Markdown. Anything but a document or a string is empty.
 pub fn to_markdown(document: &Value) -> Rendered {

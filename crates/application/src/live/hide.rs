@@ -9,7 +9,7 @@ use crate::ports::{
 };
 
 /// What an answer calls parts of an issue, and the ids of the fields they come from.
-const PARTS: [(&str, &str); 13] = [
+const PARTS: [(&str, &str); 15] = [
     ("due", "duedate"),
     ("fix_versions", "fixVersions"),
     ("comments", "comment"),
@@ -24,6 +24,8 @@ const PARTS: [(&str, &str); 13] = [
     ("assignees", "assignee"),
     ("milestone", "fixVersions"),
     ("due_on", "duedate"),
+    ("time_spent_s", "timespent"),
+    ("time_remaining_s", "timeestimate"),
 ];
 
 fn field_of(part: &str) -> &str {
@@ -74,6 +76,8 @@ pub(super) fn refuse_written(hidden: &HiddenFields, write: &ItemWrite) -> Result
         }
         ItemWrite::Comment(..) => (vec![("comment", true)], None),
         ItemWrite::Link(..) => (vec![("issuelinks", true)], None),
+        ItemWrite::Worklog(..) => (vec![("worklog", true)], None),
+        ItemWrite::Watch(..) => (vec![("watches", true)], None),
         ItemWrite::PutInSprint(..) => (vec![("sprint", true)], None),
         ItemWrite::Sprint(_) => (Vec::new(), None),
     };
@@ -248,7 +252,7 @@ mod tests {
             "Ok(())",
             "it is no name of the field"
         );
-        let comment = NewComment { body: "b".into(), internal: false };
+        let comment = NewComment { body: "b".into(), ..NewComment::default() };
         assert_eq!(pointer(&ItemWrite::Comment("ENG-1".into(), comment)), "/comment");
     }
 }

@@ -51,6 +51,8 @@ struct Told<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     comment_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    worklog_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     sprint_id: Option<&'a str>,
     changed: Vec<ToldChange<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,8 +66,8 @@ struct Told<'a> {
 }
 
 #[derive(Serialize)]
-struct ToldChange<'a> {
-    field: &'a str,
+pub(super) struct ToldChange<'a> {
+    pub(super) field: &'a str,
     #[serde(skip_serializing_if = "Value::is_null")]
     from: &'a Value,
     #[serde(skip_serializing_if = "Value::is_null")]
@@ -89,7 +91,10 @@ impl LiveService {
         self.may_be_asked(target.instance.id)?;
         let outcome = match ask.rehearse {
             true => self.rehearsed(ctx, writes, &target, ask).await,
-            false => self.written(ctx, writes, &target, ask).await,
+            false => {
+                let until = Instant::now() + self.parts.bounds.deadline;
+                self.written(ctx, writes, &target, ask, until).await
+            }
         };
         let mut written = match outcome {
             Ok(written) => written,
@@ -106,7 +111,8 @@ impl LiveService {
         Ok(draft.finish(&target, self.parts.clock.now()))
     }
 
-    async fn rehearsed(
+    /// What a write would do.
+    pub(super) async fn rehearsed(
         &self,
         ctx: &Ctx,
         writes: &ItemWriteService,
@@ -121,12 +127,14 @@ impl LiveService {
         }
     }
 
-    async fn written(
+    /// Does a write once, and waits for it until then.
+    pub(super) async fn written(
         &self,
         ctx: &Ctx,
         writes: &Arc<ItemWriteService>,
         target: &Target,
         ask: &WriteAsk,
+        until: Instant,
     ) -> Result<ItemWritten, Error> {
         let begun = Instant::now();
         let span = self.parts.bounds.deadline;
@@ -136,7 +144,7 @@ impl LiveService {
             // A task of its own: a caller that goes away must not cut it off between the request and its answer.
             let doing = async move { writes.write(&ctx, Scope::McpJiraWrite, id, write, &key).await };
             let task = tokio::spawn(doing.in_current_span());
-            let outcome = match timeout_at(begun + span, task).await {
+            let outcome = match timeout_at(until, task).await {
                 Ok(Ok(outcome)) => outcome,
                 Ok(Err(failed)) => Err(Error::Internal(StoreError::Internal(Box::new(failed)))),
                 Err(_) => Err(too_slow(span).into()),
@@ -201,13 +209,15 @@ fn unchanged_since(write: &ItemWrite) -> Option<DateTime<Utc>> {
         ItemWrite::Create(_)
         | ItemWrite::Comment(..)
         | ItemWrite::Link(..)
+        | ItemWrite::Worklog(..)
+        | ItemWrite::Watch(..)
         | ItemWrite::PutInSprint(..)
         | ItemWrite::Sprint(_) => None,
     }
 }
 
 fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
-    let WrittenItem { key, url, comment_id, changed, updated_at, warnings, .. } = &written.item;
+    let WrittenItem { key, url, comment_id, worklog_id, changed, updated_at, warnings, .. } = &written.item;
     let mut warnings: Vec<&str> = warnings.iter().map(String::as_str).collect();
     if !written.stored {
         warnings.push("the synced copy does not have it yet: the next sync brings it");
@@ -219,6 +229,8 @@ fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
         | ItemWrite::Update(..)
         | ItemWrite::Transition(..)
         | ItemWrite::Link(..)
+        | ItemWrite::Worklog(..)
+        | ItemWrite::Watch(..)
         | ItemWrite::PutInSprint(..)
         | ItemWrite::Sprint(_) => None,
     };
@@ -227,6 +239,7 @@ fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
         key,
         url,
         comment_id: comment_id.as_deref(),
+        worklog_id: worklog_id.as_deref(),
         sprint_id: sprint_id.filter(|id| !id.is_empty()),
         changed: changed.iter().map(told_change).collect(),
         updated: *updated_at,
@@ -238,7 +251,7 @@ fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
 }
 
 /// By the names that the tools' arguments have.
-fn told_change(change: &ChangedField) -> ToldChange<'_> {
+pub(super) fn told_change(change: &ChangedField) -> ToldChange<'_> {
     let field = match change.field.as_str() {
         "title" => "summary",
         "body" => "description",

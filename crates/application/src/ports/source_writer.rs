@@ -2,7 +2,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use domain::{ItemLink, ItemPatch, NewComment, NewItem, SprintWrite, Transition, WrittenItem};
+use domain::{
+    ItemLink, ItemPatch, NewComment, NewItem, NewWorklog, SprintWrite, Transition, Watching, WrittenItem,
+};
 use serde::Serialize;
 
 use super::{Connection, Look, SourceError, SourceErrorKind};
@@ -59,6 +61,32 @@ pub trait SourceWriter: Send + Sync {
     ) -> Result<WrittenItem, SourceError> {
         let _ = (connection, key, link);
         let message = "Patchbay does not link the items of this tracker: do it in the tracker itself";
+        Err(SourceError::new(SourceErrorKind::Unsupported, message))
+    }
+
+    /// Books time spent on an item, with the marker on it.
+    async fn add_worklog(
+        &self,
+        connection: &Connection,
+        key: &str,
+        worklog: &NewWorklog,
+        marker: &str,
+    ) -> Result<WrittenItem, SourceError> {
+        let _ = (connection, key, worklog, marker);
+        let message = "Patchbay books no time in this tracker: do it in the tracker itself";
+        Err(SourceError::new(SourceErrorKind::Unsupported, message))
+    }
+
+    /// Makes somebody a watcher of an item, or no longer. What is as asked already is no failure.
+    async fn set_watcher(
+        &self,
+        connection: &Connection,
+        key: &str,
+        watching: &Watching,
+    ) -> Result<WrittenItem, SourceError> {
+        let _ = (connection, key, watching);
+        let message =
+            "Patchbay does not change who watches the items of this tracker: do it in the tracker itself";
         Err(SourceError::new(SourceErrorKind::Unsupported, message))
     }
 
@@ -129,6 +157,10 @@ pub enum ItemWrite {
     Comment(String, NewComment),
     /// Link it to another.
     Link(String, ItemLink),
+    /// Book time on it.
+    Worklog(String, NewWorklog),
+    /// Have somebody watch it, or no longer.
+    Watch(String, Watching),
     /// Put it into a sprint, or into the backlog.
     PutInSprint(String, Option<String>),
     /// Make a sprint, or change one: of no item.
@@ -144,6 +176,8 @@ impl ItemWrite {
             Self::Transition(..) => "transition_item",
             Self::Comment(..) => "add_comment",
             Self::Link(..) => "link_items",
+            Self::Worklog(..) => "add_worklog",
+            Self::Watch(..) => "set_watcher",
             Self::PutInSprint(..) => "put_in_sprint",
             Self::Sprint(_) => "write_sprint",
         }
@@ -157,6 +191,8 @@ impl ItemWrite {
             | Self::Transition(key, _)
             | Self::Comment(key, _)
             | Self::Link(key, _)
+            | Self::Worklog(key, _)
+            | Self::Watch(key, _)
             | Self::PutInSprint(key, _) => Some(key),
         }
     }
@@ -169,6 +205,8 @@ impl ItemWrite {
             | Self::Update(..)
             | Self::Transition(..)
             | Self::Comment(..)
+            | Self::Worklog(..)
+            | Self::Watch(..)
             | Self::PutInSprint(..)
             | Self::Sprint(_) => None,
         };

@@ -73,7 +73,7 @@ pub enum ClaimedWrite {
         /// When to ask again.
         retry_after: Duration,
     },
-    /// The key was used for another write.
+    /// The key was used for another write, which did something or may have. One that was refused leaves its key free.
     Mismatch,
 }
 

@@ -43,10 +43,15 @@ impl WriteIntentStore for Memory {
         let now = Instant::now();
         let principal = ctx.principal.id();
         let mut state = self.state();
-        let known = state.writes.iter_mut().find(|row| {
+        let same = |row: &StoredWrite| {
             (row.tenant, row.principal) == (ctx.tenant, principal)
                 && (&row.write.operation, &row.write.key) == (&write.operation, &write.key)
+        };
+        state.writes.retain(|row| {
+            let refused = matches!(row.outcome, Some(Err(_)));
+            !(same(row) && refused && row.write.fingerprint != write.fingerprint)
         });
+        let known = state.writes.iter_mut().find(|row| same(row));
         let Some(row) = known else {
             let held = HeldWrite {
                 id,

@@ -234,7 +234,8 @@ impl WriteIntentStore for PgWriteIntents {
     }
 }
 
-/// Forgets what is old: this very write, so that its key can be used again, and a few others.
+/// Forgets what is old: this very write, so that its key can be used again, and a few others. A write that was refused did
+/// nothing, so that its key is free for one that is meant otherwise.
 async fn sweep(tx: &mut Tx, ctx: &Ctx, write: &Write) -> Result<(), StoreError> {
     sqlx::query(
         "with old as (
@@ -244,7 +245,8 @@ async fn sweep(tx: &mut Tx, ctx: &Ctx, write: &Write) -> Result<(), StoreError> 
          ), own as (
              select id from write_intents
              where tenant_id = $1 and principal = $4 and operation = $5 and key = $6
-               and created_at <= now() - case when state = 'intended' then $3 else $2 end
+               and (created_at <= now() - case when state = 'intended' then $3 else $2 end
+                   or (state = 'failed' and fingerprint <> $8))
              for update skip locked
          )
          delete from write_intents where tenant_id = $1 and id in (select id from old union all select id from own)",
@@ -256,6 +258,7 @@ async fn sweep(tx: &mut Tx, ctx: &Ctx, write: &Write) -> Result<(), StoreError> 
     .bind(&write.operation)
     .bind(&write.key)
     .bind(SWEEP)
+    .bind(write.fingerprint.as_slice())
     .execute(&mut **tx)
     .await
     .map(drop)

@@ -134,7 +134,7 @@ impl World {
     }
 
     fn comment(text: &str) -> NewComment {
-        NewComment { body: text.into(), internal: false }
+        NewComment { body: text.into(), internal: false, documents: false }
     }
 
     async fn connection(&self) -> Connection {

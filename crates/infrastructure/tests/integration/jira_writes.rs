@@ -1,6 +1,7 @@
 //! Writes to both dialects of Jira, as the simulator takes them.
 
 mod webhooks;
+mod work;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -279,7 +280,8 @@ async fn a_comment_is_found_by_its_marker_and_internal_ones_need_a_service_desk(
     for deployment in BOTH {
         let tracker = Tracker::start(deployment).await;
         let key = tracker.make("Talk about me").await;
-        let comment = NewComment { body: "Seen on **two** phones.".into(), internal: false };
+        let comment =
+            NewComment { body: "Seen on **two** phones.".into(), internal: false, documents: false };
         let write = ItemWrite::Comment(key.clone(), comment.clone());
         let marker = marker();
         assert_eq!(tracker.look(write.clone(), &marker).await, Look::Absent);
@@ -325,7 +327,7 @@ async fn a_transition_with_a_comment_took_place_only_when_its_comment_is_there()
             Look::Absent,
             "{deployment:?}: nothing was said"
         );
-        let theirs = NewComment { body: "It **works** now.".into(), internal: false };
+        let theirs = NewComment { body: "It **works** now.".into(), internal: false, documents: false };
         writer.add_comment(&tracker.connection, &key, &theirs, &marker()).await.unwrap();
         assert_eq!(tracker.look(write.clone(), &lost).await, Look::Absent, "{deployment:?}: it is another's");
 

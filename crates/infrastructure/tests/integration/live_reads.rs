@@ -18,10 +18,12 @@ use application::live::{ActivityAsk, IssueAsk, LiveAnswer, LiveLimits, LiveParts
 use application::ports::{Clock, InstanceStore, LiveActivityKind, LiveSection, LiveView, Vault};
 use application::{Ctx, Error};
 use domain::{Allowed, Credential, Grant, Instance, InstanceId, InstanceStatus, SourceKind};
-use patchbay_infrastructure::clock::SystemClock;
+use patchbay_infrastructure::clock::{SystemClock, SystemIds};
 use patchbay_infrastructure::egress::{EgressClient, EgressPolicy};
 use patchbay_infrastructure::limiter::Limiter;
-use patchbay_infrastructure::postgres::{PgChanges, PgInstances, PgMappings, PgPolicies, PoolSizes};
+use patchbay_infrastructure::postgres::{
+    PgBulkPlans, PgChanges, PgInstances, PgMappings, PgPolicies, PoolSizes,
+};
 use patchbay_infrastructure::sources;
 use serde_json::{Value, json};
 use simulator::{Deployment, JiraLogin, Simulator, SimulatorConfig};
@@ -71,9 +73,11 @@ impl World {
             connections: connections.clone(),
             limits,
             vault,
+            plans: Arc::new(PgBulkPlans::new(test.db.clone())),
             changes: Arc::new(PgChanges::new(test.db.clone())),
             policies: policies.clone(),
             clock,
+            ids: Arc::new(SystemIds),
             bounds,
         });
         let world = Self { test, simulator, ctx, instances, connections, policies, service };

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 
 use application::ports::{
-    Connection, ItemAddress, PageRequest, PendingItem, ProjectRef, SourceAdapter, StreamScope,
+    Connection, ItemAddress, ItemWrite, Look, PageRequest, PendingItem, ProjectRef, SourceAdapter,
+    StreamScope,
 };
 use axum::Router;
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use chrono::{DateTime, Utc};
 use domain::{
-    Credential, Cursor, InstanceId, ItemPatch, ListChange, NewComment, NewItem, OAuthGrant, PageRecords,
-    SourceKind, StreamName, Transition,
+    Credential, Cursor, InstanceId, ItemPatch, ListChange, NewComment, NewItem, NewWorklog, OAuthGrant,
+    PageRecords, SourceKind, StreamName, TimeSpent, Transition, Watching,
 };
 use patchbay_infrastructure::egress::{EgressClient, EgressPolicy};
 use patchbay_infrastructure::sources;
@@ -160,12 +161,31 @@ async fn writes(source: &dyn SourceAdapter, connection: &Connection, new: NewIte
         ..ItemPatch::default()
     };
     writer.update_item(connection, &made.key, &patch, "patchbay-marker-2").await.unwrap();
-    let comment = NewComment { body: "A comment with `code`".to_owned(), internal: false };
+    let comment = NewComment { body: "A comment with `code`".to_owned(), internal: false, documents: false };
     writer.add_comment(connection, &made.key, &comment, "patchbay-marker-3").await.unwrap();
     for (at, state) in states.iter().enumerate() {
         let transition = Transition { to: (*state).to_owned(), ..Transition::default() };
         let marker = format!("patchbay-marker-{}", at + 4);
         writer.transition_item(connection, &made.key, &transition, &marker).await.unwrap();
+    }
+}
+
+/// Time is booked, somebody watches and no longer, and both are looked for.
+async fn work(source: &dyn SourceAdapter, connection: &Connection, new: NewItem) {
+    let marker = || format!("patchbay-{}", Uuid::now_v7().simple());
+    let writer = source.writer().unwrap();
+    let key = writer.create_item(connection, &new, &marker()).await.unwrap().key;
+    let comment = Some("Some *work*".to_owned());
+    let worklog = NewWorklog { spent: TimeSpent::parse("1h 30m").unwrap(), started: None, comment };
+    let booked = marker();
+    writer.add_worklog(connection, &key, &worklog, &booked).await.unwrap();
+    let found = writer.look(connection, &ItemWrite::Worklog(key.clone(), worklog), &booked).await.unwrap();
+    assert!(matches!(found, Look::Found(_)), "{found:?}");
+    for watching in [true, false] {
+        let watching = Watching { user: "Jun Harada".into(), watching };
+        writer.set_watcher(connection, &key, &watching).await.unwrap();
+        let found = writer.look(connection, &ItemWrite::Watch(key.clone(), watching), "").await.unwrap();
+        assert!(matches!(found, Look::Found(_)), "{found:?}");
     }
 }
 
@@ -264,7 +284,8 @@ async fn jira_judged(login: JiraLogin, credential: Credential, base: fn(&JiraSit
         labels: vec!["from-patchbay".into()],
         ..NewItem::default()
     };
-    writes(&*source, &connection, new, ["In Progress", "Done"]).await;
+    writes(&*source, &connection, new.clone(), ["In Progress", "Done"]).await;
+    work(&*source, &connection, new).await;
     judge.findings()
 }
 

@@ -137,8 +137,10 @@ fn narrowing(table: &str) -> Option<Vec<String>> {
             vec![instance("instance_id"), every(PROJECTS)]
         }
         // Of an instance as a whole.
-        "sync_runs" | "credentials" | "write_intents" | "custom_fields" | "status_map" | "resolution_map"
-        | "type_map" | "priority_map" | "field_map" | "sync_schedules" => vec![instance("instance_id")],
+        "sync_runs" | "credentials" | "write_intents" | "bulk_plans" | "custom_fields" | "status_map"
+        | "resolution_map" | "type_map" | "priority_map" | "field_map" | "sync_schedules" => {
+            vec![instance("instance_id")]
+        }
         "sync_run_events" => vec![hanging(every(INSTANCES), ("sync_runs", "r"), &[tenant, ("id", "run_id")])],
         _ => return None,
     })

@@ -40,6 +40,8 @@ async fn fill(test: &TestDb, ctx: &Ctx) -> [InstanceId; 2] {
              insert into write_intents (tenant_id, id, instance_id, principal, operation, key, fingerprint, marker, state, owner, lease_until)
              values ('{tenant}', gen_random_uuid(), '{instance}', gen_random_uuid(), 'o', '{instance}', sha256('x'), 'm', 'done',
                  gen_random_uuid(), now());
+             insert into bulk_plans (tenant_id, id, instance_id, principal, change, items, expires_at)
+             values ('{tenant}', gen_random_uuid(), '{instance}', gen_random_uuid(), '{{}}', '[]', now());
              create temporary table p as select * from (values ('1', 'o/a'), ('2', 'o/b')) p (id, key);
              insert into projects (tenant_id, id, instance_id, source_id, key, name, url, content_hash, synced_at)
              select '{tenant}', gen_random_uuid(), '{instance}', id, key, key, 'https://example.com', '', now() from p;
@@ -192,8 +194,10 @@ async fn every_table_and_view_shows_a_narrowed_transaction_its_part_only() {
                 | "webhook_deliveries"
                 | "webhook_subscriptions" => (0, 0, 0),
                 "source_instances" | "instances" | "credentials" | "sync_runs" | "runs"
-                | "sync_run_events" | "write_intents" | "custom_fields" | "status_map" | "resolution_map"
-                | "type_map" | "priority_map" | "field_map" | "sync_schedules" => (all, all / 2, all),
+                | "sync_run_events" | "write_intents" | "bulk_plans" | "custom_fields" | "status_map"
+                | "resolution_map" | "type_map" | "priority_map" | "field_map" | "sync_schedules" => {
+                    (all, all / 2, all)
+                }
                 _ => (all / 2, all / 4, 0),
             };
             assert_eq!(seen, [all, all / 2, project, both, 0, none], "{relation} as {role}");

@@ -67,6 +67,10 @@ pub async fn fill(admin: &mut PgConnection, tenant: TenantId) -> (Uuid, Uuid) {
              values ('{tenant}', '{user}', '{instance}', '{user}', 'o', 'k', {plain}, 'm', 'done', '{user}', now(), {secret})"
         ),
         format!(
+            "insert into bulk_plans (tenant_id, id, instance_id, principal, change, items, expires_at)
+             values ('{tenant}', '{user}', '{instance}', '{user}', '{{}}', '[]', now())"
+        ),
+        format!(
             "insert into projects (tenant_id, id, instance_id, source_id, key, name, url, content_hash, synced_at)
              values ('{tenant}', '{item}', '{instance}', '1', 'acme/app', 'app', 'u', {plain}, now())"
         ),

@@ -279,11 +279,25 @@ async fn a_refusal_is_kept_and_a_request_to_wait_is_not() {
         let Err(Error::Source(error)) = &refused else { panic!("{refused:?}") };
         assert_eq!((error.kind, error.upstream_status), (SourceErrorKind::Rejected, Some(422)));
     }
+    // It did nothing, so that its key is free for a call that is meant otherwise, and for one only.
+    let write = |fingerprint| Write {
+        instance: world.instance,
+        operation: "create_item".into(),
+        key: "refused".into(),
+        fingerprint: [fingerprint; 32],
+    };
+    let corrected =
+        CreateItem { http: world.http.clone(), url: world.url.clone(), title: "corrected".into() };
+    world.plan(&[Fault::None, Fault::TooMany]);
+    assert!(!world.service.once(&world.ctx, &write(7), &corrected).await.unwrap().replayed);
+    assert!(world.service.once(&world.ctx, &write(7), &corrected).await.unwrap().replayed);
+    let other = world.service.once(&world.ctx, &write(8), &corrected).await;
+    assert!(matches!(other, Err(Error::IdempotencyMismatch)), "{other:?}");
     let limited = world.once("limited").await;
     assert!(matches!(&limited, Err(error) if error.is_retryable()), "{limited:?}");
     // Nothing was done, for certain: the next try need not wait.
     assert!(!world.once("limited").await.unwrap().replayed);
-    assert_eq!(world.tracker.titles(), HashMap::from([("limited".into(), 1)]));
+    assert_eq!(world.tracker.titles(), HashMap::from([("corrected".into(), 1), ("limited".into(), 1)]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

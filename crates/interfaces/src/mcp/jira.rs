@@ -2,12 +2,14 @@
 
 mod agile;
 mod arguments;
+mod bulk;
 mod changes;
 mod invoke;
 mod narrowed;
 mod schemas;
 mod table;
 mod tools;
+mod work;
 mod writes;
 
 use std::sync::Arc;

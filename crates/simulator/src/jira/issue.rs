@@ -1,6 +1,6 @@
 //! An issue with everything below it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -25,6 +25,8 @@ pub(crate) struct Issue {
     pub(crate) histories: Vec<Value>,
     pub(crate) remote_links: Vec<Value>,
     pub(crate) properties: BTreeMap<String, Value>,
+    /// By the ids of the catalog.
+    pub(crate) watchers: BTreeSet<String>,
 }
 
 /// A comment or worklog.
@@ -62,6 +64,7 @@ impl Issue {
             histories: Vec::new(),
             remote_links: Vec::new(),
             properties: BTreeMap::new(),
+            watchers: BTreeSet::new(),
         }
     }
 

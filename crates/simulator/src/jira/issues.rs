@@ -175,7 +175,16 @@ pub(super) fn comments(call: &Call<'_>, site: &JiraSite, key: &str) -> Result<Re
 fn entries(call: &Call<'_>, site: &JiraSite, name: &str, rows: &[&Entry], default: usize) -> Reply {
     let (start, size) = call.window(default, if site.is_cloud() { 5000 } else { usize::MAX });
     let view = call.view(site);
-    let shown: Vec<Value> = rows.iter().skip(start).take(size).map(|entry| view.entry(entry)).collect();
+    let expand =
+        name == "worklogs" && site.is_cloud() && call.list("expand").iter().any(|one| one == "properties");
+    let show = |entry: &Entry| {
+        let mut shown = view.entry(entry);
+        if expand {
+            shown["properties"] = entry.value.get("properties").cloned().unwrap_or_else(|| json!([]));
+        }
+        shown
+    };
+    let shown: Vec<Value> = rows.iter().skip(start).take(size).map(|entry| show(entry)).collect();
     let size = size.min(1_048_576);
     Reply::json(&json!({"startAt": start, "maxResults": size, "total": rows.len(), name: shown}))
 }

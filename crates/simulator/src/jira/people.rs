@@ -204,6 +204,30 @@ pub(super) fn assignable(call: &Call<'_>, site: &JiraSite) -> Result<Reply, Repl
     Ok(listed(call, site, |user| user["active"] != false && is_meant(call, user), 1000))
 }
 
+/// `GET /user/viewissue/search`: who may see an issue.
+pub(super) fn viewers(call: &Call<'_>, site: &JiraSite) -> Result<Reply, Reply> {
+    call.allow(&[
+        ("query", Kind::Text),
+        ("username", Kind::Text),
+        ("accountId", Kind::Text),
+        ("issueKey", Kind::Text),
+        ("projectKey", Kind::Text),
+        ("startAt", Kind::Integer),
+        ("maxResults", Kind::Integer),
+    ])?;
+    match (call.text("issueKey"), call.text("projectKey")) {
+        (Some(issue), _) => drop(visible(call, site, issue)?),
+        (None, Some(project)) if !site.sees(call.login, project) => return Err(Reply::no_project(project)),
+        (None, Some(_)) => {}
+        (None, None) => return Err(Reply::bad_request("The project or the issue must be given.")),
+    }
+    let name = if site.is_cloud() { "query" } else { "username" };
+    if call.text(name).is_none() && call.text("accountId").is_none() {
+        return Err(Reply::bad_request(&format!("The '{name}' query parameter was not provided.")));
+    }
+    Ok(listed(call, site, |user| user["active"] != false && is_meant(call, user), 1000))
+}
+
 fn is_meant(call: &Call<'_>, user: &Value) -> bool {
     let id = call.text("accountId").is_none_or(|id| user["accountId"] == id);
     let text = call

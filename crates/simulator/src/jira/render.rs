@@ -99,6 +99,9 @@ impl View<'_> {
             "project" => self.project(value),
             "comment" => self.comments(issue),
             "worklog" => self.page_of("worklogs", &issue.worklogs, INLINE),
+            "watches" if value.is_null() => json!({
+                "self": self.url(&format!("issue/{}/watchers", issue.key)), "watchCount": issue.watchers.len()
+            }),
             "timespent" => match issue.total_time_spent() {
                 0 => value.clone(),
                 seconds => json!(seconds),

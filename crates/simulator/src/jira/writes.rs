@@ -5,6 +5,7 @@ mod checks;
 mod notes;
 mod relations;
 mod sprints;
+mod watchers;
 
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ use checks::{checked, checked_updates};
 use notes::{add_comment, add_worklog, append_comment, delete_comment, delete_worklog, edit_comment};
 use relations::{delete_property, link, set_property, unlink};
 pub(super) use sprints::{change_sprint, new_sprint, to_backlog, to_sprint};
+pub(super) use watchers::watchers;
+use watchers::{unwatch, watch};
 
 /// `None` when it is no changing operation.
 pub(super) fn dispatch(shared: &Arc<Shared>, site: usize, call: &Call<'_>) -> Option<Result<Reply, Reply>> {
@@ -41,6 +44,8 @@ pub(super) fn dispatch(shared: &Arc<Shared>, site: usize, call: &Call<'_>) -> Op
         (&Method::DELETE, ["issue", _, "comment", _]) => delete_comment,
         (&Method::POST, ["issue", _, "worklog"]) => add_worklog,
         (&Method::DELETE, ["issue", _, "worklog", _]) => delete_worklog,
+        (&Method::POST, ["issue", _, "watchers"]) => watch,
+        (&Method::DELETE, ["issue", _, "watchers"]) => unwatch,
         (&Method::PUT, ["issue", _, "properties", _]) => set_property,
         (&Method::DELETE, ["issue", _, "properties", _]) => delete_property,
         (&Method::POST, ["issueLink"]) => link,

@@ -2,8 +2,10 @@
 //! texts that would be instructions.
 
 mod agile;
+mod bulk;
 mod changes;
 mod policy;
+mod work;
 mod writes;
 
 use std::path::PathBuf;

@@ -133,7 +133,11 @@ impl SourceWriter for Asana {
                 }
             }
             // Never sent.
-            ItemWrite::Link(..) | ItemWrite::PutInSprint(..) | ItemWrite::Sprint(_) => Ok(Look::Absent),
+            ItemWrite::Link(..)
+            | ItemWrite::Worklog(..)
+            | ItemWrite::Watch(..)
+            | ItemWrite::PutInSprint(..)
+            | ItemWrite::Sprint(_) => Ok(Look::Absent),
         }
     }
 }
@@ -204,6 +208,7 @@ impl There {
             key: self.task.gid.clone(),
             url: self.task.permalink_url.clone(),
             comment_id: None,
+            worklog_id: None,
             changed: Vec::new(),
             updated_at: Some(self.task.modified_at),
             warnings: Vec::new(),

@@ -182,7 +182,11 @@ impl SourceWriter for GitHub {
                 look::state(&target, &now, &wanted, comment.as_ref())
             }
             // Never sent.
-            ItemWrite::Link(..) | ItemWrite::PutInSprint(..) | ItemWrite::Sprint(_) => Ok(Look::Absent),
+            ItemWrite::Link(..)
+            | ItemWrite::Worklog(..)
+            | ItemWrite::Watch(..)
+            | ItemWrite::PutInSprint(..)
+            | ItemWrite::Sprint(_) => Ok(Look::Absent),
         }
     }
 }

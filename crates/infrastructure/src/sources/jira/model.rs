@@ -86,6 +86,16 @@ pub(super) struct User {
     pub(super) email_address: Option<String>,
 }
 
+impl User {
+    /// Whether both are the same person: by account id on Cloud, by key or login on Data Center.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        let same = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
+        same(&self.account_id, &other.account_id)
+            || same(&self.key, &other.key)
+            || same(&self.name, &other.name)
+    }
+}
+
 /// The other end of a link, or a parent.
 #[derive(Debug, Deserialize)]
 pub(super) struct LinkedIssue {
@@ -159,7 +169,7 @@ pub(super) struct Worklog<'a> {
     pub(super) time_spent_seconds: i64,
 }
 
-fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+pub(super) fn id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
     text_or_number(deserializer)?.ok_or_else(|| serde::de::Error::custom("`id` is missing"))
 }
 

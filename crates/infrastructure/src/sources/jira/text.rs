@@ -1,5 +1,7 @@
 //! Jira's texts as Markdown: Atlassian Document Format is an object, wiki markup is text.
 
+pub(super) mod mark;
+
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -12,7 +14,7 @@ pub(super) fn markdown(raw: Option<&RawValue>) -> Option<String> {
 /// As [`markdown`], of a value that is read already.
 pub(super) fn value_markdown(value: &Value) -> Option<String> {
     let text = match value {
-        Value::String(text) => rich_text::wiki::to_markdown(text).markdown,
+        Value::String(text) => rich_text::wiki::to_markdown(mark::without(text)).markdown,
         Value::Object(_) if is_document(value) => rich_text::adf::to_markdown(value).markdown,
         _ => return None,
     };

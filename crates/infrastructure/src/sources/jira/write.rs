@@ -18,13 +18,17 @@ mod text;
 mod transition;
 mod update;
 mod values;
+mod watch;
+mod worklog;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use application::ports::{Connection, ItemWrite, Look, SourceError, SourceErrorKind, SourceWriter};
 use async_trait::async_trait;
-use domain::{ItemLink, ItemPatch, NewComment, NewItem, SprintWrite, Transition, WrittenItem};
+use domain::{
+    ItemLink, ItemPatch, NewComment, NewItem, NewWorklog, SprintWrite, Transition, Watching, WrittenItem,
+};
 use serde_json::{Value, json};
 
 use super::Jira;
@@ -88,6 +92,25 @@ impl SourceWriter for Jira {
         link::link(&self.api(connection).await?, key, link).await
     }
 
+    async fn add_worklog(
+        &self,
+        connection: &Connection,
+        key: &str,
+        worklog: &NewWorklog,
+        marker: &str,
+    ) -> Result<WrittenItem, SourceError> {
+        worklog::add(&self.api(connection).await?, key, worklog, marker, Mode::Send).await
+    }
+
+    async fn set_watcher(
+        &self,
+        connection: &Connection,
+        key: &str,
+        watching: &Watching,
+    ) -> Result<WrittenItem, SourceError> {
+        watch::set(&self.api(connection).await?, key, watching, Mode::Send).await
+    }
+
     async fn put_in_sprint(
         &self,
         connection: &Connection,
@@ -119,6 +142,8 @@ impl SourceWriter for Jira {
             ItemWrite::Create(new) => create::create(&api, new, "", Mode::Rehearse).await,
             ItemWrite::Update(key, patch) => update::update(&api, key, patch, Mode::Rehearse).await,
             ItemWrite::Transition(key, to) => transition::transition(&api, key, to, "", Mode::Rehearse).await,
+            ItemWrite::Worklog(key, worklog) => worklog::add(&api, key, worklog, "", Mode::Rehearse).await,
+            ItemWrite::Watch(key, watching) => watch::set(&api, key, watching, Mode::Rehearse).await,
             ItemWrite::Sprint(asked) => sprints::write(&api, asked, Mode::Rehearse).await,
             ItemWrite::Comment(..) | ItemWrite::Link(..) | ItemWrite::PutInSprint(..) => {
                 Err(SourceError::new(

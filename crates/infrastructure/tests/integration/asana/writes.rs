@@ -166,7 +166,8 @@ async fn a_comment_is_found_again_by_its_mark() {
     let task = world(&simulator).tasks.keys().next().unwrap().clone();
     let adapter = asana();
     let writer = adapter.writer().unwrap();
-    let (comment, marker) = (NewComment { body: "A *word*.".into(), internal: false }, marker());
+    let (comment, marker) =
+        (NewComment { body: "A *word*.".into(), internal: false, documents: false }, marker());
     let write = ItemWrite::Comment(task.clone(), comment.clone());
     assert_eq!(writer.look(&connection, &write, &marker).await.unwrap(), Look::Absent);
     let written = writer.add_comment(&connection, &task, &comment, &marker).await.unwrap();
@@ -215,7 +216,7 @@ async fn what_was_written_is_found_again_where_marks_do_not_survive() {
     let writer = adapter.writer().unwrap();
     let (new, create) = (new_item(&world(&simulator)), marker());
     let made = writer.create_item(&connection, &new, &create).await.unwrap();
-    let comment = NewComment { body: "It **has** candles.".into(), internal: false };
+    let comment = NewComment { body: "It **has** candles.".into(), internal: false, documents: false };
     let say = marker();
     writer.add_comment(&connection, &made.key, &comment, &say).await.unwrap();
     lose_marks(&simulator, &made.key);
@@ -227,7 +228,10 @@ async fn what_was_written_is_found_again_where_marks_do_not_survive() {
     let other = NewItem { body: Some("For nobody.".into()), ..new.clone() };
     let unsure = writer.look(&connection, &ItemWrite::Create(other), &marker()).await.unwrap();
     assert_eq!(unsure, Look::Unsure);
-    let silent = ItemWrite::Comment(made.key.clone(), NewComment { body: "Another".into(), internal: false });
+    let silent = ItemWrite::Comment(
+        made.key.clone(),
+        NewComment { body: "Another".into(), internal: false, documents: false },
+    );
     assert_eq!(writer.look(&connection, &silent, &marker()).await.unwrap(), Look::Absent);
 }
 
@@ -242,7 +246,7 @@ async fn a_comment_of_the_same_words_by_somebody_else_does_not_stand_for_the_one
         .unwrap();
     let adapter = asana();
     let writer = adapter.writer().unwrap();
-    let theirs = NewComment { body: "Done at last.".into(), internal: false };
+    let theirs = NewComment { body: "Done at last.".into(), internal: false, documents: false };
     writer.add_comment(&connection, &task.gid, &theirs, &marker()).await.unwrap();
     lose_marks(&simulator, &task.gid);
     let transition =

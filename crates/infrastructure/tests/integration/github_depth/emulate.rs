@@ -137,7 +137,7 @@ async fn a_github_written_by_others_takes_our_writes_and_is_read_as_it_is() {
     let changed = writer.update_item(&connection, &written.key, &patch, &marker()).await.unwrap();
     let fields: Vec<&str> = changed.changed.iter().map(|change| change.field.as_str()).collect();
     assert_eq!(fields, ["title", "labels", "milestone"], "{changed:?}");
-    let comment = NewComment { body: "Found it.".into(), internal: false };
+    let comment = NewComment { body: "Found it.".into(), internal: false, documents: false };
     let second = marker();
     let said = writer.add_comment(&connection, &written.key, &comment, &second).await.unwrap();
     assert!(said.comment_id.is_some());

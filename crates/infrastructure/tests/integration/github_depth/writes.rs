@@ -249,7 +249,8 @@ async fn a_comment_is_found_by_its_marker_and_noticed_when_it_is_gone() {
     let (simulator, connection) = simulated().await;
     let writer = Writer(github());
     let made = created(&writer, &connection, "Talk").await;
-    let (marker, comment) = (marker(), NewComment { body: "First!".into(), internal: false });
+    let (marker, comment) =
+        (marker(), NewComment { body: "First!".into(), internal: false, documents: false });
     let write = ItemWrite::Comment(made.key.clone(), comment.clone());
     assert_eq!(writer.get().look(&connection, &write, &marker).await.unwrap(), Look::Absent);
     let written = writer.get().add_comment(&connection, &made.key, &comment, &marker).await.unwrap();

@@ -95,7 +95,7 @@ async fn an_internal_comment_is_one_for_agents_of_a_service_desk_and_refused_els
         new.project.clone_from(&world.other);
         let request = world.write(ItemWrite::Create(new), "request").await.unwrap().item.key;
         let comment = |body: &str, internal: bool| {
-            ItemWrite::Comment(request.clone(), NewComment { body: body.into(), internal })
+            ItemWrite::Comment(request.clone(), NewComment { body: body.into(), internal, documents: false })
         };
         let matching = FaultMatch {
             method: Some("POST".into()),
@@ -112,7 +112,7 @@ async fn an_internal_comment_is_one_for_agents_of_a_service_desk_and_refused_els
         }
         assert_eq!(world.read(&request).await.comments.len(), 2, "{kind:?}");
         let key = world.make("No request").await;
-        let elsewhere = NewComment { body: "Hush".into(), internal: true };
+        let elsewhere = NewComment { body: "Hush".into(), internal: true, documents: false };
         let error = source_error(world.write(ItemWrite::Comment(key, elsewhere), "hush").await);
         assert_eq!(error.field.as_deref(), Some("/internal"), "{error}");
     }

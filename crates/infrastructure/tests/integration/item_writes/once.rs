@@ -88,7 +88,11 @@ async fn assert_once(world: &World, plan: &Planned, items_before: usize, what: &
             let same = comments.iter().filter(|one| one.body.trim() == comment.body).count();
             assert_eq!(same, 1, "{what}: comments");
         }
-        ItemWrite::Link(..) | ItemWrite::PutInSprint(..) | ItemWrite::Sprint(_) => {
+        ItemWrite::Link(..)
+        | ItemWrite::Worklog(..)
+        | ItemWrite::Watch(..)
+        | ItemWrite::PutInSprint(..)
+        | ItemWrite::Sprint(_) => {
             unreachable!("they have tests of their own")
         }
     }

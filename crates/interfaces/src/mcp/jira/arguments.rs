@@ -10,6 +10,10 @@ use serde_json::{Map, Value};
 
 use super::super::outcome::Failure;
 pub(super) use super::super::sql::arguments::{count, only, text, word};
+use super::schemas::FORMATS;
+
+/// Bytes of a document: some times the longest text that Jira takes.
+const MOST_OF_A_DOCUMENT: usize = 256 * 1024;
 
 /// A text that must be there.
 pub(super) fn needed(arguments: &Map<String, Value>, name: &str, max: usize) -> Result<String, Failure> {
@@ -26,6 +30,34 @@ pub(super) fn owned(
     max: usize,
 ) -> Result<Option<String>, Failure> {
     Ok(text(arguments, name, max)?.map(str::to_owned))
+}
+
+/// Whether texts are Atlassian's documents, and not Markdown.
+pub(super) fn documents(arguments: &Map<String, Value>) -> Result<bool, Failure> {
+    Ok(word(arguments, "text_format", &FORMATS)? == Some("adf"))
+}
+
+/// A text, or a document as an object or as JSON: schemas say that it is a text, because unions are refused by some.
+pub(super) fn text_or_document(
+    arguments: &Map<String, Value>,
+    name: &str,
+    max: usize,
+    documents: bool,
+) -> Result<Option<String>, Failure> {
+    let told = |message: &str| Failure::invalid(format!("/{name}"), message);
+    match arguments.get(name) {
+        Some(Value::Object(_)) if !documents => {
+            Err(told("is a document: say text_format = adf, or send Markdown"))
+        }
+        Some(given @ Value::Object(_)) => {
+            let text = given.to_string();
+            match text.len() <= MOST_OF_A_DOCUMENT {
+                true => Ok(Some(text)),
+                false => Err(told("is longer than Jira takes")),
+            }
+        }
+        _ => owned(arguments, name, if documents { MOST_OF_A_DOCUMENT } else { max }),
+    }
 }
 
 /// A list of texts.

@@ -3,8 +3,10 @@
 //! those.
 
 pub(super) mod agile;
+pub(super) mod bulk;
 pub(super) mod changes;
 pub(super) mod reading;
+pub(super) mod work;
 pub(super) mod writing;
 
 use serde_json::{Value, json};

@@ -11,10 +11,11 @@ use domain::Toolset;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
-use super::schemas::{agile, changes, reading, writing};
+use super::schemas::{agile, bulk, changes, reading, work, writing};
 
 /// The sets.
-const SETS: [&[Entry]; 4] = [&reading::TOOLS, &writing::TOOLS, &agile::TOOLS, &changes::TOOLS];
+const SETS: [&[Entry]; 6] =
+    [&reading::TOOLS, &writing::TOOLS, &agile::TOOLS, &bulk::TOOLS, &changes::TOOLS, &work::TOOLS];
 
 /// What a tool does to Jira, as clients are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -20,10 +20,9 @@ use super::super::outcome::{self, Answer, Failure, Size, ToolError};
 use super::super::record;
 use super::super::sql::now;
 use super::arguments::{
-    count, issue_key, moment, needed, only, owned, project_key, text, texts, word, words,
+    count, documents, issue_key, moment, needed, only, owned, project_key, text, texts, word, words,
 };
 use super::narrowed::Narrowed;
-use super::schemas::FORMATS;
 use super::schemas::reading::{
     DESCRIBE_FIELDS, FIND_USERS, GET_CONTEXT, GET_ISSUE, LIST_ACTIVITY, LIST_PROJECTS, PURPOSES,
     SEARCH_ISSUES, VIEWS,
@@ -35,7 +34,7 @@ use crate::problem::ErrorBody;
 type Arguments = Map<String, Value>;
 
 /// Characters of a query.
-const JQL: usize = 8_000;
+pub(super) const JQL: usize = 8_000;
 pub(super) const QUERY: usize = 200;
 /// Further fields, and characters of each name.
 pub(super) const FIELDS: usize = 50;
@@ -101,12 +100,12 @@ impl JiraTools {
                 }
                 Toolset::JiraCore => Box::pin(self.core(ctx, name, &given)).await,
                 Toolset::JiraAgile => Box::pin(self.agile(ctx, name, &given)).await,
+                Toolset::JiraBulk => Box::pin(self.bulk(ctx, name, &given)).await,
                 Toolset::JiraChanges => Box::pin(self.list_changes(ctx, &given)).await,
-                Toolset::Sql
-                | Toolset::JiraWork
-                | Toolset::JiraFiles
-                | Toolset::JiraBulk
-                | Toolset::JiraAdmin => Err(Failure::UnknownTool(name.to_owned())),
+                Toolset::JiraWork => Box::pin(self.work(ctx, name, &given)).await,
+                Toolset::Sql | Toolset::JiraFiles | Toolset::JiraAdmin => {
+                    Err(Failure::UnknownTool(name.to_owned()))
+                }
             }
         })
         .await
@@ -165,7 +164,7 @@ impl JiraTools {
             key: issue_key(given)?,
             sections: words(given, "include", &known)?.unwrap_or_else(|| usual.into()),
             fields: texts(given, "fields", FIELDS, FIELD)?,
-            documents: word(given, "text_format", &FORMATS)? == Some("adf"),
+            documents: documents(given)?,
             max_chars,
         };
         Ok(told(self.services.live.issue(ctx, &ask).await.map_err(failure)?, "issue"))

@@ -9,7 +9,8 @@ use uuid::Uuid;
 
 use super::super::outcome::{Answer, Failure, Size, ToolError};
 use super::arguments::{
-    fields, flag, issue_key, issue_key_at, moment, needed, once, only, owned, project_key, texts, word,
+    documents, fields, flag, issue_key, issue_key_at, moment, needed, once, only, owned, project_key,
+    text_or_document, texts, word,
 };
 use super::schemas::writing::VISIBILITIES;
 use super::tools::{FIELD, FIELDS, JiraTools, failure, instance};
@@ -19,8 +20,8 @@ type Arguments = Map<String, Value>;
 
 /// Jira's own bounds of a summary and of a text, in characters.
 const SUMMARY: usize = 255;
-const TEXT: usize = 32_767;
-const LABELS: usize = 50;
+pub(super) const TEXT: usize = 32_767;
+pub(super) const LABELS: usize = 50;
 
 impl JiraTools {
     pub(super) async fn create_issue(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
@@ -35,11 +36,13 @@ impl JiraTools {
                 "parent",
                 "labels",
                 "fields",
+                "text_format",
                 "idempotency_key",
                 "dry_run",
                 "instance",
             ],
         )?;
+        let documents = documents(given)?;
         let Some(project) = project_key(given)? else {
             return Err(Failure::invalid("/project", "is required"));
         };
@@ -51,18 +54,22 @@ impl JiraTools {
             project,
             item_type: Some(needed(given, "issue_type", FIELD)?),
             title: needed(given, "summary", SUMMARY)?,
-            body: owned(given, "description", TEXT)?,
+            body: text_or_document(given, "description", TEXT, documents)?,
             assignees: owned(given, "assignee", FIELD)?.into_iter().collect(),
             labels: texts(given, "labels", LABELS, FIELD)?,
             parent,
             fields: fields(given, FIELDS, FIELD)?,
+            documents,
             ..NewItem::default()
         };
         self.write(ctx, given, ItemWrite::Create(new)).await
     }
 
     pub(super) async fn update_issue(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
-        only(given, &["key", "fields", "if_unchanged_since", "idempotency_key", "dry_run", "instance"])?;
+        only(
+            given,
+            &["key", "fields", "text_format", "if_unchanged_since", "idempotency_key", "dry_run", "instance"],
+        )?;
         let mut fields = fields(given, FIELDS, FIELD)?;
         if fields.is_empty() {
             return Err(Failure::invalid("/fields", "must name at least one field to be changed"));
@@ -77,6 +84,7 @@ impl JiraTools {
         let patch = ItemPatch {
             labels: labels.map(|(_, change)| change),
             fields,
+            documents: documents(given)?,
             if_unchanged_since: moment(given, "if_unchanged_since")?,
             ..ItemPatch::default()
         };
@@ -108,9 +116,13 @@ impl JiraTools {
     }
 
     pub(super) async fn add_comment(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
-        only(given, &["key", "body", "visibility", "idempotency_key", "instance"])?;
+        only(given, &["key", "body", "text_format", "visibility", "idempotency_key", "instance"])?;
         let internal = word(given, "visibility", &VISIBILITIES)? == Some("internal");
-        let comment = NewComment { body: needed(given, "body", TEXT)?, internal };
+        let documents = documents(given)?;
+        let Some(body) = text_or_document(given, "body", TEXT, documents)? else {
+            return Err(Failure::invalid("/body", "is required"));
+        };
+        let comment = NewComment { body, internal, documents };
         self.write(ctx, given, ItemWrite::Comment(issue_key(given)?, comment)).await
     }
 
@@ -172,10 +184,11 @@ fn told(answer: LiveAnswer, rehearsed: bool) -> Answer {
     let changed = content.get("changed").and_then(Value::as_array).map_or(0, Vec::len);
     let key = ["key", "sprint_id"].iter().find_map(|name| content.get(*name)).and_then(Value::as_str);
     let key = key.unwrap_or("something new");
-    let what = match (rehearsed, content.get("comment_id").is_some()) {
-        (true, _) => format!("nothing was sent; {changed} fields would change"),
-        (false, true) => "the comment is there".to_owned(),
-        (false, false) => format!("{changed} fields changed"),
+    let what = match rehearsed {
+        true => format!("nothing was sent; {changed} fields would change"),
+        false if content.contains_key("comment_id") => "the comment is there".to_owned(),
+        false if content.contains_key("worklog_id") => "the time is booked".to_owned(),
+        false => format!("{changed} fields changed"),
     };
     let mut line = format!("{key} of {}: {what}", answer.instance);
     if content.get("replayed") == Some(&Value::Bool(true)) {
@@ -199,12 +212,12 @@ fn refused(error: Error, ask: &WriteAsk) -> Failure {
             )),
             SourceErrorKind::Conflict => Some(
                 "nothing was written: read the issue again with jira_get_issue, then decide, and call with its new \
-                 `updated` and another idempotency_key"
+                 `updated`; the idempotency_key is free for that call"
                     .to_owned(),
             ),
             SourceErrorKind::Rejected => Some(
-                "nothing was written: correct what is named (allowed, or jira_describe_fields), and call with another \
-                 idempotency_key"
+                "nothing was written: correct what is named (allowed, or jira_describe_fields), and call again; the \
+                 idempotency_key is free for that call"
                     .to_owned(),
             ),
             SourceErrorKind::NotFound => {
@@ -266,7 +279,9 @@ fn refused(error: Error, ask: &WriteAsk) -> Failure {
 fn as_named(pointer: String, write: &ItemWrite) -> String {
     match (write, pointer.as_str()) {
         (ItemWrite::Create(_), "/title") => "/summary".to_owned(),
-        (ItemWrite::Create(_), "/body") => "/description".to_owned(),
+        (ItemWrite::Create(_), inside) if inside == "/body" || inside.starts_with("/body/") => {
+            inside.replacen("/body", "/description", 1)
+        }
         (ItemWrite::Create(_), "/type") => "/issue_type".to_owned(),
         (ItemWrite::Create(_), "/assignees" | "/assignees/0") => "/assignee".to_owned(),
         (ItemWrite::Comment(..), "/internal") => "/visibility".to_owned(),

@@ -112,17 +112,24 @@ pub(super) fn add_worklog(write: &mut Write<'_>) -> Result<Reply, Reply> {
     ])?;
     let id = write.target()?;
     let body = write.call.object(None)?;
-    let seconds = body.get("timeSpentSeconds").and_then(Value::as_i64).filter(|seconds| *seconds >= 60);
-    let Some(seconds) = seconds else {
-        return Err(Reply::fields([("timeLogged".to_owned(), "Worklog must not be null.".to_owned())]));
-    };
+    let seconds = seconds_spent(&body)?;
+    let started = body.get("started").and_then(Value::as_str);
+    if started.is_some_and(|started| !is_field_time(started)) {
+        let message =
+            "Cannot deserialize value of type `java.util.Date`: expected \"yyyy-MM-dd'T'HH:mm:ss.SSSZ\"";
+        return Err(Reply::bad_request(message));
+    }
     let (worklog, at) = (write.site.new_id(), write.site.tick());
     let mut value = json!({
         "id": worklog.to_string(), "issueId": id.to_string(), "author": write.account,
         "updateAuthor": write.account, "created": time::iso(at), "updated": time::iso(at),
         "started": body.get("started").cloned().unwrap_or_else(|| json!(time::iso(at))),
-        "timeSpentSeconds": seconds, "timeSpent": format!("{}m", seconds / 60)
+        "timeSpentSeconds": seconds, "timeSpent": told(seconds)
     });
+    // Data Center knows properties of comments only.
+    if let Some(properties) = body.get("properties").filter(|list| list.is_array() && write.site.is_cloud()) {
+        value["properties"] = properties.clone();
+    }
     if let Some(comment) = body.get("comment") {
         value["comment"] = write.rich("comment", comment)?;
     }
@@ -133,6 +140,48 @@ pub(super) fn add_worklog(write: &mut Write<'_>) -> Result<Reply, Reply> {
     write.events.push(Event::updated(id, "issue_work_logged", Vec::new()));
     write.events.push(Event::about("worklog_created", Some(id), "worklog", shown.clone()));
     Ok(Reply::created(&shown))
+}
+
+/// What was given by either name; Jira takes one of them.
+fn seconds_spent(body: &Map<String, Value>) -> Result<i64, Reply> {
+    let wrong = |message: &str| Reply::fields([("timeLogged".to_owned(), message.to_owned())]);
+    let seconds = match (body.get("timeSpent"), body.get("timeSpentSeconds")) {
+        (Some(_), Some(_)) => return Err(wrong("Only one of timeSpent and timeSpentSeconds may be given.")),
+        (Some(text), None) => text.as_str().and_then(span),
+        (None, seconds) => seconds.and_then(Value::as_i64),
+    };
+    seconds.filter(|seconds| *seconds >= 60).ok_or_else(|| wrong("Worklog must not be null."))
+}
+
+/// Units of a site whose days have eight hours and whose weeks have five days.
+const UNITS: [(char, i64); 4] = [('w', 144_000), ('d', 28_800), ('h', 3_600), ('m', 60)];
+
+fn span(text: &str) -> Option<i64> {
+    text.split_whitespace().try_fold(0_i64, |sum, part| {
+        let unit = part.chars().last()?;
+        let (_, length) = UNITS.iter().find(|(name, _)| *name == unit)?;
+        let count: i64 = part.strip_suffix(unit)?.parse().ok()?;
+        sum.checked_add(count.checked_mul(*length)?)
+    })
+}
+
+fn told(seconds: i64) -> String {
+    let mut left = seconds;
+    let parts = UNITS.iter().filter_map(|(unit, length)| {
+        let count = left / length;
+        left %= length;
+        (count > 0).then(|| format!("{count}{unit}"))
+    });
+    parts.collect::<Vec<_>>().join(" ")
+}
+
+/// Jira reads no time whose offset has a colon, and no `Z`.
+fn is_field_time(text: &str) -> bool {
+    let offset = text.get(text.len().saturating_sub(5)..).unwrap_or_default();
+    let (sign, digits) = offset.split_at_checked(1).unwrap_or_default();
+    matches!(sign, "+" | "-")
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+        && time::parse(text).is_some()
 }
 
 /// `DELETE /issue/{idOrKey}/worklog/{id}`.

@@ -67,6 +67,8 @@ pub(crate) struct Tool {
     /// Who is let in by its server.
     pub(crate) admits: Needs,
     pub(crate) arguments: Value,
+    /// What plain HTTP answers to who may call it.
+    pub(crate) ok: u16,
 }
 
 fn file() -> File {
@@ -113,6 +115,7 @@ pub(crate) async fn tools(api: &Api, mcp_url: &str, scope: &str) -> Vec<Tool> {
             needs: Needs::parse(needs),
             admits: Needs::parse(scope),
             arguments: serde_json::from_str(arguments).unwrap(),
+            ok: case.get("ok").map_or(200, |ok| ok.as_integer().unwrap().try_into().unwrap()),
             name,
         }
     });

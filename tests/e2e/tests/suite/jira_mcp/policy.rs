@@ -3,7 +3,7 @@
 use super::*;
 
 impl World {
-    async fn set_policy(&self, jira: Value) {
+    pub(super) async fn set_policy(&self, jira: Value) {
         let put = self
             .admin
             .send(reqwest::Method::PUT, "/api/v1/policy", Some(&json!({"jira": jira})))

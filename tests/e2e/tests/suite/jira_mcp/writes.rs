@@ -10,32 +10,32 @@ const WRITTEN: &str = "select count(*) from audit_log where action = 'tracker.wr
 
 impl World {
     /// Issues at the tracker.
-    fn issues(&self) -> usize {
+    pub(super) fn issues(&self) -> usize {
         count(&self.tracker)
     }
 
     /// Requests that changed something at the tracker.
-    fn changes(&self) -> usize {
+    pub(super) fn sent(&self) -> usize {
         let read = |path: &str| path.contains("/search") || path.contains("bulkfetch");
         let sent = self.tracker.control().requests();
         sent.iter().filter(|one| one.method != "GET" && !read(&one.path_and_query)).count()
     }
 
     /// A tool's content, when it did what it was asked.
-    async fn done(&self, tool: &str, arguments: Value) -> Value {
+    pub(super) async fn done(&self, tool: &str, arguments: Value) -> Value {
         let answer = self.call(&self.writing_key, tool, arguments.clone()).await;
         assert_ne!(answer["isError"], true, "{tool} {arguments}: {answer}");
         answer["structuredContent"].clone()
     }
 
     /// What a tool says to somebody whom it refuses.
-    async fn refused(&self, key: &str, tool: &str, arguments: Value) -> Value {
+    pub(super) async fn refused(&self, key: &str, tool: &str, arguments: Value) -> Value {
         let answer = self.call(key, tool, arguments.clone()).await;
         assert_eq!(answer["isError"], true, "{tool} {arguments}: {answer}");
         answer["structuredContent"].clone()
     }
 
-    async fn make(&self, summary: &str) -> String {
+    pub(super) async fn make(&self, summary: &str) -> String {
         let new = json!({"project": "ENG", "issue_type": "Task", "summary": summary, "description": "Since **Monday**."});
         self.done("jira_create_issue", new).await["key"].as_str().unwrap().to_owned()
     }
@@ -57,7 +57,7 @@ fn count(tracker: &Simulator) -> usize {
 }
 
 /// The change of a field, as an answer tells it.
-fn change<'a>(content: &'a Value, field: &str) -> &'a Value {
+pub(super) fn change<'a>(content: &'a Value, field: &str) -> &'a Value {
     let changed = content["changed"].as_array().unwrap();
     changed.iter().find(|change| change["field"] == field).unwrap_or_else(|| panic!("{field} in {content}"))
 }
@@ -81,7 +81,7 @@ async fn an_issue_is_made_changed_commented_linked_and_taken_along_and_each_answ
     fits("jira_create_issue", &told);
     assert_eq!((&told["dry_run"], &told["key"]), (&json!(true), &Value::Null), "{told}");
     assert_eq!(change(&told, "description")["to"], "Since **Monday**.\n");
-    assert_eq!((world.issues(), world.changes()), (before, 0), "a dry run wrote something");
+    assert_eq!((world.issues(), world.sent()), (before, 0), "a dry run wrote something");
 
     let made = world.done("jira_create_issue", new.clone()).await;
     fits("jira_create_issue", &made);
@@ -115,6 +115,14 @@ async fn an_issue_is_made_changed_commented_linked_and_taken_along_and_each_answ
     fits("jira_add_comment", &commented);
     assert_eq!(commented["visibility_applied"], "public");
 
+    let panel = json!({"type": "doc", "version": 1, "content": [{"type": "panel", "attrs": {"panelType": "info"},
+        "content": [{"type": "paragraph", "content": [{"type": "text", "text": "As it is"}]}]}]});
+    let described = json!({"key": key, "fields": {"description": panel}, "text_format": "adf"});
+    fits("jira_update_issue", &world.done("jira_update_issue", described).await);
+    let shown = json!({"key": key, "include": ["description"], "text_format": "adf"});
+    let shown = world.call(&world.key, "jira_get_issue", shown).await;
+    assert_eq!(shown["structuredContent"]["description"], panel, "{shown}");
+
     let moved = world.done("jira_transition_issue", json!({"key": key, "to": "in progress"})).await;
     fits("jira_transition_issue", &moved);
     assert_eq!(change(&moved, "status"), &json!({"field": "status", "from": "To Do", "to": "In Progress"}));
@@ -142,7 +150,7 @@ async fn an_issue_is_made_changed_commented_linked_and_taken_along_and_each_answ
     assert_eq!(read["structuredContent"]["links"], json!([]));
 
     // Each write is on the record as one, beside the call of the tool; replays and rehearsals are no writes.
-    assert_eq!(world.patchbay.database.count(WRITTEN).await.unwrap(), 8);
+    assert_eq!(world.patchbay.database.count(WRITTEN).await.unwrap(), 9);
     world.end().await;
 }
 
@@ -150,9 +158,7 @@ async fn an_issue_is_made_changed_commented_linked_and_taken_along_and_each_answ
 async fn a_refused_write_changes_nothing_and_says_what_to_do() {
     let world = World::start().await;
     let key = world.make("Stays as it is").await;
-    let renamed =
-        world.done("jira_update_issue", json!({"key": key, "fields": {"summary": "As it is"}})).await;
-    let seen = renamed["updated"].as_str().unwrap().to_owned();
+    world.done("jira_update_issue", json!({"key": key, "fields": {"summary": "As it is"}})).await;
     world.tracker.control().reset_requests();
     let refused =
         async |tool: &str, arguments: Value| world.refused(&world.writing_key, tool, arguments).await;
@@ -189,7 +195,25 @@ async fn a_refused_write_changes_nothing_and_says_what_to_do() {
     assert!(told["allowed"].as_array().unwrap().contains(&json!("is blocked by")), "{told}");
     let told = refused("jira_add_comment", json!({"key": key, "body": "x", "visibility": "internal"})).await;
     assert_eq!(told["field"], "/visibility", "{told}");
-    assert_eq!(world.changes(), 0, "something was sent");
+    let wrong = json!({"type": "doc", "version": 1, "content": [{"type": "paragraf"}]});
+    let new = json!({"project": "ENG", "issue_type": "Task", "summary": "x", "text_format": "adf", "description": wrong});
+    let told = refused("jira_create_issue", new).await;
+    assert_eq!(told["field"], "/description/content/0/type", "{told}");
+    let told = refused("jira_add_comment", json!({"key": key, "body": wrong})).await;
+    assert_eq!(told["field"], "/body", "{told}");
+    let text = json!({"key": key, "body": "Markdown", "text_format": "adf"});
+    assert_eq!(refused("jira_add_comment", text).await["field"], "/body");
+    // A refused call did nothing: its key is free for the corrected one.
+    let typo = json!({"key": key, "fields": {"Summry": "x"}, "idempotency_key": "typo"});
+    refused("jira_update_issue", typo).await;
+    assert_eq!(world.sent(), 0, "something was sent");
+    let corrected = json!({"key": key, "fields": {"Priority": "High"}, "idempotency_key": "typo"});
+    assert_eq!(change(&world.done("jira_update_issue", corrected.clone()).await, "Priority")["to"], "High");
+    assert_eq!(world.done("jira_update_issue", corrected).await["replayed"], true);
+    let other = json!({"key": key, "fields": {"Priority": "Low"}, "idempotency_key": "typo"});
+    assert_eq!(refused("jira_update_issue", other).await["code"], "idempotency_mismatch");
+    let seen = world.call(&world.key, "jira_get_issue", json!({"key": key})).await;
+    let seen = seen["structuredContent"]["updated"].as_str().unwrap().to_owned();
 
     // As fresh as what the caller has seen, it is written.
     let fresh = json!({"key": key, "fields": {"summary": "New"}, "if_unchanged_since": seen});
@@ -282,7 +306,7 @@ async fn a_key_writes_only_where_it_may_and_one_that_reads_is_shown_no_tool_that
         }
     }
     let own = world.key_with(json!({"projects_read": ["ENG"], "projects_write": ["ENG"]})).await;
-    assert_eq!(world.changes(), 0, "something was sent");
+    assert_eq!(world.sent(), 0, "something was sent");
     let written = world.call(&own, "jira_add_comment", comment.clone()).await;
     assert_ne!(written["isError"], true, "{written}");
 

@@ -145,6 +145,7 @@ impl Snapshot {
             key: format!("{repository}#{}", self.number),
             url: self.html_url.clone(),
             comment_id: None,
+            worklog_id: None,
             changed,
             updated_at: Some(self.updated_at),
             warnings,

@@ -10,6 +10,7 @@ use super::super::api::{Api, segment};
 use super::super::malformed;
 use super::super::time::Time;
 use super::issue::Issue;
+use super::text::Written;
 use super::{property, rejected, send, text};
 
 /// How Jira Service Management tells comments for its customers from those among agents
@@ -46,22 +47,25 @@ pub(super) async fn add(
             ),
         ));
     }
+    let text = match comment.documents {
+        true => text::document_of(api.dialect(), &comment.body, "/body")?,
+        false => text::new(api.dialect(), &comment.body),
+    };
     let mut properties = vec![property(marker)];
     if comment.internal {
         properties.push(json!({"key": PUBLIC, "value": {"internal": true}}));
     }
-    post(api, &issue, &comment.body, properties, "/body").await
+    post(api, &issue, text, properties, "/body").await
 }
 
 /// Adds a comment with these properties; `pointer` says where in what was asked its text stands.
 pub(super) async fn post(
     api: &Api<'_>,
     issue: &Issue,
-    text: &str,
+    written: Written,
     properties: Vec<Value>,
     pointer: &str,
 ) -> Result<WrittenItem, SourceError> {
-    let written = text::new(api.dialect(), text);
     let body = json!({"body": written.value, "properties": properties});
     let path = api.rest(&format!("/issue/{}/comment", segment(&issue.key)));
     let pointers = ["body", "comment"].map(|name| (name.to_owned(), pointer.to_owned())).into();

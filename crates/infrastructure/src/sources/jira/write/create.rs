@@ -12,7 +12,7 @@ use super::super::malformed;
 use super::fields::Draft;
 use super::form::{Form, IssueType, issue_types};
 use super::issue::{finish, is_selected};
-use super::people::Assignable;
+use super::people::Among;
 use super::values::Place;
 use super::{Mode, property, rehearse, rejected, send};
 
@@ -48,7 +48,7 @@ pub(super) async fn create(
     let type_id = issue_type.id.clone().ok_or_else(|| malformed("Jira's type of issue has no id"))?;
     let form = Form::of_new(api, project, &type_id).await?;
     let nothing = Map::new();
-    let place = Place { project, people: Assignable::Project(project) };
+    let place = Place { project, people: Among::Project(project), documents: new.documents };
     let mut draft = Draft::new(api, &form, place, &nothing);
     draft.set("project", "project", by_key_or_id(project));
     draft.set("type", "issuetype", json!({"id": type_id}));

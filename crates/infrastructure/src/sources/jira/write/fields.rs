@@ -140,10 +140,13 @@ impl<'a, 'c> Draft<'a, 'c> {
     }
 
     /// Sets the description. An edit keeps what Markdown cannot say.
-    pub(super) fn set_body(&mut self, markdown: Option<&str>) -> Result<(), SourceError> {
+    pub(super) fn set_body(&mut self, given: Option<&str>) -> Result<(), SourceError> {
         self.form.system("description", "/body")?;
-        let value = match markdown {
+        let value = match given {
             None => Value::Null,
+            Some(document) if self.place.documents => {
+                text::document_of(self.api.dialect(), document, "/body")?.value
+            }
             Some(markdown) => {
                 let current = self.current.get("description").unwrap_or(&Value::Null);
                 let written = text::edit(self.api.dialect(), current, markdown);

@@ -92,7 +92,7 @@ pub(super) async fn link(api: &Api<'_>, key: &str, asked: &ItemLink) -> Result<W
             (change(Value::Null, said), Vec::new())
         }
         (Some(id), true) => {
-            send::delete(api, &api.rest(&format!("/issueLink/{}", segment(&id))), &what).await?;
+            send::delete(api, &api.rest(&format!("/issueLink/{}", segment(&id))), &[], &what).await?;
             (change(said, Value::Null), Vec::new())
         }
         (Some(_), false) => (Vec::new(), vec!["the issues are linked so already".to_owned()]),

@@ -1,6 +1,7 @@
 //! Looking whether a write took place: by its marker for what was made, by the issue's state for what was changed.
 
 pub(super) mod marked;
+mod moved;
 
 use application::ports::{ItemWrite, Look, SourceError};
 use domain::{ItemPatch, WrittenItem};
@@ -12,10 +13,10 @@ use super::super::sprints::ids;
 use super::fields::Draft;
 use super::form::Form;
 use super::issue::Issue;
-use super::people::Assignable;
+use super::people::Among;
 use super::update::{fill, project_of, read};
 use super::values::Place;
-use super::{link, sprints, transition};
+use super::{link, sprints, transition, watch, worklog};
 
 /// Looks for one write. Changes nothing.
 pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Result<Look, SourceError> {
@@ -26,7 +27,8 @@ pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Resu
         ItemWrite::Update(key, patch) => updated(api, key, patch).await,
         ItemWrite::Transition(key, asked) => {
             let issue = Issue::read(api, key, &["status"]).await?;
-            let is_at = transition::is_at(&issue, &asked.to);
+            let is_at = transition::is_at(&issue, &asked.to)
+                || moved::was_taken(api, &issue, &asked.to, marker).await?;
             match &asked.comment {
                 // Without the status, a comment of the same words tells nothing.
                 Some(comment) => {
@@ -37,6 +39,8 @@ pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Resu
                 None => Ok(Look::Absent),
             }
         }
+        ItemWrite::Worklog(key, _) => worklog::look(api, key, marker).await,
+        ItemWrite::Watch(key, asked) => watch::look(api, key, asked).await,
         ItemWrite::PutInSprint(key, sprint) => sprints::look_put(api, key, sprint.as_deref()).await,
         ItemWrite::Sprint(asked) => sprints::look(api, asked).await,
         ItemWrite::Link(key, asked) => match link::is_as_asked(api, key, asked).await? {
@@ -57,7 +61,7 @@ async fn updated(api: &Api<'_>, key: &str, patch: &ItemPatch) -> Result<Look, So
     let form = Form::of_edit(api, key).await?;
     let issue = read(api, key, &form, patch).await?;
     let project = project_of(&issue);
-    let place = Place { project: &project, people: Assignable::Issue(&issue.key) };
+    let place = Place { project: &project, people: Among::Issue(&issue.key), documents: patch.documents };
     let mut draft = Draft::new(api, &form, place, &issue.fields);
     fill(&mut draft, &issue, patch).await?;
     let set = draft.fields.iter().all(|(id, wanted)| holds(issue.field(id), wanted));

@@ -25,8 +25,13 @@ pub(super) async fn change(
 }
 
 /// Deletes something, once.
-pub(super) async fn delete(api: &Api<'_>, path: &str, what: &str) -> Result<Response, SourceError> {
-    let response = api.send(Method::DELETE, path, &[], None).await?;
+pub(super) async fn delete(
+    api: &Api<'_>,
+    path: &str,
+    query: &[(&str, &str)],
+    what: &str,
+) -> Result<Response, SourceError> {
+    let response = api.send(Method::DELETE, path, query, None).await?;
     checked(api, response, &BTreeMap::new(), what).await
 }
 

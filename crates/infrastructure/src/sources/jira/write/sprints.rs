@@ -267,6 +267,7 @@ fn told(api: &Api<'_>, id: &str, board: Option<&str>, changed: Vec<ChangedField>
         key: String::new(),
         url: url.unwrap_or_default(),
         comment_id: None,
+        worklog_id: None,
         changed,
         updated_at: None,
         warnings: Vec::new(),

@@ -1,8 +1,10 @@
 //! Markdown as this Jira's own text.
 
+use application::ports::{SourceError, SourceErrorKind};
 use serde_json::Value;
 
 use super::super::dialect::Dialect;
+use super::rejected;
 
 /// A text to be sent, and what it could not say.
 #[derive(Debug)]
@@ -34,6 +36,26 @@ pub(super) fn edit(dialect: Dialect, original: &Value, markdown: &str) -> Writte
             Written { value: Value::String(edited.value), warnings: said(&edited.warnings) }
         }
         _ => new(dialect, markdown),
+    }
+}
+
+/// A document that is sent as it is. `pointer` says where in what was asked it stands.
+pub(super) fn document(dialect: Dialect, given: &Value, pointer: &str) -> Result<Written, SourceError> {
+    if !dialect.has_adf() {
+        let message = "Jira Data Center keeps wiki markup and takes no documents: send Markdown";
+        let unsupported = SourceError::new(SourceErrorKind::Rejected, message);
+        return Err(SourceError { field: Some("/text_format".to_owned()), ..unsupported });
+    }
+    rich_text::adf::check(given)
+        .map_err(|flaw| rejected(&format!("{pointer}{}", flaw.pointer), flaw.message))?;
+    Ok(Written { value: given.clone(), warnings: Vec::new() })
+}
+
+/// As [`document`], of its JSON.
+pub(super) fn document_of(dialect: Dialect, text: &str, pointer: &str) -> Result<Written, SourceError> {
+    match serde_json::from_str(text) {
+        Ok(given) => document(dialect, &given, pointer),
+        Err(error) => Err(rejected(pointer, format!("must be a document as JSON ({error})"))),
     }
 }
 

@@ -14,7 +14,7 @@ use super::fields::Draft;
 use super::form::{Field, Form};
 use super::issue::{Issue, finish};
 use super::look::marked::{self, Looked};
-use super::people::Assignable;
+use super::people::Among;
 use super::update::project_of;
 use super::values::Place;
 use super::{Mode, comment, property, rehearse, rejected, send, text};
@@ -68,19 +68,18 @@ pub(super) async fn transition(
         if let Looked::Marked(id) = marked::comment(api, &issue.key, None, marker).await? {
             return Ok(comment::with_comment(WrittenItem { warnings, ..issue.written(api) }, api, id));
         }
-        let told = comment::post(api, &issue, text, vec![property(marker)], "/comment").await?;
+        let told =
+            comment::post(api, &issue, text::new(api.dialect(), text), vec![property(marker)], "/comment")
+                .await?;
         warnings.extend(told.warnings);
         return Ok(WrittenItem { warnings, ..told });
     }
     issue.require_unchanged(asked.if_unchanged_since)?;
     // Read just before: ids are of a workflow and a state.
-    let path = api.rest(&format!("/issue/{}/transitions", segment(&issue.key)));
-    let what = format!("the transitions of {}", issue.key);
-    let steps: Transitions = api.get(&path, &[("expand", "transitions.fields")], &what).await?.json(&what)?;
-    let step = choose(steps.transitions, &issue, asked)?;
+    let step = choose(steps(api, &issue).await?, &issue, asked)?;
     let form = Form(step.fields.clone());
     let project = project_of(&issue);
-    let place = Place { project: &project, people: Assignable::Issue(&issue.key) };
+    let place = Place { project: &project, people: Among::Issue(&issue.key), documents: false };
     let mut draft = Draft::new(api, &form, place, &issue.fields);
     if let Some(resolution) = &asked.resolution {
         if !form.0.contains_key("resolution") {
@@ -103,6 +102,7 @@ pub(super) async fn transition(
     }
     body["transition"] = json!({"id": step.id});
     let what = format!("the transition {} of {}", step.name, issue.key);
+    let path = path(api, &issue);
     send::change(api, Method::POST, &path, &body, &draft.pointers, &what).await?;
     let mut comment_id = None;
     if let Some(text) = asked.comment.as_ref().filter(|_| !form.0.contains_key("comment")) {
@@ -118,6 +118,28 @@ pub(super) async fn transition(
         Some(id) => comment::with_comment(told, api, id),
         None => told,
     })
+}
+
+fn path(api: &Api<'_>, issue: &Issue) -> String {
+    api.rest(&format!("/issue/{}/transitions", segment(&issue.key)))
+}
+
+async fn steps(api: &Api<'_>, issue: &Issue) -> Result<Vec<Step>, SourceError> {
+    let what = format!("the transitions of {}", issue.key);
+    let query = [("expand", "transitions.fields")];
+    Ok(api.get(&path(api, issue), &query, &what).await?.json::<Transitions>(&what)?.transitions)
+}
+
+/// Whether an issue can take this transition now, named in any way.
+pub(super) async fn is_open(api: &Api<'_>, issue: &Issue, to: &str) -> Result<bool, SourceError> {
+    let steps = steps(api, issue).await?;
+    Ok(steps
+        .iter()
+        .any(|step| [step.status(), &step.name, &step.id].into_iter().any(|name| is_same(name, to))))
+}
+
+fn is_same(name: &str, wanted: &str) -> bool {
+    name.trim().to_lowercase() == wanted.trim().to_lowercase()
 }
 
 /// Sees to it that the comment of a transition is there: where that has no screen for it, Jira takes the one and drops the
@@ -137,7 +159,10 @@ async fn comment_anyway(
                 .push(format!("look at {} whether the comment was written: Jira does not tell", issue.key));
             return Ok(None);
         }
-        Ok(Looked::Absent) => comment::post(api, issue, text, vec![property(marker)], "/comment").await,
+        Ok(Looked::Absent) => {
+            let written = text::new(api.dialect(), text);
+            comment::post(api, issue, written, vec![property(marker)], "/comment").await
+        }
         Err(error) => Err(error),
     };
     match written {
@@ -159,17 +184,21 @@ fn is_resolved(issue: &Issue, asked: &Transition) -> bool {
 /// Whether an issue is in the status of this name.
 pub(super) fn is_at(issue: &Issue, status: &str) -> bool {
     let name = issue.field("status").get("name").and_then(Value::as_str).unwrap_or_default();
-    name.trim().to_lowercase() == status.trim().to_lowercase()
+    is_same(name, status)
 }
 
-/// The transition that leads to the status, or is called so. Of several, one that asks for nothing more than is given.
+/// The transition that leads to the status, or is called so, or has this id. Of several, one that asks for nothing more than is given.
 fn choose(steps: Vec<Step>, issue: &Issue, asked: &Transition) -> Result<Step, SourceError> {
-    let wanted = asked.to.trim().to_lowercase();
-    let same = |name: &str| name.trim().to_lowercase() == wanted;
+    let same = |name: &str| is_same(name, &asked.to);
     let open: Vec<Step> = steps.into_iter().filter(|step| step.is_available != Some(false)).collect();
     let leads = open.iter().any(|step| same(step.status()));
+    let called = open.iter().any(|step| same(&step.name));
     let mut names: Vec<String> = open.iter().map(|step| step.status().to_owned()).collect();
-    let fit = |step: &Step| if leads { same(step.status()) } else { same(&step.name) };
+    let fit = |step: &Step| match (leads, called) {
+        (true, _) => same(step.status()),
+        (false, true) => same(&step.name),
+        (false, false) => same(&step.id),
+    };
     let lacks = |step: &Step| {
         let needs = step.fields.iter().filter(|(_, field)| field.required && !field.has_default_value);
         needs.filter(|(id, field)| !is_given(id, field, asked)).count()
@@ -235,6 +264,8 @@ mod tests {
         assert_eq!(chosen("Done", None).unwrap(), "31", "one that asks for nothing more");
         assert_eq!(chosen("Done", Some("Fixed")).unwrap(), "21", "one that takes the resolution");
         assert_eq!(chosen("Start", None).unwrap(), "11", "by its own name where no status has it");
+        assert_eq!(chosen(" 21 ", None).unwrap(), "21", "by its id, whatever it asks for");
+        assert!(chosen("41", None).is_err(), "one that is not open to the issue");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::create::no_sections;
 use super::fields::Draft;
 use super::form::Form;
 use super::issue::{Issue, finish};
-use super::people::Assignable;
+use super::people::Among;
 use super::values::Place;
 use super::{Mode, rehearse, rejected, send};
 
@@ -29,7 +29,7 @@ pub(super) async fn update(
     issue.require_selected(api)?;
     issue.require_unchanged(patch.if_unchanged_since)?;
     let project = project_of(&issue);
-    let place = Place { project: &project, people: Assignable::Issue(&issue.key) };
+    let place = Place { project: &project, people: Among::Issue(&issue.key), documents: patch.documents };
     let mut draft = Draft::new(api, &form, place, &issue.fields);
     fill(&mut draft, &issue, patch).await?;
     if draft.is_empty() {

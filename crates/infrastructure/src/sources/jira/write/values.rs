@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::super::api::Api;
 use super::form::Field;
-use super::people::{self, Assignable};
+use super::people::{self, Among};
 use super::pick::{pick, pick_cascading};
 use super::{rejected, sprint, text};
 
@@ -16,7 +16,9 @@ pub(super) struct Place<'a> {
     /// The project's key.
     pub(super) project: &'a str,
     /// Whom issues can be given to.
-    pub(super) people: Assignable<'a>,
+    pub(super) people: Among<'a>,
+    /// Texts are documents, not Markdown.
+    pub(super) documents: bool,
 }
 
 /// A value for Jira, and what could not be said.
@@ -53,6 +55,13 @@ pub(super) async fn convert(
     if schema.is_text() {
         return match given {
             Value::Null => Ok(Value::Null.into()),
+            _ if place.documents => {
+                let written = match given {
+                    Value::String(json) => text::document_of(api.dialect(), json, pointer)?,
+                    given => text::document(api.dialect(), given, pointer)?,
+                };
+                Ok(Converted { value: written.value, warnings: written.warnings })
+            }
             _ => {
                 let written = text::edit(api.dialect(), current, &words(given, field, pointer)?);
                 Ok(Converted { value: written.value, warnings: written.warnings })

@@ -4,7 +4,7 @@ use domain::Toolset;
 use serde_json::{Value, json};
 
 use super::super::table::{Described, Does, Entry};
-use super::{answer, dry_run, once, rows, texts};
+use super::{FORMATS, answer, dry_run, once, rows, texts};
 
 pub(in super::super) const ADD_COMMENT: &str = "jira_add_comment";
 pub(in super::super) const CREATE_ISSUE: &str = "jira_create_issue";
@@ -35,6 +35,11 @@ fn fields(description: &str) -> Value {
     json!({"type": "object", "description": description})
 }
 
+/// With `adf`, texts are Atlassian's documents, as JSON.
+fn format() -> Value {
+    json!({"type": "string", "enum": FORMATS, "default": "markdown"})
+}
+
 fn unchanged() -> Value {
     json!({"type": "string", "description": "The `updated` you have seen: refused when changed after it."})
 }
@@ -63,6 +68,7 @@ fn create_issue() -> Described {
             "parent": {"type": "string", "description": "Key of the epic or parent."},
             "labels": texts(),
             "fields": fields("Further fields by name or id, such as {\"Story Points\": 3}."),
+            "text_format": format(),
             "idempotency_key": once(),
             "dry_run": dry_run(),
         }),
@@ -78,6 +84,7 @@ fn update_issue() -> Described {
             "key": key(),
             "fields": fields(
                 "By name or id; null empties. Texts in Markdown. Labels: a list, or {\"add\": [], \"remove\": []}."),
+            "text_format": format(),
             "if_unchanged_since": unchanged(),
             "idempotency_key": once(),
             "dry_run": dry_run(),
@@ -92,7 +99,7 @@ fn transition_issue() -> Described {
         words: "Takes an issue to another status. When it cannot get there, the error names the statuses that it can.",
         properties: json!({
             "key": key(),
-            "to": {"type": "string", "description": "The status, or a transition by name."},
+            "to": {"type": "string", "description": "The status, or a transition by name or id."},
             "fields": fields("What the transition asks for, such as {\"Resolution\": \"Done\"}."),
             "comment": {"type": "string", "description": "Markdown."},
             "if_unchanged_since": unchanged(),
@@ -110,6 +117,7 @@ fn add_comment() -> Described {
         properties: json!({
             "key": key(),
             "body": {"type": "string", "description": "Markdown."},
+            "text_format": format(),
             "visibility": {"type": "string", "enum": VISIBILITIES, "default": "public",
                 "description": "internal: only agents of a service desk."},
             "idempotency_key": once(),

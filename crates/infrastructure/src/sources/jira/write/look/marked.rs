@@ -30,11 +30,16 @@ const MOST_PAGES: usize = 5;
 /// Properties that are read one by one, where they cannot be asked for together.
 const MOST_SINGLE: usize = 30;
 
-/// When the write was meant, a little earlier; `None` when the marker does not tell.
-fn since(marker: &str) -> Option<DateTime<Utc>> {
+/// When the write was meant; `None` when the marker does not tell.
+pub(in super::super) fn meant_at(marker: &str) -> Option<DateTime<Utc>> {
     let id = Uuid::try_parse(marker.rsplit('-').next()?).ok()?;
     let (seconds, nanos) = id.get_timestamp()?.to_unix();
-    Some(DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)? - SKEW)
+    DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
+}
+
+/// A little before the write was meant.
+pub(in super::super) fn since(marker: &str) -> Option<DateTime<Utc>> {
+    Some(meant_at(marker)? - SKEW)
 }
 
 /// The account's own issues of a project since the write was meant.
