@@ -53,7 +53,8 @@ impl JiraAccess {
 
     /// Whether a tool of an open set may be used.
     pub fn allows(&self, tool: &str, writes: bool) -> bool {
-        !self.policy.jira.denied_tools.contains(tool) && !(writes && self.policy.jira.read_only)
+        let denied = self.policy.jira.denied_tools.contains(tool);
+        !denied && (!writes || !self.policy.jira.read_only)
     }
 
     /// The policy of the caller's tenant.

@@ -25,6 +25,8 @@ const BYTES: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long it may take to find out what came in between.
 const LOOK: Duration = Duration::from_secs(5);
+/// When Jira could not be asked for what was written.
+pub(super) const NOT_STORED: &str = "the synced copy does not have it yet: the next sync brings it";
 /// Fields that are named as changed meanwhile.
 const MOST_FIELDS: usize = 10;
 
@@ -220,7 +222,7 @@ fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
     let WrittenItem { key, url, comment_id, worklog_id, changed, updated_at, warnings, .. } = &written.item;
     let mut warnings: Vec<&str> = warnings.iter().map(String::as_str).collect();
     if !written.stored {
-        warnings.push("the synced copy does not have it yet: the next sync brings it");
+        warnings.push(NOT_STORED);
     }
     let visibility_applied = match &ask.write {
         ItemWrite::Comment(_, comment) if comment.internal => Some("internal"),

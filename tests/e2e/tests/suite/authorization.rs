@@ -31,9 +31,7 @@ async fn every_caller_may_do_exactly_what_the_routes_and_tools_declare() {
     let world = World::make().await;
     let routes = cases::routes(&world.own.api).await;
     let mut tools = cases::tools(&world.own.api, &world.mcp, "mcp:sql").await;
-    // With the sets that are opened by the address.
-    let jira = format!("{}?toolsets=core,work,bulk", world.mcp_jira);
-    tools.extend(cases::tools(&world.own.api, &jira, "mcp:jira:read").await);
+    tools.extend(cases::tools(&world.own.api, &world.mcp_jira, "mcp:jira:read").await);
     let callers = world.callers().await;
     let before = foreign_rows(&world).await;
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::super::answer::{Draft, LiveAnswer};
-use super::super::writes::{WriteAsk, told_change};
+use super::super::writes::{NOT_STORED, WriteAsk, told_change};
 use super::super::{LiveService, Target, hide};
 use super::{AT_ONCE, BYTES};
 use crate::item_writes::{ItemWriteService, ItemWritten};
@@ -158,7 +158,10 @@ impl LiveService {
             rehearse: false,
         };
         match self.written(run.ctx, run.writes, run.target, &ask, run.until).await {
-            Ok(ItemWritten { item: mut written, replayed, .. }) => {
+            Ok(ItemWritten { item: mut written, replayed, stored }) => {
+                if !stored {
+                    written.warnings.push(NOT_STORED.to_owned());
+                }
                 hide::of_changed(run.target.within.hidden(), &mut written.changed);
                 Told {
                     changed: written
