@@ -11,7 +11,7 @@ create table bulk_plans (
     created_at timestamptz not null default now(),
     expires_at timestamptz not null,
     primary key (tenant_id, id),
-    foreign key (tenant_id, instance_id) references source_instances (tenant_id, id) on delete cascade
+    foreign key (tenant_id, instance_id) references source_instances (tenant_id, id) on delete cascade deferrable
 );
 create index bulk_plans_expires on bulk_plans (tenant_id, expires_at);
 create index bulk_plans_instance on bulk_plans (tenant_id, instance_id);

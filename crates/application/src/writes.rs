@@ -61,7 +61,8 @@ impl WriteService {
     ///
     /// [`Error::IdempotencyInFlight`] while somebody is at it, and while the tracker may still be: the same call
     /// later finds out. [`Error::Source`] with a definite refusal, now and at every repetition, while a call that is meant
-    /// otherwise may take its key; with a transient one the same call later goes on. Nothing of it belongs to the request's unit of work.
+    /// otherwise may take its key; with a transient one the same call later goes on. Nothing of it belongs to the request's
+    /// unit of work.
     pub async fn once(&self, ctx: &Ctx, write: &Write, tracker: &dyn TrackerWrite) -> Result<Written, Error> {
         let ctx = &ctx.detached();
         let (id, owner) = (self.ids.uuid(), self.ids.uuid());

@@ -170,8 +170,8 @@ async fn writes(source: &dyn SourceAdapter, connection: &Connection, new: NewIte
     }
 }
 
-/// Time is booked, somebody watches and no longer, and both are looked for.
-async fn work(source: &dyn SourceAdapter, connection: &Connection, new: NewItem) {
+/// Time is booked, somebody watches and no longer, and both are looked for. `direct` goes past the judge.
+async fn work(source: &dyn SourceAdapter, connection: &Connection, direct: &Connection, new: NewItem) {
     let marker = || format!("patchbay-{}", Uuid::now_v7().simple());
     let writer = source.writer().unwrap();
     let key = writer.create_item(connection, &new, &marker()).await.unwrap().key;
@@ -183,7 +183,14 @@ async fn work(source: &dyn SourceAdapter, connection: &Connection, new: NewItem)
     assert!(matches!(found, Look::Found(_)), "{found:?}");
     for watching in [true, false] {
         let watching = Watching { user: "Jun Harada".into(), watching };
-        writer.set_watcher(connection, &key, &watching).await.unwrap();
+        let set = writer.set_watcher(connection, &key, &watching).await;
+        if watching.watching {
+            // Judged, and then passed on by Prism 5 without the quotes of a body that is one text: no JSON any more.
+            assert_eq!(set.unwrap_err().upstream_status, Some(400));
+            writer.set_watcher(direct, &key, &watching).await.unwrap();
+        } else {
+            set.unwrap();
+        }
         let found = writer.look(connection, &ItemWrite::Watch(key.clone(), watching), "").await.unwrap();
         assert!(matches!(found, Look::Found(_)), "{found:?}");
     }
@@ -269,7 +276,9 @@ async fn jira_judged(login: JiraLogin, credential: Credential, base: fn(&JiraSit
     let judge = Judge::start(&simulator.url(), &descriptions).await;
     let source = adapter("jira");
     let address = format!("{}{base}", judge.url());
-    let connection = connection(&*source, &address, credential, &json!({"projects": ["ENG"]}));
+    let settings = json!({"projects": ["ENG"]});
+    let direct = connection(&*source, &format!("{}{base}", simulator.url()), credential.clone(), &settings);
+    let connection = connection(&*source, &address, credential, &settings);
     let all = reads(&*source, &connection).await;
     let item_type = all
         .items
@@ -285,7 +294,7 @@ async fn jira_judged(login: JiraLogin, credential: Credential, base: fn(&JiraSit
         ..NewItem::default()
     };
     writes(&*source, &connection, new.clone(), ["In Progress", "Done"]).await;
-    work(&*source, &connection, new).await;
+    work(&*source, &connection, &direct, new).await;
     judge.findings()
 }
 

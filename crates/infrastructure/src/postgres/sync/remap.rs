@@ -124,8 +124,9 @@ async fn items(
     // A field that has a role by the adapter's own rules may be found by its definition only, which is not at hand here:
     // then what is stored stays.
     let result = sqlx::query(
-        "update work_items t set changed_in = pg_current_xact_id()::text::bigint, status_norm = u.status_norm, status_original = u.status_original,
-             type_norm = u.type_norm, type_original = u.type_original, priority_norm = u.priority_norm,
+        "update work_items t set changed_in = pg_current_xact_id()::text::bigint,
+             status_norm = u.status_norm, status_original = u.status_original, type_norm = u.type_norm,
+             type_original = u.type_original, priority_norm = u.priority_norm,
              priority_original = u.priority_original, status_default = u.status_default,
              type_default = u.type_default, priority_default = u.priority_default,
              story_points = case when $18 then u.story_points else coalesce(u.story_points, t.story_points) end,

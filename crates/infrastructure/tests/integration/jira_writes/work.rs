@@ -119,7 +119,7 @@ async fn somebody_watches_or_no_longer_however_often_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_transition_is_taken_by_its_id_and_seen_to_have_been_taken() {
+async fn a_transition_is_taken_by_its_id_and_looked_for_in_the_history() {
     for deployment in BOTH {
         let tracker = Tracker::start(deployment).await;
         let key = tracker.make("Take me along").await;
@@ -134,10 +134,19 @@ async fn a_transition_is_taken_by_its_id_and_seen_to_have_been_taken() {
         let moved = writer.transition_item(&tracker.connection, &key, &by_id, &marker).await.unwrap();
         let status = moved.changed.iter().find(|change| change.field == "status").unwrap();
         assert_eq!(status.to, "In Progress", "{deployment:?}");
-        // The issue can take it no more, and its history says by whom the status was changed.
+        // The issue can take it no more. Its history says who changed the status, and not by which transition.
         let open = tracker.ask(&format!("/issue/{key}/transitions")).await;
         let open = open["transitions"].as_array().unwrap().iter().any(|way| way["id"] == *id);
         let looked = tracker.look(write, &marker).await;
+        assert_eq!(looked, if open { Look::Absent } else { Look::Unsure }, "{deployment:?}");
+        // One by the name of its status is known by that, also when the issue has been taken further since.
+        let by_name = Transition { to: "In Progress".into(), ..Transition::default() };
+        let further = Transition { to: "Done".into(), ..Transition::default() };
+        writer.transition_item(&tracker.connection, &key, &further, "").await.unwrap();
+        let shown = tracker.ask(&format!("/issue/{key}/transitions")).await;
+        let open =
+            shown["transitions"].as_array().unwrap().iter().any(|way| way["to"]["name"] == "In Progress");
+        let looked = tracker.look(ItemWrite::Transition(key.clone(), by_name), &marker).await;
         assert_eq!(matches!(looked, Look::Found(_)), !open, "{deployment:?}: {looked:?}");
         let unknown = Transition { to: "99999".into(), ..Transition::default() };
         let error = writer.transition_item(&tracker.connection, &key, &unknown, "").await.unwrap_err();

@@ -7,6 +7,7 @@ use application::ports::{ItemWrite, Look, SourceError};
 use domain::{ItemPatch, WrittenItem};
 use serde_json::Value;
 
+use self::moved::Taken;
 use super::super::api::Api;
 use super::super::malformed;
 use super::super::sprints::ids;
@@ -27,17 +28,20 @@ pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Resu
         ItemWrite::Update(key, patch) => updated(api, key, patch).await,
         ItemWrite::Transition(key, asked) => {
             let issue = Issue::read(api, key, &["status"]).await?;
-            let is_at = transition::is_at(&issue, &asked.to)
-                || moved::was_taken(api, &issue, &asked.to, marker).await?;
-            match &asked.comment {
+            let taken = match transition::is_at(&issue, &asked.to) {
+                true => Taken::Yes,
+                false => moved::was_taken(api, &issue, &asked.to, marker).await?,
+            };
+            let told = match &asked.comment {
                 // Without the status, a comment of the same words tells nothing.
                 Some(comment) => {
-                    let alike = is_at.then_some(comment.as_str());
-                    marked::transitioned(api, &issue, alike, marker).await
+                    let alike = (taken == Taken::Yes).then_some(comment.as_str());
+                    marked::transitioned(api, &issue, alike, marker).await?
                 }
-                None if is_at => found(issue.written(api)),
-                None => Ok(Look::Absent),
-            }
+                None if taken == Taken::Yes => return found(issue.written(api)),
+                None => Look::Absent,
+            };
+            Ok(if told == Look::Absent && taken == Taken::Perhaps { Look::Unsure } else { told })
         }
         ItemWrite::Worklog(key, _) => worklog::look(api, key, marker).await,
         ItemWrite::Watch(key, asked) => watch::look(api, key, asked).await,

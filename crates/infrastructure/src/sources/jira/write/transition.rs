@@ -138,7 +138,7 @@ pub(super) async fn is_open(api: &Api<'_>, issue: &Issue, to: &str) -> Result<bo
         .any(|step| [step.status(), &step.name, &step.id].into_iter().any(|name| is_same(name, to))))
 }
 
-fn is_same(name: &str, wanted: &str) -> bool {
+pub(super) fn is_same(name: &str, wanted: &str) -> bool {
     name.trim().to_lowercase() == wanted.trim().to_lowercase()
 }
 
@@ -187,7 +187,8 @@ pub(super) fn is_at(issue: &Issue, status: &str) -> bool {
     is_same(name, status)
 }
 
-/// The transition that leads to the status, or is called so, or has this id. Of several, one that asks for nothing more than is given.
+/// The transition that leads to the status, or is called so, or has this id. Of several, one that asks for nothing more
+/// than is given.
 fn choose(steps: Vec<Step>, issue: &Issue, asked: &Transition) -> Result<Step, SourceError> {
     let same = |name: &str| is_same(name, &asked.to);
     let open: Vec<Step> = steps.into_iter().filter(|step| step.is_available != Some(false)).collect();
