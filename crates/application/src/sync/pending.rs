@@ -9,8 +9,7 @@ use crate::ports::{
 
 /// Items whose details are read from the store at once.
 const PENDING_CHUNK: usize = 1_000;
-/// Most objects that wait while others are written: the details of about a hundred items. As many may be under way; a death
-/// makes the next worker ask for both again.
+/// Most objects that wait while others are written: the details of about a hundred items.
 const GATHERED: usize = 1_000;
 
 impl SyncEngine {

@@ -12,8 +12,9 @@ use tracing::Instrument;
 use super::engine::{Stop, SyncEngine, Work, stop_if_asked};
 use crate::ports::{CommitOutcome, PageCommit, StoreError};
 
-/// Most pages that wait, however little is in them.
-const PAGES: usize = 30;
+/// Most requests whose answers wait, however little is in them. As many may be under way: a death makes the next worker
+/// send both again, from the tracker's budget.
+const REQUESTS: i64 = 96;
 /// How soon after a commit began less than half of the most that may wait does not begin the next one.
 const SOON: Duration = Duration::from_millis(100);
 
@@ -23,11 +24,9 @@ const SOON: Duration = Duration::from_millis(100);
 pub(super) struct Gathered<'a> {
     engine: &'a SyncEngine,
     work: &'a Work<'a>,
-    /// Most objects that wait: what they take of memory, and what a death makes the next worker repeat.
+    /// Most objects that wait, for what they take of memory.
     most: usize,
     waiting: Option<PageCommit>,
-    /// How many pages that is.
-    pages: usize,
     writing: Option<AbortOnDropHandle<Result<CommitOutcome, StoreError>>>,
     /// When the last commit began.
     begun: Instant,
@@ -35,7 +34,7 @@ pub(super) struct Gathered<'a> {
 
 impl<'a> Gathered<'a> {
     pub(super) fn new(engine: &'a SyncEngine, work: &'a Work<'a>, most: usize) -> Self {
-        Self { engine, work, most, waiting: None, pages: 0, writing: None, begun: Instant::now() }
+        Self { engine, work, most, waiting: None, writing: None, begun: Instant::now() }
     }
 
     /// Takes the next page. `apart` is for one whose objects may be those of pages before it.
@@ -50,16 +49,17 @@ impl<'a> Gathered<'a> {
             // Nothing to be written first: what is being written need not be waited for.
             None => self.waiting = Some(page),
         }
-        self.pages += 1;
         Ok(())
     }
 
     /// Begins to write what waits once the store is free and it is worth it; waits for the store when there is much.
     pub(super) async fn write_some(&mut self) -> Result<(), Stop> {
-        let objects = self.waiting.as_ref().map_or(0, |page| page.records.len());
-        let much = objects >= self.most || self.pages >= PAGES;
+        let Some(page) = &self.waiting else { return Ok(()) };
+        let (objects, requests) = (page.records.len(), page.requests);
+        let much = objects >= self.most || requests >= REQUESTS;
+        let worth_it = objects >= self.most / 2 || requests >= REQUESTS / 2;
         let free = self.writing.as_ref().is_none_or(AbortOnDropHandle::is_finished);
-        if much || free && (objects >= self.most / 2 || self.begun.elapsed() >= SOON) {
+        if much || free && (worth_it || self.begun.elapsed() >= SOON) {
             self.begin().await?;
         }
         Ok(())
@@ -74,7 +74,6 @@ impl<'a> Gathered<'a> {
     async fn begin(&mut self) -> Result<(), Stop> {
         self.settle().await?;
         let Some(page) = self.waiting.take() else { return Ok(()) };
-        self.pages = 0;
         self.begun = Instant::now();
         let (store, ctx, key) = (self.engine.store.clone(), self.work.ctx.clone(), self.work.slice.key);
         let commit = async move { store.commit_page(&ctx, &key, page).await };
