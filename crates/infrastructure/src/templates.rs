@@ -1,6 +1,7 @@
 //! The SQL templates that are built in, and the check every template passes before it can be run.
 
 mod finding;
+mod fold;
 mod gate;
 mod header;
 mod locate;
@@ -9,6 +10,7 @@ use domain::template::{Page, Template};
 use sha2::{Digest, Sha256};
 
 pub use finding::{Finding, Position};
+pub(crate) use fold::fold;
 pub use gate::{FUNCTIONS, RELATIONS};
 pub use locate::locate;
 

@@ -46,7 +46,11 @@ impl Telemetry {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(fallback));
         let plain = quiet && std::io::stderr().is_terminal();
         let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-        let log = if plain { log.compact().boxed() } else { log.json().flatten_event(true).boxed() };
+        let log = if plain {
+            log.compact().boxed()
+        } else {
+            log.json().flatten_event(true).with_current_span(false).boxed()
+        };
         let traces = match std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT") {
             Some(_) => {
                 // What callers send of their traces is read only where there is something to do with it.

@@ -132,6 +132,20 @@ pub enum Argument {
     TextList(Option<Vec<String>>),
 }
 
+impl Argument {
+    /// Whether it was left out, and has no default.
+    pub fn is_null(&self) -> bool {
+        match self {
+            Self::Text(value) => value.is_none(),
+            Self::Integer(value) => value.is_none(),
+            Self::Boolean(value) => value.is_none(),
+            Self::Date(value) => value.is_none(),
+            Self::Timestamp(value) => value.is_none(),
+            Self::TextList(value) => value.is_none(),
+        }
+    }
+}
+
 /// What is wrong with a value, and the accepted ones where they are few.
 type Wrong = (String, Vec<String>);
 

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use self::context::context;
 pub(crate) use self::error::{store_error, unique_violation};
-use self::pool::{APP_SETTINGS, AUTHOR_IDLE, READER_SETTINGS, named, pool, rollback};
+use self::pool::{APP_SETTINGS, AUTHOR_IDLE, AUTHOR_SETTINGS, READER_SETTINGS, named, pool, rollback};
 pub(crate) use self::template_connection::TemplateConnection;
 use self::tx::Inner;
 pub(crate) use self::tx::Tx;
@@ -50,7 +50,8 @@ impl Db {
     pub fn connect(urls: &DbUrls, sizes: PoolSizes) -> Self {
         let app = named(&urls.app, "patchbay").options(APP_SETTINGS);
         let reader = named(&urls.reader, "patchbay-templates").options(READER_SETTINGS);
-        let author = named(&urls.author, "patchbay-authored").options(READER_SETTINGS);
+        let author =
+            named(&urls.author, "patchbay-authored").options(READER_SETTINGS).options(AUTHOR_SETTINGS);
         let queue = named(&urls.queue, "patchbay-queue");
         let breakdowns = Breakdowns::new();
         let pool = |size| pool(size, breakdowns.clone());

@@ -8,9 +8,11 @@ mod probes;
 mod prove;
 mod prover;
 mod rows;
+mod statements;
 mod tenants;
 
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use application::Ctx;
@@ -27,6 +29,8 @@ pub use authored::PgAuthoredTemplates;
 pub use prove::{PgTemplates, Proof, RefusedTemplate, prove};
 pub use prover::PgTemplateProver;
 use rows::RowReader;
+use statements::Statements;
+pub use statements::template_statement;
 use tenants::TenantSlots;
 
 /// The share of the reader's connections one tenant may hold, in percent.
@@ -41,6 +45,7 @@ pub struct PgTemplateRunner {
     slots: TenantSlots,
     /// Of templates that tenants write, which have connections of their own.
     author_slots: TenantSlots,
+    statements: Statements,
     max_bytes: usize,
 }
 
@@ -55,7 +60,13 @@ impl PgTemplateRunner {
         let slots = |connections: u32| {
             TenantSlots::new((connections * TENANT_SHARE / 100).max(1) as usize, TENANT_WAIT)
         };
-        Self { slots: slots(db.reader_slots()), author_slots: slots(db.author_slots()), db, max_bytes }
+        Self {
+            slots: slots(db.reader_slots()),
+            author_slots: slots(db.author_slots()),
+            statements: Statements::new(),
+            db,
+            max_bytes,
+        }
     }
 
     async fn attempt(&self, ctx: &Ctx, asked: &Asked<'_>, tested: bool) -> Result<Given, Failure> {
@@ -65,7 +76,10 @@ impl PgTemplateRunner {
         };
         let mut connection = connection.map_err(Failure::Final)?;
         let result = match asked.what {
-            What::Rows => fetch(&mut connection, ctx, asked, self.max_bytes).await.map(Given::Rows),
+            What::Rows => {
+                let statement = self.statements.get(asked.template, asked.arguments, asked.after);
+                fetch(&mut connection, ctx, asked, statement, self.max_bytes).await.map(Given::Rows)
+            }
             What::Estimate => estimate::ask(&mut connection, ctx, asked).await.map(Given::Estimate),
         };
         match result {
@@ -121,7 +135,7 @@ struct Asked<'a> {
 
 impl Asked<'_> {
     fn statement(&self) -> String {
-        template_statement(self.template, self.arguments.len(), self.after)
+        template_statement(self.template, self.arguments, self.after)
     }
 
     /// The tenant, the arguments, the limit, and where to go on.
@@ -134,12 +148,6 @@ impl Asked<'_> {
         }
         Ok(bound)
     }
-}
-
-/// The statement that is run for a page: `$1` is the tenant, then come the arguments, the most rows, and the values that
-/// the page comes after.
-pub fn template_statement(template: &Template, arguments: usize, after: Option<&[KeyValue]>) -> String {
-    page::statement(&template.statement, arguments, template.page.as_ref(), after)
 }
 
 /// The answer to one.
@@ -201,13 +209,14 @@ async fn fetch(
     connection: &mut TemplateConnection,
     ctx: &Ctx,
     asked: &Asked<'_>,
+    statement: Arc<str>,
     max_bytes: usize,
 ) -> Result<RowSet, sqlx::Error> {
     let template = asked.template;
     let bound = asked.bound(ctx)?;
     let mut tx = connection.begin(ctx, template.timeout_ms).await?;
     #[expect(clippy::disallowed_methods, reason = "a template's statement passed the gate; values are bound")]
-    let statement = sqlx::AssertSqlSafe(asked.statement());
+    let statement = sqlx::AssertSqlSafe(statement);
     let mut stream = sqlx::query_with(statement, bound).fetch(&mut *tx);
     let limit = usize::try_from(asked.limit).unwrap_or(0);
     let max_bytes = max_bytes.min(template.max_bytes);

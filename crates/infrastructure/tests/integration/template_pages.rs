@@ -260,7 +260,7 @@ async fn a_page_from_the_middle_is_read_from_its_index() {
     let mut reader = test.connect("patchbay_reader").await;
     support::run(&mut reader, format!("begin; set local app.current_tenant_id = '{}'", alpha.tenant)).await;
     for after in [None, Some(next.as_slice())] {
-        let statement = template_statement(template, bound.len(), after);
+        let statement = template_statement(template, &bound, after);
         let mut query = sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(format!("explain {statement}")))
             .bind(alpha.tenant.as_uuid())
             .bind("core/web")

@@ -135,18 +135,12 @@ async fn every_template_reads_what_it_answers_from_by_an_index() {
     let templates = PgTemplates::load(&test.db).await.unwrap();
     let tenant: Uuid = "00000000-0000-7000-8000-000000000007".parse().unwrap();
     let mut reader = test.connect("patchbay_reader").await;
-    run(
-        &mut reader,
-        format!(
-            "set plan_cache_mode = force_custom_plan; begin; set local app.current_tenant_id = '{tenant}'"
-        ),
-    )
-    .await;
+    run(&mut reader, format!("begin; set local app.current_tenant_id = '{tenant}'")).await;
     let items = f64::from(ITEMS);
     let of_project = items / 20.0;
     let mut wrong = Vec::new();
     // The bound is on rows of all tables together: what is asked about, with its histories.
-    for (name, arguments, bound) in [
+    let cases = [
         ("search_issues_by_project", json!({"project": "P3"}), of_project + SMALL),
         ("search_issues_by_project", json!({"project": "P3", "status": "todo"}), of_project + SMALL),
         (
@@ -180,24 +174,28 @@ async fn every_template_reads_what_it_answers_from_by_an_index() {
         ("throughput_by_week", json!({"project": "P3"}), items / 1000.0 * 90.0 * 8.0 + 2000.0),
         ("wip_by_assignee", json!({}), items / 10.0 * 3.0),
         ("wip_by_assignee", json!({"project": "P0"}), items / 10.0 * 3.0),
-    ] {
+    ];
+    // PostgreSQL makes the first five plans for the values of the call, and may keep one for all values after that.
+    for ((name, arguments, bound), calls) in cases.iter().flat_map(|case| [0, 5].map(|calls| (case, calls))) {
         let template = templates.find(name).unwrap();
         let (bound_arguments, limit) = template.bind(arguments.as_object().unwrap()).unwrap();
-        let statement = template_statement(template, bound_arguments.len(), None);
-        let explain = format!("explain (analyze, timing off, format json) {statement}");
-        let mut query = sqlx::query(sqlx::AssertSqlSafe(explain)).bind(tenant);
-        for argument in bound_arguments {
-            query = match argument {
-                Argument::Text(value) => query.bind(value),
-                Argument::Integer(value) => query.bind(value),
-                Argument::Boolean(value) => query.bind(value),
-                Argument::Date(value) => query.bind(value),
-                Argument::Timestamp(value) => query.bind(value),
-                Argument::TextList(value) => query.bind(value),
-            };
+        let statement = template_statement(template, &bound_arguments, None);
+        let (types, values): (Vec<_>, Vec<_>) = bound_arguments.iter().map(of_sql).unzip();
+        let (types, values) = (types.concat(), values.concat());
+        run(
+            &mut reader,
+            format!(
+                "deallocate all; set plan_cache_mode = auto;
+                 prepare template (uuid{types}, bigint) as {statement}"
+            ),
+        )
+        .await;
+        let execute = format!("execute template ('{tenant}'{values}, {})", limit + 1);
+        for _ in 0..calls {
+            run(&mut reader, execute.clone()).await;
         }
-        let row = query
-            .bind(limit + 1)
+        let explain = format!("explain (analyze, timing off, format json) {execute}");
+        let row = sqlx::query(sqlx::AssertSqlSafe(explain))
             .persistent(false)
             .fetch_one(&mut reader)
             .await
@@ -209,18 +207,34 @@ async fn every_template_reads_what_it_answers_from_by_an_index() {
         let rows = plan[0]["Plan"]["Actual Rows"].as_f64().unwrap_or(0.0);
         let cost = plan[0]["Plan"]["Total Cost"].as_f64().unwrap_or(0.0);
         println!(
-            "{name} {arguments}: {rows} rows from {} touched, cost {cost:.0}, {:.1} ms",
+            "{name} {arguments} after {calls} calls: {rows} rows from {} touched, cost {cost:.0}, {:.1} ms",
             work.touched,
             plan[0]["Execution Time"].as_f64().unwrap_or(0.0)
         );
-        assert!(rows > 0.0, "{name} {arguments} answers nothing, so its plan says nothing");
-        if work.touched > bound || !whole.is_empty() {
+        assert!(
+            rows > 0.0,
+            "{name} {arguments} after {calls} calls answers nothing, so its plan says nothing"
+        );
+        if work.touched > *bound || !whole.is_empty() {
             wrong.push(format!(
-                "{name} {arguments} touches {} rows of at most {bound}, and reads {whole:?} whole: {}",
+                "{name} {arguments} after {calls} calls touches {} rows of at most {bound}, and reads {whole:?} whole: {}",
                 work.touched,
                 serde_json::to_string_pretty(&plan[0]["Plan"]).unwrap()
             ));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The type of an argument, and its value, as SQL; each after a comma.
+fn of_sql(argument: &Argument) -> (String, String) {
+    let (kind, value) = match argument {
+        Argument::Text(value) => ("text", value.clone()),
+        Argument::Integer(value) => ("bigint", value.as_ref().map(ToString::to_string)),
+        Argument::Boolean(value) => ("boolean", value.as_ref().map(ToString::to_string)),
+        Argument::Date(value) => ("date", value.as_ref().map(ToString::to_string)),
+        Argument::Timestamp(value) => ("timestamptz", value.as_ref().map(ToString::to_string)),
+        Argument::TextList(value) => ("text[]", value.as_ref().map(|list| format!("{{{}}}", list.join(",")))),
+    };
+    (format!(", {kind}"), value.map_or(", null".into(), |value| format!(", '{value}'")))
 }

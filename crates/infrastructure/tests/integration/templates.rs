@@ -151,7 +151,10 @@ async fn a_large_project_is_searched_through_its_index() {
     println!("three searches in 10,000 items, with loading the templates: {:?}", begun.elapsed());
 
     let templates = PgTemplates::load(&test.db).await.unwrap();
-    let statement = template_statement(templates.find("search_issues_by_project").unwrap(), 6, None);
+    let template = templates.find("search_issues_by_project").unwrap();
+    let arguments = json!({"project": "core/web", "status": "done"});
+    let (arguments, limit) = template.bind(arguments.as_object().unwrap()).unwrap();
+    let statement = template_statement(template, &arguments, None);
     let mut reader = test.connect("patchbay_reader").await;
     let tenant = alpha.tenant;
     let explained = format!("begin; set local app.current_tenant_id = '{tenant}'");
@@ -165,7 +168,7 @@ async fn a_large_project_is_searched_through_its_index() {
         .bind(None::<&str>)
         .bind(None::<&str>)
         .bind(None::<chrono::DateTime<chrono::Utc>>)
-        .bind(51_i64)
+        .bind(limit)
         .fetch_all(&mut reader)
         .await
         .unwrap();

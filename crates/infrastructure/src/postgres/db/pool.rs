@@ -15,9 +15,9 @@ pub(super) const APP_SETTINGS: [(&str, &str); 1] = [("plan_cache_mode", "force_c
 /// What every connection of the templates' pool begins with; the role has the same bounds, but those can be
 /// changed by whoever administers roles.
 ///
-/// Names resolve in `pg_catalog` only: statements carry their schemas. Custom plans, because a template's
-/// optional parameters fold away in them. A query whose caller went away ends when the server looks for the
-/// caller, half a second later at most.
+/// Names resolve in `pg_catalog` only: statements carry their schemas. Plans are kept once PostgreSQL has found, in five calls,
+/// that one for all values is no worse: making a plan takes longer than most templates run. A query whose caller went away
+/// ends when the server looks for the caller, half a second later at most.
 pub(super) const READER_SETTINGS: [(&str, &str); 7] = [
     ("search_path", "pg_catalog,pg_temp"),
     ("default_transaction_read_only", "on"),
@@ -25,8 +25,11 @@ pub(super) const READER_SETTINGS: [(&str, &str); 7] = [
     ("lock_timeout", "500"),
     ("idle_in_transaction_session_timeout", "10000"),
     ("client_connection_check_interval", "500"),
-    ("plan_cache_mode", "force_custom_plan"),
+    ("plan_cache_mode", "auto"),
 ];
+
+/// On top of these for what tenants write: their optional parameters fold away in a plan that is made for the call.
+pub(super) const AUTHOR_SETTINGS: [(&str, &str); 1] = [("plan_cache_mode", "force_custom_plan")];
 
 /// Connections for tenants' own templates that nobody has needed for this long are closed: most installations need none.
 pub(super) const AUTHOR_IDLE: Duration = Duration::from_secs(60);
