@@ -30,8 +30,10 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     let folder = TempDir::new()?;
     let installation = seeded(bench, folder.path())?;
     let calls = calls(bench, &installation, "mcp:sql")?;
-    let script = folder.path().join("limit.sql");
-    fs::write(&script, pgbench::script(TEMPLATE, ROWS)?)?;
+    let scripts = ["limit.sql", "folded.sql"].map(|name| folder.path().join(name));
+    for (script, folded) in scripts.iter().zip([false, true]) {
+        fs::write(script, pgbench::script(TEMPLATE, ROWS, folded)?)?;
+    }
     let server = installation.serve("mcp-sql")?;
     // The same without records of reads: what the audit log costs.
     let unrecorded = installation.serve_with("mcp-sql", &["--audit-reads", "off"])?;
@@ -40,9 +42,13 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
     for round in 1..=bench.rounds {
         for connections in CONNECTIONS {
             let what = format!("{connections} connections");
-            let limit = limit(bench, &script, connections)?;
-            report.add(round, &what, "pgbench", &limit)?;
-            report.add(round, &what, "patchbay", &product(bench, &server, &calls, connections, &limit)?)?;
+            let [text, folded] = &scripts;
+            let text = limit(bench, text, connections)?;
+            report.add(round, &what, "pgbench", &text)?;
+            let folded = limit(bench, folded, connections)?;
+            report.add(round, &what, "pgbench, folded", &folded)?;
+            let product = product(bench, &server, &calls, connections, [&text, &folded])?;
+            report.add(round, &what, "patchbay", &product)?;
         }
         recorded::measure(bench, &mut report, round, [&server, &unrecorded], &calls, &mut pairs)?;
     }
@@ -51,6 +57,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         &[
             ("calls/s", "per_second", 0),
             ("of pgbench", "ratio", 2),
+            ("of it folded", "ratio_folded", 2),
             ("p50 ms", "p50_ms", 2),
             ("p99 ms", "p99_ms", 2),
             ("own CPU µs/call", "own_cpu_us", 0),
@@ -135,7 +142,7 @@ fn product(
     server: &Process,
     calls: &[(String, Value)],
     connections: usize,
-    limit: &Value,
+    limits: [&Value; 2],
 ) -> Result<Value> {
     let load = Load {
         url: server.url("mcp_sql_url")?,
@@ -152,10 +159,12 @@ fn product(
     let [own, postgres] = outcome.used.cpu[..] else { anyhow::bail!("two processes were watched") };
     let count = outcome.latencies.len();
     let per_second = count as f64 / outcome.used.wall.as_secs_f64();
-    let limit = limit["per_second"].as_f64().context("the limit has a rate")?;
+    let of = |limit: &Value| limit["per_second"].as_f64().map(|limit| per_second / limit);
+    let [ratio, folded] = limits.map(|limit| of(limit).context("the limit has a rate"));
     Ok(json!({
         "per_second": per_second,
-        "ratio": per_second / limit,
+        "ratio": ratio?,
+        "ratio_folded": folded?,
         "p50_ms": quantile(&outcome.latencies, 0.5) as f64 / 1e6,
         "p99_ms": quantile(&outcome.latencies, 0.99) as f64 / 1e6,
         "own_cpu_us": per_call(own, count),
