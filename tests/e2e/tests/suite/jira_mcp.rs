@@ -5,6 +5,7 @@ mod agile;
 mod bulk;
 mod changes;
 mod policy;
+mod resources;
 mod work;
 mod writes;
 

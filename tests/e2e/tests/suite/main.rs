@@ -9,6 +9,7 @@ mod bad_input;
 mod canaries;
 mod changes;
 mod demo;
+mod events;
 mod faults;
 mod isolation;
 mod jira;

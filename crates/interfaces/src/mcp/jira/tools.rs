@@ -61,12 +61,7 @@ impl JiraTools {
     pub(super) async fn list(&self, ctx: &Ctx, narrowed: &Narrowed) -> Result<Vec<Tool>, Error> {
         let several = self.services.live.instances(ctx).await?.len() > 1;
         let access = self.services.policy.jira(ctx).await?;
-        let may_write = ctx.scopes.allow(Scope::McpJiraWrite);
-        let tools = table::all().into_iter();
-        Ok(tools
-            .filter(|tool| narrowed.allows(tool, &access) && (may_write || !tool.writes()))
-            .map(|tool| tool.listed(several))
-            .collect())
+        Ok(listed(ctx, narrowed, &access, several))
     }
 
     /// Calls a tool.
@@ -265,6 +260,16 @@ impl JiraTools {
         }
         Ok(Answer { content, line, size })
     }
+}
+
+/// The tools that a caller has, as they are listed.
+pub(super) fn listed(ctx: &Ctx, narrowed: &Narrowed, access: &JiraAccess, several_instances: bool) -> Vec<Tool> {
+    let may_write = ctx.scopes.allow(Scope::McpJiraWrite);
+    let tools = table::all().into_iter();
+    tools
+        .filter(|tool| narrowed.allows(tool, access) && (may_write || !tool.writes()))
+        .map(|tool| tool.listed(several_instances))
+        .collect()
 }
 
 fn instance_body(seen: SeenInstance, policy: &JiraPolicy) -> Value {

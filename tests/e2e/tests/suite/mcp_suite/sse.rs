@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::world::{Client, World, check, questions};
+use crate::events::http;
 
 /// An open session.
 struct Session {
@@ -42,11 +43,6 @@ impl Session {
             self.unread.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the tests are the client, not the product")]
-pub(super) fn http() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().build().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
