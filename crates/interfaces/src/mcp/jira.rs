@@ -50,7 +50,7 @@ pub fn router(services: &Services, config: &McpConfig) -> Router {
     let resource = ProtectedResource {
         url: config.resource.clone(),
         name: "Patchbay Jira",
-        scopes: vec![Scope::McpJiraRead],
+        scopes: vec![Scope::McpJiraRead, Scope::McpJiraWrite],
     };
     let guard = Guard::new(services, resource);
     // A key is checked here. Tools that write do so once by themselves; others are served like any other request.

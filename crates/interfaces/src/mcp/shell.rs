@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::listen::{Listeners, Sight};
 use super::outcome::{self, Answer, Failure, ToolError};
+use super::step_up;
 use crate::auth::Caller;
 use crate::problem::{ErrorBody, Problem};
 
@@ -110,7 +111,7 @@ pub(super) fn completed(mut values: Vec<String>) -> Result<CompleteResult, Error
 pub(super) fn no_such_resource() -> Failure {
     let body = ErrorBody::new("not_found", "there is no resource of that address")
         .with_hint("resources/list and resources/templates/list name them");
-    Failure::Tool(Box::new(ToolError { status: StatusCode::NOT_FOUND, body }))
+    Failure::Tool(Box::new(ToolError::new(StatusCode::NOT_FOUND, body)))
 }
 
 /// Waits for a tool, telling of its progress. Gone is the client, gone is the call: dropping it ends its query or its
@@ -124,6 +125,7 @@ pub(super) async fn called(
         () = tell_progress(context) => return Err(ErrorData::internal_error("the client went away", None)),
         outcome = call => outcome,
     };
+    step_up::note(context, &outcome);
     outcome::to_result(outcome).map(Into::into)
 }
 

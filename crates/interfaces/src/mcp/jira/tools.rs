@@ -346,11 +346,11 @@ pub(super) fn failure(error: Error) -> Failure {
     let rejected = matches!(&error, Error::Source(error) if error.kind == SourceErrorKind::Rejected);
     match Failure::from(error) {
         Failure::Tool(told) => {
-            let ToolError { status, body } = *told;
+            let ToolError { status, body, needed } = *told;
             // What is wrong with the question is no failure of a gateway.
             let status = if rejected { StatusCode::UNPROCESSABLE_ENTITY } else { status };
             let body = ErrorBody { hint: Some(hint.to_owned()), ..body };
-            Failure::Tool(Box::new(ToolError { status, body }))
+            Failure::Tool(Box::new(ToolError { status, body, needed }))
         }
         other => other,
     }
