@@ -11,7 +11,10 @@ impl World {
     async fn calls(&self, token: &str, tool: &str) -> [(Response<()>, Value); 2] {
         let call = json!({"name": tool, "arguments": {"key": "ENG-1", "body": "b"}});
         let rpc = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call});
-        let at = |path: &str| Request::builder().uri(path).header("authorization", format!("Bearer {token}"));
+        let at = |path: &str| {
+            let request = Request::builder().uri(path).header("authorization", format!("Bearer {token}"));
+            request.header("mcp-protocol-version", "2025-11-25")
+        };
         [
             self.send_body(at("/mcp").header("accept", "application/json, text/event-stream"), rpc.to_string())
                 .await,

@@ -1,6 +1,6 @@
-//! The official conformance suite (npm `@modelcontextprotocol/conformance`) against the running product, for both
-//! revisions. What it cannot find here stands in `tests/e2e/mcp-suite/<revision>.yaml`, each with its reason; an exception
-//! that is none any more fails as well.
+//! The official conformance suite (npm `@modelcontextprotocol/conformance`) against both servers of the running product, for
+//! both revisions. What it cannot find here stands in `tests/e2e/mcp-suite/<revision>.yaml`, each with its reason, and what it
+//! cannot find at one server alone in `<server>-<revision>.yaml`; an exception that is none any more fails as well.
 
 use std::path::PathBuf;
 
@@ -8,13 +8,13 @@ use patchbay_e2e::setting;
 use tokio::process::Command;
 
 use super::front::{self, Front};
-use super::world::{World, installed};
+use super::world::{Server, World, installed};
 
-async fn conforms(revision: &str) {
+async fn conforms(server: Server, revision: &str) {
     let Some(folder) = installed("PATCHBAY_TEST_MCP_SUITE_DIR") else { return };
     let (listener, port) = front::place().await;
     let origins = format!("http://127.0.0.1:{port},http://localhost:{port}");
-    let world = World::start(&[("PATCHBAY_MCP_ALLOWED_ORIGINS", &origins)]).await;
+    let world = World::of(server, &[("PATCHBAY_MCP_ALLOWED_ORIGINS", &origins)]).await;
     // The suite sends no credential.
     let _front = Front::start(listener, &world.mcp, &world.key);
     let exceptions =
@@ -39,10 +39,20 @@ async fn conforms(revision: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_conforms_to_revision_2026_07_28() {
-    conforms("2026-07-28").await;
+    conforms(Server::Sql, "2026-07-28").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_conforms_to_revision_2025_11_25() {
-    conforms("2025-11-25").await;
+    conforms(Server::Sql, "2025-11-25").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_jira_server_conforms_to_revision_2026_07_28() {
+    conforms(Server::Jira, "2026-07-28").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_jira_server_conforms_to_revision_2025_11_25() {
+    conforms(Server::Jira, "2025-11-25").await;
 }
