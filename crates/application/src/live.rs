@@ -29,6 +29,7 @@ pub use self::agile::{BoardsAsk, SprintsAsk};
 pub use self::answer::LiveAnswer;
 pub use self::bulk::BulkAsk;
 pub use self::changes::ChangesAsk;
+pub use self::clean::clean_text;
 pub use self::context::SeenInstance;
 pub use self::reads::{ActivityAsk, FieldsAsk, IssueAsk, ProjectsAsk, SearchAsk, UsersAsk};
 pub use self::watched::{ItemAddress, Watched};

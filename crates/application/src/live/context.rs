@@ -6,6 +6,7 @@ use domain::{Instance, InstanceStatus, Scope};
 use futures::{StreamExt, stream};
 
 use super::LiveService;
+use super::clean::clean_text;
 use crate::{Ctx, Error};
 
 /// Instances that are looked at, at once, and for how long.
@@ -37,7 +38,12 @@ impl LiveService {
     pub async fn context(&self, ctx: &Ctx) -> Result<Vec<SeenInstance>, Error> {
         let instances = self.instances(ctx).await?;
         let looks = instances.into_iter().take(MOST).map(|instance| self.look(ctx, instance));
-        Ok(stream::iter(looks).buffered(AT_ONCE).collect().await)
+        let mut seen: Vec<SeenInstance> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+        // What the tracker says of itself, and why it refuses.
+        seen.iter_mut()
+            .flat_map(|seen| [&mut seen.url, &mut seen.health])
+            .for_each(|text| drop(clean_text(text)));
+        Ok(seen)
     }
 
     async fn look(&self, ctx: &Ctx, instance: Instance) -> SeenInstance {

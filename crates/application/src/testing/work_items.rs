@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use domain::{InstanceId, PriorityNorm, SourceKind, StatusNorm, TypeNorm, WorkItem, WorkItemFilter, WorkItemId};
+use domain::{
+    InstanceId, PriorityNorm, SourceKind, StatusNorm, TypeNorm, WorkItem, WorkItemFilter, WorkItemId,
+};
 use uuid::Uuid;
 
 use super::instances::page_of;

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use application::Error;
+use application::live::clean_text;
 use application::ports::{SourceError, SourceErrorKind};
 use application::sign_in::SignInError;
 use domain::{FieldError, RunId};
@@ -79,6 +80,20 @@ impl Described {
 }
 
 pub(super) fn describe(error: &Error) -> Described {
+    let mut told = in_words(error);
+    // Trackers are quoted and what their users named is proposed: nothing that hides in it may reach a reader.
+    let hint = told.body.hint.iter_mut();
+    let texts =
+        hint.chain([&mut told.body.message]).chain(&mut told.body.field).chain(&mut told.body.allowed);
+    texts.for_each(|text| drop(clean_text(text)));
+    for error in &mut told.errors {
+        let texts = [&mut error.pointer, &mut error.message].into_iter().chain(&mut error.allowed);
+        texts.for_each(|text| drop(clean_text(text)));
+    }
+    told
+}
+
+fn in_words(error: &Error) -> Described {
     match error {
         Error::Unauthenticated(why) => Described {
             challenge: Some("Bearer error=\"invalid_token\"".to_owned()),

@@ -16,7 +16,13 @@ pub(super) struct Events {
 
 impl Events {
     /// Sends a request of revision 2026-07-28 to this endpoint with this key.
-    pub(super) async fn of(url: &str, key: &str, method: &str, name: Option<&str>, mut params: Value) -> Self {
+    pub(super) async fn of(
+        url: &str,
+        key: &str,
+        method: &str,
+        name: Option<&str>,
+        mut params: Value,
+    ) -> Self {
         params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
         params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
         let body = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});

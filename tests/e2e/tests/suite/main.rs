@@ -11,6 +11,7 @@ mod changes;
 mod demo;
 mod events;
 mod faults;
+mod front;
 mod isolation;
 mod jira;
 mod jira_mcp;

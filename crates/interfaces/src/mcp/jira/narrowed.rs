@@ -183,7 +183,8 @@ mod tests {
         assert!(!reach(free.clone(), &named(Toolset::JiraCore), "toolsets=core,changes"));
         assert!(!reach(free.clone(), &all, "toolsets=core"));
         assert!(!reach(free, &all, "tools=jira_add_comment"));
-        let denied = JiraPolicy { denied_tools: ["jira_get_issue".to_owned()].into(), ..JiraPolicy::default() };
+        let denied =
+            JiraPolicy { denied_tools: ["jira_get_issue".to_owned()].into(), ..JiraPolicy::default() };
         assert!(!reach(denied, &all, ""));
         let core = Allowed::Only([Toolset::JiraCore].into());
         assert!(!reach(JiraPolicy { toolsets: core, ..JiraPolicy::default() }, &all, ""));

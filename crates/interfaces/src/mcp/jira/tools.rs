@@ -263,7 +263,12 @@ impl JiraTools {
 }
 
 /// The tools that a caller has, as they are listed.
-pub(super) fn listed(ctx: &Ctx, narrowed: &Narrowed, access: &JiraAccess, several_instances: bool) -> Vec<Tool> {
+pub(super) fn listed(
+    ctx: &Ctx,
+    narrowed: &Narrowed,
+    access: &JiraAccess,
+    several_instances: bool,
+) -> Vec<Tool> {
     let may_write = ctx.scopes.allow(Scope::McpJiraWrite);
     let tools = table::all().into_iter();
     tools

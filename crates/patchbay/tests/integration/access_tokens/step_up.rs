@@ -16,8 +16,11 @@ impl World {
             request.header("mcp-protocol-version", "2025-11-25")
         };
         [
-            self.send_body(at("/mcp").header("accept", "application/json, text/event-stream"), rpc.to_string())
-                .await,
+            self.send_body(
+                at("/mcp").header("accept", "application/json, text/event-stream"),
+                rpc.to_string(),
+            )
+            .await,
             self.send_body(at("/tools/invoke"), call.to_string()).await,
         ]
     }
@@ -36,7 +39,11 @@ async fn a_tool_that_needs_more_than_the_token_has_names_it_in_the_challenge() {
 
     let reads = world.token(&json!({"scope": "mcp:jira:read"}));
     for (response, problem) in world.calls(&reads, WRITE).await {
-        assert_eq!((response.status().as_u16(), problem["code"].as_str()), (403, Some("forbidden")), "{problem}");
+        assert_eq!(
+            (response.status().as_u16(), problem["code"].as_str()),
+            (403, Some("forbidden")),
+            "{problem}"
+        );
         assert_eq!(
             response.headers()["www-authenticate"],
             "Bearer error=\"insufficient_scope\", scope=\"mcp:jira:read mcp:jira:write\", \
@@ -61,6 +68,9 @@ async fn a_tool_that_needs_more_than_the_token_has_names_it_in_the_challenge() {
     let key = memory.key(&[Scope::McpJiraRead]);
     let [(response, answer), (plain, told)] = world.calls(&key, WRITE).await;
     assert_eq!((response.status().as_u16(), &answer["result"]["isError"]), (200, &json!(true)), "{answer}");
-    assert!(answer["result"]["structuredContent"]["hint"].as_str().unwrap().contains("mcp:jira:write"), "{answer}");
+    assert!(
+        answer["result"]["structuredContent"]["hint"].as_str().unwrap().contains("mcp:jira:write"),
+        "{answer}"
+    );
     assert_eq!((plain.status().as_u16(), told["code"].as_str()), (403, Some("forbidden")), "{told}");
 }

@@ -12,7 +12,8 @@ impl World {
     /// What is read of a resource: its content, or the error of the protocol.
     async fn read_at(&self, query: &str, key: &str, uri: &str) -> Value {
         let url = format!("{}{query}", self.mcp);
-        let answer = self.admin.with_key(key).rpc(&url, "resources/read", &json!({"uri": uri})).await.unwrap();
+        let answer =
+            self.admin.with_key(key).rpc(&url, "resources/read", &json!({"uri": uri})).await.unwrap();
         match answer.body["result"]["contents"][0]["text"].as_str() {
             Some(text) => serde_json::from_str(text).unwrap(),
             None => answer.body["error"].clone(),
@@ -53,7 +54,10 @@ async fn an_issue_is_read_as_the_synced_copy_has_it_by_who_may_see_it() {
     assert!(read["synced_at"].is_string() && read["status"].is_string(), "{read}");
     assert!(read["notice"].as_str().unwrap().contains("data"), "{read}");
     assert_eq!(world.tracker.control().stats().requests, before, "the tracker was asked");
-    assert_eq!(world.templates_at("", &world.key).await[0]["uriTemplate"], "patchbay://work-items/{instance}/{key}");
+    assert_eq!(
+        world.templates_at("", &world.key).await[0]["uriTemplate"],
+        "patchbay://work-items/{instance}/{key}"
+    );
 
     // What is not there, deleted, another tenant's or outside of what the key may see is all the same.
     let elsewhere = world.key_with(json!({"projects_read": ["OPS"]})).await;
@@ -68,14 +72,21 @@ async fn an_issue_is_read_as_the_synced_copy_has_it_by_who_may_see_it() {
         ("?toolsets=core", &world.key, uri.as_str()),
     ] {
         let refused = world.read_at(query, key, uri).await;
-        assert_eq!((&refused["code"], &refused["message"]), (&absent["code"], &absent["message"]), "{query} {uri}");
+        assert_eq!(
+            (&refused["code"], &refused["message"]),
+            (&absent["code"], &absent["message"]),
+            "{query} {uri}"
+        );
     }
     assert_eq!(world.templates_at("?toolsets=core", &world.key).await, [] as [Value; 0]);
 
     // Hidden fields are in no answer of this server, and a policy that denies reading issues denies this.
     world.set_policy(json!({"hidden_fields": ["reporter", "Priority"]})).await;
     let read = world.read_at("", &world.key, &uri).await;
-    assert_eq!((&read["key"], &read["reporter"], &read["priority"]), (&json!(key), &Value::Null, &Value::Null));
+    assert_eq!(
+        (&read["key"], &read["reporter"], &read["priority"]),
+        (&json!(key), &Value::Null, &Value::Null)
+    );
     world.set_policy(json!({"denied_tools": ["jira_get_issue"]})).await;
     assert_eq!(world.read_at("", &world.key, &uri).await["message"], absent["message"]);
     let recorded = world.admin.get("/api/v1/audit?action=resource.read&limit=50").await.unwrap();
@@ -92,7 +103,8 @@ async fn a_listener_is_told_of_its_issue_by_writes_and_syncs_and_others_of_nothi
     let elsewhere = world.key_with(json!({"projects_read": ["OPS"]})).await;
     let mut strangers = Vec::new();
     // A key of another tenant, one that may not see the project, and one that is narrowed by its address.
-    for (query, key) in [("", &world.foreign_key), ("", &elsewhere), ("?tools=jira_get_context", &world.key)] {
+    for (query, key) in [("", &world.foreign_key), ("", &elsewhere), ("?tools=jira_get_context", &world.key)]
+    {
         let (events, accepted) = Events::listening(&format!("{}{query}", world.mcp), key, &[&uri]).await;
         assert_eq!(accepted, json!([uri]), "an address is accepted whoever gives it");
         strangers.push(events);

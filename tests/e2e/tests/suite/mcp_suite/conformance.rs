@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use patchbay_e2e::setting;
 use tokio::process::Command;
 
-use super::front::{self, Front};
 use super::world::{Server, World, installed};
+use crate::front::{self, Front};
 
 async fn conforms(server: Server, revision: &str) {
     let Some(folder) = installed("PATCHBAY_TEST_MCP_SUITE_DIR") else { return };
@@ -16,7 +16,7 @@ async fn conforms(server: Server, revision: &str) {
     let origins = format!("http://127.0.0.1:{port},http://localhost:{port}");
     let world = World::of(server, &[("PATCHBAY_MCP_ALLOWED_ORIGINS", &origins)]).await;
     // The suite sends no credential.
-    let _front = Front::start(listener, &world.mcp, &world.key);
+    let _front = Front::with_key(listener, &world.mcp, &world.key);
     let exceptions =
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("mcp-suite").join(revision).with_extension("yaml");
     let results = tempfile::tempdir().unwrap();
