@@ -40,9 +40,10 @@ impl LiveService {
         let looks = instances.into_iter().take(MOST).map(|instance| self.look(ctx, instance));
         let mut seen: Vec<SeenInstance> = stream::iter(looks).buffered(AT_ONCE).collect().await;
         // What the tracker says of itself, and why it refuses.
-        seen.iter_mut()
-            .flat_map(|seen| [&mut seen.url, &mut seen.health])
-            .for_each(|text| drop(clean_text(text)));
+        for one in &mut seen {
+            clean_text(&mut one.url);
+            clean_text(&mut one.health);
+        }
         Ok(seen)
     }
 

@@ -82,13 +82,15 @@ impl Described {
 pub(super) fn describe(error: &Error) -> Described {
     let mut told = in_words(error);
     // Trackers are quoted and what their users named is proposed: nothing that hides in it may reach a reader.
-    let hint = told.body.hint.iter_mut();
-    let texts =
-        hint.chain([&mut told.body.message]).chain(&mut told.body.field).chain(&mut told.body.allowed);
-    texts.for_each(|text| drop(clean_text(text)));
+    let body = &mut told.body;
+    let texts = body.hint.iter_mut().chain([&mut body.message]).chain(&mut body.field);
+    for text in texts.chain(&mut body.allowed) {
+        clean_text(text);
+    }
     for error in &mut told.errors {
-        let texts = [&mut error.pointer, &mut error.message].into_iter().chain(&mut error.allowed);
-        texts.for_each(|text| drop(clean_text(text)));
+        for text in [&mut error.pointer, &mut error.message].into_iter().chain(&mut error.allowed) {
+            clean_text(text);
+        }
     }
     told
 }

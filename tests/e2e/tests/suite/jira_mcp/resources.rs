@@ -5,12 +5,12 @@ use super::*;
 use crate::events::Events;
 
 impl World {
-    fn uri(key: &str) -> String {
+    pub(super) fn uri(key: &str) -> String {
         format!("patchbay://work-items/acme/{key}")
     }
 
     /// What is read of a resource: its content, or the error of the protocol.
-    async fn read_at(&self, query: &str, key: &str, uri: &str) -> Value {
+    pub(super) async fn read_at(&self, query: &str, key: &str, uri: &str) -> Value {
         let url = format!("{}{query}", self.mcp);
         let answer =
             self.admin.with_key(key).rpc(&url, "resources/read", &json!({"uri": uri})).await.unwrap();
