@@ -62,7 +62,8 @@ async fn an_issue_is_read_as_the_synced_copy_has_it_by_who_may_see_it() {
     // What is not there, deleted, another tenant's or outside of what the key may see is all the same.
     let elsewhere = world.key_with(json!({"projects_read": ["OPS"]})).await;
     let absent = world.read_at("", &world.key, &World::uri("ENG-99999")).await;
-    assert_eq!(absent["code"], -32602, "{absent}");
+    // <https://modelcontextprotocol.io/specification/2025-11-25/server/resources#error-handling>
+    assert_eq!(absent["code"], -32002, "{absent}");
     for (query, key, uri) in [
         ("", &world.foreign_key, uri.as_str()),
         ("", &elsewhere, uri.as_str()),
