@@ -14,7 +14,9 @@ mod hide;
 mod opened;
 mod people;
 mod reads;
+mod synced;
 mod waits;
+mod watched;
 mod writes;
 
 use std::collections::BTreeSet;
@@ -27,18 +29,21 @@ pub use self::agile::{BoardsAsk, SprintsAsk};
 pub use self::answer::LiveAnswer;
 pub use self::bulk::BulkAsk;
 pub use self::changes::ChangesAsk;
+pub use self::clean::clean_text;
 pub use self::context::SeenInstance;
 pub use self::reads::{ActivityAsk, FieldsAsk, IssueAsk, ProjectsAsk, SearchAsk, UsersAsk};
+pub use self::watched::{ItemAddress, Watched};
 pub use self::writes::WriteAsk;
 
 use self::cursor::LiveCursors;
 use self::opened::Opened;
 use self::waits::Waits;
+use self::watched::Looks;
 use crate::connections::Connections;
 use crate::limits::LimitService;
 use crate::ports::{
     Bounds, BulkPlanStore, ChangeStore, Clock, HiddenFields, Ids, InstanceStore, ListPage, LiveReader,
-    PolicyStore, SourceAdapter, Sources, Vault,
+    PolicyStore, SourceAdapter, Sources, SyncStore, Vault, WorkItemStore,
 };
 use crate::{Ctx, Error};
 
@@ -80,6 +85,10 @@ pub struct LiveParts {
     pub plans: Arc<dyn BulkPlanStore>,
     /// In which order the synced copy changes.
     pub changes: Arc<dyn ChangeStore>,
+    /// The items of the synced copy.
+    pub items: Arc<dyn WorkItemStore>,
+    /// How fresh it is.
+    pub sync: Arc<dyn SyncStore>,
     /// What tenants hide.
     pub policies: Arc<dyn PolicyStore>,
     /// What time it is.
@@ -102,6 +111,7 @@ pub struct LiveService {
     cursors: LiveCursors,
     waits: Waits,
     opened: Opened,
+    looks: Looks,
 }
 
 /// An instance that is read, and what of it the caller may see.
@@ -124,6 +134,7 @@ impl LiveService {
             cursors: LiveCursors::new(parts.vault.clone()),
             waits: Waits::default(),
             opened: Opened::default(),
+            looks: Looks::default(),
             parts,
         }
     }
@@ -138,13 +149,18 @@ impl LiveService {
     /// The caller's instances that can be read live, by short name.
     pub async fn instances(&self, ctx: &Ctx) -> Result<Vec<Instance>, Error> {
         self.require(ctx)?;
+        let mut found = self.read_live(ctx).await?;
+        found.retain(|instance| ctx.grant.instances.allows(&instance.id));
+        Ok(found)
+    }
+
+    async fn read_live(&self, ctx: &Ctx) -> Result<Vec<Instance>, Error> {
         let mut page = ListPage { limit: INSTANCES_A_PAGE, cursor: None };
         let mut found = Vec::new();
         for _ in 0..INSTANCE_PAGES {
             let listing = self.parts.instances.list(ctx, &page).await?;
             found.extend(listing.items.into_iter().filter(|instance| {
-                ctx.grant.instances.allows(&instance.id)
-                    && self.parts.sources.get(&instance.source).is_some_and(|source| source.live().is_some())
+                self.parts.sources.get(&instance.source).is_some_and(|source| source.live().is_some())
             }));
             page.cursor = listing.next;
             if page.cursor.is_none() {

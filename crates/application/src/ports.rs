@@ -36,7 +36,7 @@ pub use authored::{
     Added, AuthoredTemplateStore, Proved, Publication, PublishedTemplate, TemplateProver, TemplateVersion,
 };
 pub use bulk_plans::{BulkChange, BulkPlan, BulkPlanStore, PlannedItem};
-pub use changes::{ChangeKind, ChangePage, ChangePosition, ChangeStore, ItemChange};
+pub use changes::{ChangeKind, ChangePage, ChangePosition, ChangeStore, ItemChange, ItemPosition};
 pub use clock::{Clock, Ids};
 pub use hidden::{FieldNames, HiddenFields};
 pub use idempotency::{Claimed, IdempotencyKey, IdempotencyStore, StoredAnswer};

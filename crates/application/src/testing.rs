@@ -277,6 +277,8 @@ impl Memory {
                 vault: self.clone(),
                 plans: self.clone(),
                 changes: self.clone(),
+                items: self.clone(),
+                sync: self.clone(),
                 policies: self.clone(),
                 clock: self.clone(),
                 ids: self.clone(),

@@ -151,6 +151,8 @@ pub struct WorkItem {
     pub status_norm: StatusNorm,
     /// The tracker's status.
     pub status_original: String,
+    /// The tracker's own group of the status, where it has groups: Jira's `new`, `indeterminate` and `done`.
+    pub status_category: Option<String>,
     /// The tracker's reason for closing.
     pub resolution_original: Option<String>,
     /// Normalized priority.
@@ -193,6 +195,8 @@ pub struct WorkItem {
     pub updated_at: DateTime<Utc>,
     /// When it was finished or closed.
     pub resolved_at: Option<DateTime<Utc>>,
+    /// When it was last written here.
+    pub synced_at: DateTime<Utc>,
     /// Its page in the tracker.
     pub url: String,
     /// Custom fields by name.

@@ -13,6 +13,7 @@ mod server;
 mod shell;
 pub mod sql;
 mod sse;
+mod step_up;
 mod telemetry;
 mod transport;
 

@@ -179,6 +179,8 @@ impl Wiring {
             vault: pg_vault.clone(),
             plans: Arc::new(PgBulkPlans::new(db.clone())),
             changes: Arc::new(PgChanges::new(db.clone())),
+            items: Arc::new(PgWorkItems::new(db.clone())),
+            sync: sync.clone(),
             policies: policies.clone(),
             clock: clock.clone(),
             ids: ids.clone(),

@@ -28,15 +28,21 @@ pub(super) fn clean_object(object: &mut Map<String, Value>) -> bool {
     found
 }
 
-fn clean_text(text: &mut String) -> bool {
-    if !text.chars().any(|c| is_hidden(c) || is_joiner(c)) {
+/// Takes invisible characters out of a text; whether there were any.
+pub fn clean_text(text: &mut String) -> bool {
+    if !text.chars().any(|c| is_hidden(c) || is_joiner(c) || is_selector(c)) {
         return false;
     }
     let before = text.len();
     let mut last = ' ';
     text.retain(|c| {
-        // Persian and Indic words and some emoji are written with joiners; between Latin letters they only hide.
-        let kept = if is_joiner(c) { last > '\u{2ff}' && !is_joiner(last) } else { !is_hidden(c) };
+        // Persian and Indic words and some emoji are written with joiners; between Latin letters they only hide. So it is
+        // with selectors of a sign's look, a row of which can spell out anything.
+        let kept = match c {
+            c if is_joiner(c) => last > '\u{2ff}' && !is_joiner(last),
+            c if is_selector(c) => last > '\u{2ff}' && !is_joiner(last) && !is_selector(last),
+            c => !is_hidden(c),
+        };
         if kept {
             last = c;
         }
@@ -47,6 +53,10 @@ fn clean_text(text: &mut String) -> bool {
 
 const fn is_joiner(c: char) -> bool {
     matches!(c, '\u{200c}' | '\u{200d}')
+}
+
+const fn is_selector(c: char) -> bool {
+    matches!(c, '\u{fe00}'..='\u{fe0f}')
 }
 
 fn is_hidden(c: char) -> bool {
@@ -76,12 +86,15 @@ mod tests {
             value,
             json!({"a": "payload \n\tend", "list": ["ab", "\u{646}\u{645}\u{6cc}\u{200c}\u{62e}", "👩\u{200d}💻", 1]})
         );
-        assert!(!clean(&mut json!({"a": "Grüße\n\t日本"})));
+        assert!(!clean(&mut json!({"a": "Grüße\n\t日本", "b": "\u{2764}\u{fe0f}\u{200d}\u{1f525}"})));
+        let mut spelt = String::from("a\u{fe01}\u{1f600}\u{fe02}\u{fe03}\u{fe04}\u{e0101}b");
+        assert!(clean_text(&mut spelt));
+        assert_eq!(spelt, "a\u{1f600}\u{fe02}b");
     }
 
     proptest! {
         #[test]
-        fn nothing_hidden_is_left_and_cleaning_again_changes_nothing(text in "\\PC{0,40}|[\u{0}-\u{20}\u{200b}-\u{206f}a]{0,40}") {
+        fn nothing_hidden_is_left_and_cleaning_again_changes_nothing(text in "\\PC{0,40}|[\u{0}-\u{20}\u{200b}-\u{206f}\u{fe00}-\u{fe0f}\u{2764}a]{0,40}") {
             let mut once = Value::String(text);
             clean(&mut once);
             prop_assert!(!once.as_str().unwrap().chars().any(is_hidden));

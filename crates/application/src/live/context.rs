@@ -6,6 +6,7 @@ use domain::{Instance, InstanceStatus, Scope};
 use futures::{StreamExt, stream};
 
 use super::LiveService;
+use super::clean::clean_text;
 use crate::{Ctx, Error};
 
 /// Instances that are looked at, at once, and for how long.
@@ -37,7 +38,13 @@ impl LiveService {
     pub async fn context(&self, ctx: &Ctx) -> Result<Vec<SeenInstance>, Error> {
         let instances = self.instances(ctx).await?;
         let looks = instances.into_iter().take(MOST).map(|instance| self.look(ctx, instance));
-        Ok(stream::iter(looks).buffered(AT_ONCE).collect().await)
+        let mut seen: Vec<SeenInstance> = stream::iter(looks).buffered(AT_ONCE).collect().await;
+        // What the tracker says of itself, and why it refuses.
+        for one in &mut seen {
+            clean_text(&mut one.url);
+            clean_text(&mut one.health);
+        }
+        Ok(seen)
     }
 
     async fn look(&self, ctx: &Ctx, instance: Instance) -> SeenInstance {

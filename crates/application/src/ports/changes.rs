@@ -58,6 +58,19 @@ pub struct ChangePage {
     pub more: bool,
 }
 
+/// Where an item of the synced copy stands in the order of changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemPosition {
+    /// Its instance.
+    pub instance: InstanceId,
+    /// Its key.
+    pub key: String,
+    /// Its project.
+    pub project: String,
+    /// The transaction that changed it last.
+    pub changed_in: i64,
+}
+
 /// The order in which the synced copy changes.
 #[async_trait]
 pub trait ChangeStore: Send + Sync {
@@ -75,4 +88,11 @@ pub trait ChangeStore: Send + Sync {
         after: ChangePosition,
         limit: usize,
     ) -> Result<Option<ChangePage>, StoreError>;
+
+    /// Where the items of these keys stand now. Deleted ones are among them; those that are not here are not.
+    async fn positions(
+        &self,
+        ctx: &Ctx,
+        items: &[(InstanceId, String)],
+    ) -> Result<Vec<ItemPosition>, StoreError>;
 }

@@ -2,7 +2,9 @@
 
 use async_trait::async_trait;
 use chrono::TimeDelta;
-use domain::{PriorityNorm, SourceKind, StatusNorm, TypeNorm, WorkItem, WorkItemFilter, WorkItemId};
+use domain::{
+    InstanceId, PriorityNorm, SourceKind, StatusNorm, TypeNorm, WorkItem, WorkItemFilter, WorkItemId,
+};
 use uuid::Uuid;
 
 use super::instances::page_of;
@@ -27,6 +29,7 @@ pub(super) fn seed(state: &mut State) {
                 type_original: if bug { "bug" } else { "task" }.into(),
                 status_norm: if bug { StatusNorm::InProgress } else { StatusNorm::Todo },
                 status_original: "open".into(),
+                status_category: None,
                 resolution_original: None,
                 priority: PriorityNorm::Normal,
                 priority_original: None,
@@ -48,6 +51,7 @@ pub(super) fn seed(state: &mut State) {
                 created_at: moment(),
                 updated_at: moment() + TimeDelta::minutes(i64::from(number)),
                 resolved_at: None,
+                synced_at: moment(),
                 url: format!("https://tracker.example/acme/core/{number}"),
                 custom_fields: serde_json::json!({}),
                 deleted_at: None,
@@ -91,6 +95,21 @@ impl WorkItemStore for Memory {
         self.reach("work_items.find").await?;
         let state = self.state();
         let found = state.items.iter().find(|(tenant, item)| *tenant == ctx.tenant && item.id == id);
+        Ok(found.map(|(_, item)| item.clone()))
+    }
+
+    async fn find_by_key(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+        key: &str,
+    ) -> Result<Option<WorkItem>, StoreError> {
+        self.reach("work_items.find_by_key").await?;
+        let state = self.state();
+        let mut mine = state.items.iter().filter(|(tenant, _)| *tenant == ctx.tenant);
+        let found = mine.find(|(_, item)| {
+            item.instance_id == instance && item.source_key == key && item.deleted_at.is_none()
+        });
         Ok(found.map(|(_, item)| item.clone()))
     }
 }

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use application::Ctx;
-use application::ports::{ChangeKind, ChangePage, ChangePosition, ChangeStore, ItemChange, StoreError};
+use application::ports::{
+    ChangeKind, ChangePage, ChangePosition, ChangeStore, ItemChange, ItemPosition, StoreError,
+};
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::InstanceId;
@@ -119,5 +121,43 @@ impl ChangeStore for PgChanges {
         };
         let changes = rows.into_iter().map(|row| row.into_change(after)).collect();
         Ok(Some(ChangePage { changes, next, more }))
+    }
+
+    async fn positions(
+        &self,
+        ctx: &Ctx,
+        items: &[(InstanceId, String)],
+    ) -> Result<Vec<ItemPosition>, StoreError> {
+        // PostgreSQL's text holds no NUL and refuses one as an error; so nothing stored can match.
+        let items = items.iter().filter(|(_, key)| !key.contains('\0'));
+        let (instances, keys): (Vec<Uuid>, Vec<String>) =
+            items.map(|(instance, key)| (instance.as_uuid(), key.clone())).unzip();
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.db.tenant_read(ctx).await?;
+        // A key that was given to another item after its own was deleted is that other one's.
+        let rows: Vec<(Uuid, String, String, i64)> = sqlx::query_as(
+            "select distinct on (w.instance_id, w.source_key) w.instance_id, w.source_key, w.project_key, w.changed_in
+             from unnest($2::uuid[], $3::text[]) as asked (instance_id, source_key)
+             join work_items w on w.tenant_id = $1 and w.source_key = asked.source_key
+                 and w.instance_id = asked.instance_id
+             order by w.instance_id, w.source_key, w.deleted_at nulls first, w.changed_in desc",
+        )
+        .bind(ctx.tenant.as_uuid())
+        .bind(instances)
+        .bind(keys)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(store_error)?;
+        Ok(rows
+            .into_iter()
+            .map(|(instance, key, project, changed_in)| ItemPosition {
+                instance: InstanceId::new(instance),
+                key,
+                project,
+                changed_in,
+            })
+            .collect())
     }
 }

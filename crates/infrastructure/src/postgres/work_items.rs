@@ -28,7 +28,7 @@ const COLUMNS: &str = "w.id, w.instance_id, w.source, w.source_id, w.source_key,
     w.type_original, w.status_norm, w.status_original, w.resolution_original, w.priority_norm, w.priority_original,
     w.title, w.assignee, w.assignees, w.reporter, w.labels, w.milestone, w.due_on, w.url, w.custom_fields,
     w.created_at, w.updated_at, w.resolved_at, w.deleted_at, w.delete_reason, w.start_on, w.story_points, w.estimate_s,
-    w.spent_s, w.remaining_s,
+    w.spent_s, w.remaining_s, w.status_category, w.synced_at,
     array(select s.name from sprint_memberships m join sprints s on s.tenant_id = m.tenant_id
               and s.instance_id = m.instance_id and s.source_id = m.sprint_source_id
           where m.tenant_id = w.tenant_id and m.instance_id = w.instance_id and m.item_ref_key = w.ref_key
@@ -48,6 +48,7 @@ struct Row {
     type_original: String,
     status_norm: String,
     status_original: String,
+    status_category: Option<String>,
     resolution_original: Option<String>,
     priority_norm: String,
     priority_original: Option<String>,
@@ -71,6 +72,7 @@ struct Row {
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     resolved_at: Option<DateTime<Utc>>,
+    synced_at: DateTime<Utc>,
     deleted_at: Option<DateTime<Utc>>,
     delete_reason: Option<String>,
     comment_count: i64,
@@ -93,6 +95,7 @@ impl TryFrom<Row> for WorkItem {
             type_original: row.type_original,
             status_norm: row.status_norm.parse().map_err(unknown)?,
             status_original: row.status_original,
+            status_category: row.status_category,
             resolution_original: row.resolution_original,
             priority: row.priority_norm.parse().map_err(unknown)?,
             priority_original: row.priority_original,
@@ -114,6 +117,7 @@ impl TryFrom<Row> for WorkItem {
             created_at: row.created_at,
             updated_at: row.updated_at,
             resolved_at: row.resolved_at,
+            synced_at: row.synced_at,
             url: row.url,
             custom_fields: row.custom_fields,
             deleted_at: row.deleted_at,
@@ -172,6 +176,26 @@ impl WorkItemStore for PgWorkItems {
         let mut query = QueryBuilder::new("select w.body, ");
         query.push(COLUMNS).push(" from work_items w where w.tenant_id = ").push_bind(ctx.tenant.as_uuid());
         query.push(" and w.id = ").push_bind(id.as_uuid());
+        let mut tx = self.db.tenant_read(ctx).await?;
+        let row: Option<Row> = query.build_query_as().fetch_optional(&mut *tx).await.map_err(store_error)?;
+        row.map(WorkItem::try_from).transpose()
+    }
+
+    async fn find_by_key(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+        key: &str,
+    ) -> Result<Option<WorkItem>, StoreError> {
+        if key.contains('\0') {
+            return Ok(None);
+        }
+        let mut query = QueryBuilder::new("select w.body, ");
+        query.push(COLUMNS).push(" from work_items w where w.tenant_id = ").push_bind(ctx.tenant.as_uuid());
+        query.push(" and w.instance_id = ").push_bind(instance.as_uuid());
+        query.push(" and w.source_key = ").push_bind(key.to_owned());
+        // Trackers give a key to one item at a time; while a move is half known, two may have it here.
+        query.push(" and w.deleted_at is null order by w.changed_in desc limit 1");
         let mut tx = self.db.tenant_read(ctx).await?;
         let row: Option<Row> = query.build_query_as().fetch_optional(&mut *tx).await.map_err(store_error)?;
         row.map(WorkItem::try_from).transpose()

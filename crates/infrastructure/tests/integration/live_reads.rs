@@ -22,7 +22,7 @@ use patchbay_infrastructure::clock::{SystemClock, SystemIds};
 use patchbay_infrastructure::egress::{EgressClient, EgressPolicy};
 use patchbay_infrastructure::limiter::Limiter;
 use patchbay_infrastructure::postgres::{
-    PgBulkPlans, PgChanges, PgInstances, PgMappings, PgPolicies, PoolSizes,
+    PgBulkPlans, PgChanges, PgInstances, PgMappings, PgPolicies, PgSync, PgWorkItems, PoolSizes,
 };
 use patchbay_infrastructure::sources;
 use serde_json::{Value, json};
@@ -75,6 +75,8 @@ impl World {
             vault,
             plans: Arc::new(PgBulkPlans::new(test.db.clone())),
             changes: Arc::new(PgChanges::new(test.db.clone())),
+            items: Arc::new(PgWorkItems::new(test.db.clone())),
+            sync: Arc::new(PgSync::new(test.db.clone(), test.audit())),
             policies: policies.clone(),
             clock,
             ids: Arc::new(SystemIds),

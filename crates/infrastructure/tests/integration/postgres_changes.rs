@@ -1,14 +1,15 @@
 //! The order in which the synced copy changes: nothing is skipped, whatever commits late, and nothing is told twice.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::support;
 use crate::tenant_data;
 use application::Ctx;
-use application::ports::{ChangeKind, ChangePage, ChangePosition, ChangeStore};
-use domain::InstanceId;
-use patchbay_infrastructure::postgres::PgChanges;
+use application::ports::{ChangeKind, ChangePage, ChangePosition, ChangeStore, WorkItemStore};
+use domain::{Allowed, Grant, InstanceId};
+use patchbay_infrastructure::postgres::{PgChanges, PgWorkItems};
 use support::{TestDb, run};
 use tenant_data::{fill, items};
 
@@ -151,4 +152,49 @@ async fn writers_at_work_and_readers_walking_lose_nothing_and_repeat_nothing() {
     }
     let distinct: BTreeSet<&String> = told.iter().map(|(key, _)| key).collect();
     assert_eq!((told.len(), distinct.len()), (all, all));
+}
+
+#[tokio::test]
+async fn a_watched_item_is_found_by_its_key_stands_elsewhere_when_it_changed_and_is_its_tenants_alone() {
+    let world = World::new().await;
+    let mut admin = world.test.admin().await;
+    run(&mut admin, world.add(500, 502)).await;
+    let asked: Vec<(InstanceId, String)> = ["acme/app#500", "acme/app#501", "acme/app#9999", "a\0"]
+        .map(|key| (world.instance, key.to_owned()))
+        .to_vec();
+    let positions = async |ctx: &Ctx| world.changes.positions(ctx, &asked).await.unwrap();
+    let before = positions(&world.ctx).await;
+    let keys: Vec<&str> = before.iter().map(|at| at.key.as_str()).collect();
+    assert_eq!(keys, ["acme/app#500", "acme/app#501"]);
+    assert!(before.iter().all(|at| at.instance == world.instance && at.project == "acme/app"), "{before:?}");
+    let touch = |number: u32, more: &str| {
+        format!(
+            "update work_items set changed_in = pg_current_xact_id()::text::bigint{more}
+             where tenant_id = '{}' and source_id = '{number}'",
+            world.ctx.tenant
+        )
+    };
+    run(&mut admin, touch(500, ", deleted_at = now(), delete_reason = 'deleted'")).await;
+    let after = positions(&world.ctx).await;
+    assert!(after[0].changed_in > before[0].changed_in, "a deletion is a change: {after:?}");
+    assert_eq!(after[1], before[1]);
+
+    let items = PgWorkItems::new(world.test.db.clone());
+    let found = async |ctx: &Ctx, key: &str| items.find_by_key(ctx, world.instance, key).await.unwrap();
+    assert_eq!(found(&world.ctx, "acme/app#501").await.map(|item| item.source_key), Some(asked[1].1.clone()));
+    assert_eq!(found(&world.ctx, "acme/app#500").await, None, "it was deleted");
+    assert_eq!(found(&world.ctx, "a\0").await, None);
+
+    // Another tenant, and keys of this one that may not see the project or the instance.
+    let narrow = |grant: Grant| Ctx { grant: Arc::new(grant), ..world.ctx.clone() };
+    let projects = Allowed::Only(["acme/other".parse().unwrap()].into());
+    let instances = Allowed::Only([InstanceId::new(uuid::Uuid::nil())].into());
+    for ctx in [
+        world.test.ctx("globex").await,
+        narrow(Grant { projects_read: projects, ..Grant::default() }),
+        narrow(Grant { instances, ..Grant::default() }),
+    ] {
+        assert_eq!(positions(&ctx).await, []);
+        assert_eq!(found(&ctx, "acme/app#501").await, None);
+    }
 }

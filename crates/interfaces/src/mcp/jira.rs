@@ -6,6 +6,7 @@ mod bulk;
 mod changes;
 mod invoke;
 mod narrowed;
+mod resources;
 mod schemas;
 mod table;
 mod tools;
@@ -20,20 +21,23 @@ use axum::middleware::from_fn_with_state;
 use axum::routing::post;
 use domain::{Scope, Toolset};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, Implementation, InitializeRequestParams, InitializeResult,
-    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, SubscriptionFilter,
+    CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult, Implementation,
+    InitializeRequestParams, InitializeResult, ListResourceTemplatesResult, ListResourcesResult,
+    ListToolsResult, PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, Reference,
+    ServerCapabilities, ServerConfig, SubscriptionFilter,
 };
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
 
 use super::McpConfig;
-use super::listen::{Listeners, Sight, digest};
+use super::listen::Listeners;
 use super::server::{self, Parts};
-use super::shell::{self, caller};
+use super::shell::{self, caller, fault};
 use crate::auth::{Guard, ProtectedResource};
 use crate::idempotency::{self, Once};
 use crate::problem::Problem;
 use narrowed::Narrowed;
+use resources::Watching;
 use tools::JiraTools;
 
 const INSTRUCTIONS: &str = "Reads and changes the company's Jira as it is now. Begin with jira_get_context when you do not \
@@ -46,7 +50,7 @@ pub fn router(services: &Services, config: &McpConfig) -> Router {
     let resource = ProtectedResource {
         url: config.resource.clone(),
         name: "Patchbay Jira",
-        scopes: vec![Scope::McpJiraRead],
+        scopes: vec![Scope::McpJiraRead, Scope::McpJiraWrite],
     };
     let guard = Guard::new(services, resource);
     // A key is checked here. Tools that write do so once by themselves; others are served like any other request.
@@ -81,7 +85,14 @@ struct JiraServer {
 impl ServerHandler for JiraServer {
     fn get_info(&self) -> ServerConfig {
         let server = Implementation::new("patchbay-jira", env!("CARGO_PKG_VERSION"));
-        let capabilities = ServerCapabilities::builder().enable_tools().enable_tool_list_changed().build();
+        let capabilities = ServerCapabilities::builder()
+            .enable_tools()
+            .enable_tool_list_changed()
+            .enable_resources()
+            .enable_resources_list_changed()
+            .enable_resources_subscribe()
+            .enable_completions()
+            .build();
         ServerConfig::new(capabilities).with_server_info(server).with_instructions(INSTRUCTIONS)
     }
 
@@ -114,19 +125,63 @@ impl ServerHandler for JiraServer {
         shell::called(&context, self.tools.call(&ctx, &narrowed, &request.name, arguments)).await
     }
 
+    /// Each stands for itself: there is no list of a company's issues here, `jira_search_issues` finds them.
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        shell::counted(&self.tools.services.limits, &context).await?;
+        Ok(shell::listed_resources(Vec::new()))
+    }
+
+    async fn list_resource_templates(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourceTemplatesResult, ErrorData> {
+        let ctx = shell::counted(&self.tools.services.limits, &context).await?;
+        let narrowed = narrowed(&context)?;
+        let templates = self.tools.resource_templates(&ctx, &narrowed).await.map_err(fault)?;
+        Ok(shell::listed_templates(templates))
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let ctx = caller(&context)?.ctx;
+        let narrowed = narrowed(&context)?;
+        shell::read(&context, request.uri.clone(), self.tools.read(&ctx, &narrowed, &request.uri)).await
+    }
+
+    /// Short names of the caller's own instances; nothing else is completed.
+    async fn complete(
+        &self,
+        request: CompleteRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CompleteResult, ErrorData> {
+        let ctx = shell::counted(&self.tools.services.limits, &context).await?;
+        let slugs = match &request.r#ref {
+            Reference::Resource(resource)
+                if resource.uri == resources::TEMPLATE_URI && request.argument.name == "instance" =>
+            {
+                self.tools.slugs(&ctx, &request.argument.value).await.map_err(fault)?
+            }
+            _ => Vec::new(),
+        };
+        shell::completed(slugs)
+    }
+
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {
-        let mut accepted = SubscriptionFilter::default();
-        accepted.tools_list_changed = requested.tools_list_changed;
-        Some(accepted)
+        Some(resources::accepted(requested))
     }
 
     async fn listen(&self, context: SubscriptionContext) -> Result<(), ErrorData> {
         let narrowed = narrowed(context.request_context())?;
-        let look = async |ctx: Ctx| {
-            let tools = self.tools.list(&ctx, &narrowed).await?;
-            let listed = serde_json::to_string(&tools).unwrap_or_default();
-            Ok(Sight { lists: digest(&listed), ..Sight::default() })
-        };
+        let watching = Watching::of(context.accepted());
+        let look = async |ctx: Ctx| self.tools.sight(&ctx, &narrowed, &watching).await;
         shell::listen(&self.listeners, &self.tools.services.limits, context, look).await
     }
 }

@@ -30,6 +30,17 @@ pub(super) struct Sight {
     pub(super) lists: u64,
     /// Of each resource that a client may subscribe to, by its URI.
     pub(super) resources: HashMap<String, u64>,
+    /// Whether nothing is told of a resource that the caller sees no more: somebody may have done something to it that is
+    /// none of the caller's business.
+    pub(super) discreet: bool,
+}
+
+impl Sight {
+    /// Whether something is to be told of a resource.
+    fn has_news(&self, before: &Self, uri: &str) -> bool {
+        let now = self.resources.get(uri);
+        before.resources.get(uri) != now && (now.is_some() || !self.discreet)
+    }
 }
 
 /// A digest of what stands for something.
@@ -115,7 +126,7 @@ async fn tell(
         }
     }
     for uri in accepted.resource_subscriptions.iter().flatten() {
-        if before.resources.get(uri) != now.resources.get(uri) {
+        if now.has_news(before, uri) {
             sink.notify_resource_updated(uri.as_str()).await?;
         }
     }
@@ -128,4 +139,28 @@ fn too_many() -> ErrorData {
 
 fn refused(problem: &Problem) -> ErrorData {
     outcome::refusal(problem.body().detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn news_of_a_resource_are_told_and_its_loss_only_where_that_is_the_callers_business() {
+        let sight = |state: Option<u64>, discreet| Sight {
+            lists: 0,
+            resources: state.map(|state| ("a".to_owned(), state)).into_iter().collect(),
+            discreet,
+        };
+        for (before, now, open, discreet) in [
+            (Some(1), Some(1), false, false),
+            (Some(1), Some(2), true, true),
+            (None, Some(1), true, true),
+            (Some(1), None, true, false),
+            (None, None, false, false),
+        ] {
+            let told = |quiet| sight(now, quiet).has_news(&sight(before, quiet), "a");
+            assert_eq!((told(false), told(true)), (open, discreet), "{before:?} then {now:?}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use application::audit::AuditService;
 use application::{Ctx, Error};
-use domain::{AuditEntry, Invalid};
+use domain::{AuditEntry, Invalid, Scope};
 use futures::FutureExt;
 use http::StatusCode;
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
@@ -70,6 +70,14 @@ pub(super) enum Failure {
 pub(super) struct ToolError {
     pub(super) status: StatusCode,
     pub(super) body: ErrorBody,
+    /// The scope that the caller lacks.
+    pub(super) needed: Option<Scope>,
+}
+
+impl ToolError {
+    pub(super) fn new(status: StatusCode, body: ErrorBody) -> Self {
+        Self { status, body, needed: None }
+    }
 }
 
 impl telemetry::Outcome for Result<Answer, Failure> {
@@ -92,6 +100,10 @@ impl Failure {
 impl From<Error> for Failure {
     /// Logs an internal fault with its chain.
     fn from(error: Error) -> Self {
+        let needed = match &error {
+            Error::Forbidden { needed } => Some(*needed),
+            _ => None,
+        };
         let problem = Problem::from(error);
         let (status, code) = (problem.status(), problem.code());
         let told = problem.body();
@@ -103,7 +115,7 @@ impl From<Error> for Failure {
             body.field = Some(first.pointer);
             body.allowed = first.allowed;
         }
-        Self::Tool(Box::new(ToolError { status, body }))
+        Self::Tool(Box::new(ToolError { status, body, needed }))
     }
 }
 
@@ -157,7 +169,7 @@ pub(super) async fn kept(
 fn timed_out() -> Failure {
     let message = format!("the tool took longer than {} s and was stopped", MAX_CALL.as_secs());
     let body = ErrorBody::new("timeout", message).with_hint("ask for less at once, or try again");
-    Failure::Tool(Box::new(ToolError { status: StatusCode::GATEWAY_TIMEOUT, body }))
+    Failure::Tool(Box::new(ToolError::new(StatusCode::GATEWAY_TIMEOUT, body)))
 }
 
 /// As an MCP result: content with one line beside it, or an error the assistant can act on. Only what is no tool

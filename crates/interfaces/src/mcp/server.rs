@@ -13,6 +13,7 @@ use rmcp::ServerHandler;
 
 use super::front::{self, Front};
 use super::observed::Observed;
+use super::step_up::Needed;
 use super::{McpConfig, metadata, sse, transport};
 use crate::audit::{Denials, record_denials};
 use crate::auth::{Caller, Guard, require_caller};
@@ -70,17 +71,18 @@ where
     request::guard(router, label, Limits::default())
 }
 
-/// 403 before any handler, with the scope in the challenge.
+/// 403 with the scope in the challenge: before any handler, or when a tool turned out to need more.
 async fn require_admission(
     State((guard, admits)): State<(Guard, Admits)>,
-    Caller { ctx, .. }: Caller,
-    request: Request,
+    caller: Caller,
+    mut request: Request,
     next: Next,
 ) -> Response {
-    match admits(&ctx) {
-        Ok(()) => next.run(request).await,
-        Err(error) => guard.refuse(error).into_response(),
+    if let Err(error) = admits(&caller.ctx) {
+        return guard.refuse(error).into_response();
     }
+    let needed = Needed::go_along(&caller, &mut request);
+    needed.instead_of(next.run(request).await, &guard)
 }
 
 async fn unknown_route(method: Method, uri: Uri) -> Problem {

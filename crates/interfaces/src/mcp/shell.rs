@@ -5,18 +5,30 @@ use std::time::Duration;
 
 use application::limits::LimitService;
 use application::{Ctx, Error};
+use http::StatusCode;
 use rmcp::model::{
-    CacheScope, CallToolResponse, InitializeRequestParams, InitializeResult, ListToolsResult,
-    ProgressNotificationParam, Tool,
+    CacheScope, CallToolResponse, CompleteResult, CompletionInfo, InitializeRequestParams, InitializeResult,
+    ListResourceTemplatesResult, ListResourcesResult, ListToolsResult, ProgressNotificationParam,
+    ReadResourceResponse, ReadResourceResult, Resource, ResourceContents, ResourceTemplate, Tool,
 };
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
+use serde_json::Value;
 
 use super::listen::{Listeners, Sight};
-use super::outcome::{self, Answer, Failure};
+use super::outcome::{self, Answer, Failure, ToolError};
+use super::step_up;
 use crate::auth::Caller;
-use crate::problem::Problem;
+use crate::problem::{ErrorBody, Problem};
 
+/// The type of every resource here.
+pub(super) const JSON: &str = "application/json";
+/// The most characters of a resource's address; ours are shorter by far.
+pub(super) const MOST_URI: usize = 200;
+/// The most resources of one subscription.
+pub(super) const MOST_SUBSCRIBED: usize = 50;
+/// How long a client may keep what it read: nothing that is read is fresher anywhere else.
+const READ_TTL_MS: u64 = 5_000;
 /// How long a client may keep a list. Lists change with a release, with a grant, or when an admin publishes a template or
 /// connects a second Jira; calls notice within five seconds, whatever list a client has.
 pub(super) const LIST_TTL_MS: u64 = 60_000;
@@ -56,6 +68,52 @@ pub(super) fn listed(tools: Result<Vec<Tool>, Error>) -> Result<ListToolsResult,
         .with_cache_scope(CacheScope::Private))
 }
 
+/// The resources there are, for one caller.
+pub(super) fn listed_resources(resources: Vec<Resource>) -> ListResourcesResult {
+    ListResourcesResult::with_all_items(resources)
+        .with_ttl_ms(LIST_TTL_MS)
+        .with_cache_scope(CacheScope::Private)
+}
+
+/// The templates of resources, for one caller.
+pub(super) fn listed_templates(templates: Vec<ResourceTemplate>) -> ListResourceTemplatesResult {
+    ListResourceTemplatesResult::with_all_items(templates)
+        .with_ttl_ms(LIST_TTL_MS)
+        .with_cache_scope(CacheScope::Private)
+}
+
+/// Waits for what is read of a resource. Gone is the client, gone is the look.
+pub(super) async fn read(
+    context: &RequestContext<RoleServer>,
+    uri: String,
+    read: impl Future<Output = Result<Value, Failure>>,
+) -> Result<ReadResourceResponse, ErrorData> {
+    let content = tokio::select! {
+        () = context.ct.cancelled() => return Err(cancelled()),
+        content = read => content,
+    };
+    let content = content.map_err(|failure| outcome::to_error(failure, &uri))?;
+    let contents = ResourceContents::text(content.to_string(), uri).with_mime_type(JSON);
+    let read = ReadResourceResult::new(vec![contents]);
+    Ok(read.with_ttl_ms(READ_TTL_MS).with_cache_scope(CacheScope::Private).into())
+}
+
+/// Values that an argument can be completed with; as many as the protocol takes.
+pub(super) fn completed(mut values: Vec<String>) -> Result<CompleteResult, ErrorData> {
+    let total = u32::try_from(values.len()).ok();
+    let more = values.len() > CompletionInfo::MAX_VALUES;
+    values.truncate(CompletionInfo::MAX_VALUES);
+    let completion = CompletionInfo::with_pagination(values, total, more);
+    Ok(CompleteResult::new(completion.map_err(|_| ErrorData::internal_error("too many values", None))?))
+}
+
+/// The same words whether there is no such resource or it is not this caller's.
+pub(super) fn no_such_resource() -> Failure {
+    let body = ErrorBody::new("not_found", "there is no resource of that address")
+        .with_hint("resources/list and resources/templates/list name them");
+    Failure::Tool(Box::new(ToolError::new(StatusCode::NOT_FOUND, body)))
+}
+
 /// Waits for a tool, telling of its progress. Gone is the client, gone is the call: dropping it ends its query or its
 /// request to the tracker.
 pub(super) async fn called(
@@ -67,6 +125,7 @@ pub(super) async fn called(
         () = tell_progress(context) => return Err(ErrorData::internal_error("the client went away", None)),
         outcome = call => outcome,
     };
+    step_up::note(context, &outcome);
     outcome::to_result(outcome).map(Into::into)
 }
 

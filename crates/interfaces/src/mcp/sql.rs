@@ -18,10 +18,10 @@ use axum::routing::post;
 use domain::{Scope, Toolset};
 use rmcp::model::{
     CacheScope, CallToolRequestParams, CallToolResponse, CompleteRequestParams, CompleteResult,
-    CompletionInfo, GetPromptRequestParams, GetPromptResponse, Implementation, InitializeRequestParams,
-    InitializeResult, ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult, Reference,
-    ResourceContents, ServerCapabilities, ServerConfig, SubscriptionFilter,
+    GetPromptRequestParams, GetPromptResponse, Implementation, InitializeRequestParams, InitializeResult,
+    ListPromptsResult, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
+    PaginatedRequestParams, ReadResourceRequestParams, ReadResourceResponse, Reference, ServerCapabilities,
+    ServerConfig, SubscriptionFilter,
 };
 use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
@@ -29,14 +29,11 @@ use rmcp::{ErrorData, ServerHandler};
 use super::listen::Listeners;
 use super::server::{self, Parts};
 use super::shell::{self, LIST_TTL_MS, caller, fault};
-use super::{McpConfig, outcome, telemetry};
+use super::{McpConfig, telemetry};
 use crate::auth::{Guard, ProtectedResource};
 use crate::idempotency::{self, Once};
 use tools::SqlTools;
 pub(super) use tools::now;
-
-/// How long a client may keep what it read: freshness is no older anywhere else.
-const READ_TTL_MS: u64 = 5_000;
 
 const INSTRUCTIONS: &str = "Answers questions about synced issues, tasks and pull requests with ready-made queries. \
     Use the tool that fits the question; sql_list_templates searches them. Every answer says under `freshness` how \
@@ -133,9 +130,7 @@ impl ServerHandler for SqlServer {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourcesResult, ErrorData> {
         self.counted(&context).await?;
-        Ok(ListResourcesResult::with_all_items(resources::list())
-            .with_ttl_ms(LIST_TTL_MS)
-            .with_cache_scope(CacheScope::Private))
+        Ok(shell::listed_resources(resources::list()))
     }
 
     async fn list_resource_templates(
@@ -144,9 +139,7 @@ impl ServerHandler for SqlServer {
         context: RequestContext<RoleServer>,
     ) -> Result<ListResourceTemplatesResult, ErrorData> {
         self.counted(&context).await?;
-        Ok(ListResourceTemplatesResult::with_all_items(resources::templates())
-            .with_ttl_ms(LIST_TTL_MS)
-            .with_cache_scope(CacheScope::Private))
+        Ok(shell::listed_templates(resources::templates()))
     }
 
     async fn read_resource(
@@ -155,15 +148,7 @@ impl ServerHandler for SqlServer {
         context: RequestContext<RoleServer>,
     ) -> Result<ReadResourceResponse, ErrorData> {
         let ctx = caller(&context)?.ctx;
-        let content = tokio::select! {
-            () = context.ct.cancelled() => return Err(shell::cancelled()),
-            content = self.tools.read(&ctx, &request.uri) => content,
-        };
-        let content = content.map_err(|failure| outcome::to_error(failure, &request.uri))?;
-        let contents =
-            ResourceContents::text(content.to_string(), request.uri).with_mime_type(resources::JSON);
-        let read = ReadResourceResult::new(vec![contents]);
-        Ok(read.with_ttl_ms(READ_TTL_MS).with_cache_scope(CacheScope::Private).into())
+        shell::read(&context, request.uri.clone(), self.tools.read(&ctx, &request.uri)).await
     }
 
     async fn list_prompts(
@@ -201,7 +186,7 @@ impl ServerHandler for SqlServer {
         context: RequestContext<RoleServer>,
     ) -> Result<CompleteResult, ErrorData> {
         let ctx = self.counted(&context).await?;
-        let mut names = match &request.r#ref {
+        let names = match &request.r#ref {
             Reference::Resource(resource)
                 if resource.uri == resources::TEMPLATE_URI && request.argument.name == "name" =>
             {
@@ -209,11 +194,7 @@ impl ServerHandler for SqlServer {
             }
             _ => Vec::new(),
         };
-        let total = u32::try_from(names.len()).ok();
-        let more = names.len() > CompletionInfo::MAX_VALUES;
-        names.truncate(CompletionInfo::MAX_VALUES);
-        let completion = CompletionInfo::with_pagination(names, total, more);
-        Ok(CompleteResult::new(completion.map_err(|_| ErrorData::internal_error("too many values", None))?))
+        shell::completed(names)
     }
 
     fn accepted_subscription_filter(&self, requested: &SubscriptionFilter) -> Option<SubscriptionFilter> {

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use application::Error;
+use application::live::clean_text;
 use application::ports::{SourceError, SourceErrorKind};
 use application::sign_in::SignInError;
 use domain::{FieldError, RunId};
@@ -79,6 +80,22 @@ impl Described {
 }
 
 pub(super) fn describe(error: &Error) -> Described {
+    let mut told = in_words(error);
+    // Trackers are quoted and what their users named is proposed: nothing that hides in it may reach a reader.
+    let body = &mut told.body;
+    let texts = body.hint.iter_mut().chain([&mut body.message]).chain(&mut body.field);
+    for text in texts.chain(&mut body.allowed) {
+        clean_text(text);
+    }
+    for error in &mut told.errors {
+        for text in [&mut error.pointer, &mut error.message].into_iter().chain(&mut error.allowed) {
+            clean_text(text);
+        }
+    }
+    told
+}
+
+fn in_words(error: &Error) -> Described {
     match error {
         Error::Unauthenticated(why) => Described {
             challenge: Some("Bearer error=\"invalid_token\"".to_owned()),

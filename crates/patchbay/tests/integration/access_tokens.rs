@@ -2,6 +2,7 @@
 //! every way of being wrong that we know of does not.
 
 mod doors;
+mod step_up;
 mod wrong;
 
 use crate::issuer;
@@ -43,9 +44,18 @@ impl World {
     }
 
     async fn with(ages: KeyAges) -> Self {
+        Self::of(&Memory::new(), ages, Role::Viewer, sql::router).await
+    }
+
+    /// One server, of which alice is a member in this role.
+    async fn of(
+        memory: &Arc<Memory>,
+        ages: KeyAges,
+        role: Role,
+        server: fn(&Services, &McpConfig) -> Router,
+    ) -> Self {
         let issuer = Issuer::start().await;
-        let memory = Memory::new();
-        join(&memory, &issuer.url, "alice", Role::Viewer).await;
+        join(memory, &issuer.url, "alice", role).await;
         let http = EgressClient::new(EgressPolicy::of_operator()).unwrap();
         let clock: Arc<dyn Clock> = memory.clone();
         let tokens = AccessTokens::new(Jwks::with_ages(http, &issuer.url, ages), clock);
@@ -53,7 +63,7 @@ impl World {
             sign_in: Arc::new(memory.sign_in_with(None, Some(Arc::new(tokens)))),
             ..memory.services()
         };
-        Self { issuer, router: sql::router(&services, &config()) }
+        Self { issuer, router: server(&services, &config()) }
     }
 
     /// What a good token says.
@@ -73,11 +83,15 @@ impl World {
     }
 
     async fn send(&self, request: http::request::Builder) -> (Response<()>, Value) {
+        self.send_body(request, r#"{"name":"sql_get_freshness","arguments":{}}"#.into()).await
+    }
+
+    async fn send_body(&self, request: http::request::Builder, body: String) -> (Response<()>, Value) {
         let request = request
             .method("POST")
             .header("host", "mcp.example")
             .header("content-type", "application/json")
-            .body(Body::from(r#"{"name":"sql_get_freshness","arguments":{}}"#))
+            .body(Body::from(body))
             .unwrap();
         let (parts, body) = self.router.clone().oneshot(request).await.unwrap().into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();

@@ -3,7 +3,6 @@
 
 mod clients;
 mod conformance;
-mod front;
 mod sse;
 mod stdio;
 mod streams;

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Uri};
+use http::{Extensions, HeaderMap, Uri};
 
 use super::super::invoke::{InvokeBody, respond};
-use super::super::telemetry;
+use super::super::{step_up, telemetry};
 use super::narrowed::Narrowed;
 use super::schemas::reading::{
     DESCRIBE_FIELDS, FIND_USERS, GET_CONTEXT, GET_ISSUE, LIST_ACTIVITY, LIST_PROJECTS, SEARCH_ISSUES,
@@ -63,6 +63,7 @@ pub(super) async fn invoke(
     Caller { ctx, .. }: Caller,
     uri: Uri,
     headers: HeaderMap,
+    extensions: Extensions,
     Json(body): Json<InvokeBody>,
 ) -> Response {
     let narrowed = match Narrowed::by(uri.query()) {
@@ -77,5 +78,6 @@ pub(super) async fn invoke(
         arguments.entry("idempotency_key").or_insert_with(|| key.into());
     }
     let outcome = telemetry::plain_call(tools.call(&ctx, &narrowed, name, arguments)).await;
+    step_up::note_in(&extensions, &outcome);
     respond(outcome, "tools/list at /mcp names the tools")
 }

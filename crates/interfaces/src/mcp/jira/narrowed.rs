@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use application::policy::JiraAccess;
 use domain::{Invalid, Toolset};
 
+use super::schemas::reading::GET_ISSUE;
 use super::table::{self, Entry};
 
 /// Names of the address's parameters.
@@ -58,6 +59,17 @@ impl Narrowed {
             && self.tools.as_ref().is_none_or(|tools| tools.contains(tool.name))
             && !(self.read_only && tool.writes())
             && access.allows(tool.name, tool.writes())
+    }
+
+    /// Whether a caller has the resources at this address: they belong to the set of changes and tell what
+    /// `jira_get_issue` does, so that whatever takes one of these away takes them, too. They need no opening, as no
+    /// conversation has to carry them.
+    pub(super) fn allows_resources(&self, access: &JiraAccess) -> bool {
+        let set = Toolset::JiraChanges;
+        access.may_open().contains(&set)
+            && self.toolsets.as_ref().is_none_or(|sets| sets.contains(&set))
+            && self.tools.as_ref().is_none_or(|tools| tools.contains(GET_ISSUE))
+            && access.allows(GET_ISSUE, false)
     }
 }
 
@@ -154,6 +166,28 @@ mod tests {
         let left = left_under(policy, &Grant::default(), "toolsets=core,agile,changes&read_only=false");
         assert_eq!(left.len(), 6, "{left:?}");
         assert!(!left.contains(&"jira_find_users") && !left.contains(&"jira_create_issue"));
+    }
+
+    #[test]
+    fn whatever_takes_their_set_or_reading_an_issue_away_takes_the_resources() {
+        let reach = |policy: JiraPolicy, grant: &Grant, query: &str| {
+            let policy = Arc::new(TenantPolicy { jira: policy, ..TenantPolicy::default() });
+            let access = JiraAccess::new(grant, &Toolset::JIRA.into(), policy);
+            Narrowed::by(Some(query)).unwrap().allows_resources(&access)
+        };
+        let named = |set| Grant { toolsets: Allowed::Only([set].into()), ..Grant::default() };
+        let (free, all) = (JiraPolicy::default(), Grant::default());
+        assert!(reach(free.clone(), &all, ""));
+        assert!(reach(free.clone(), &all, "read_only=true&tools=jira_get_issue&toolsets=changes"));
+        assert!(reach(free.clone(), &named(Toolset::JiraChanges), ""));
+        assert!(!reach(free.clone(), &named(Toolset::JiraCore), "toolsets=core,changes"));
+        assert!(!reach(free.clone(), &all, "toolsets=core"));
+        assert!(!reach(free, &all, "tools=jira_add_comment"));
+        let denied =
+            JiraPolicy { denied_tools: ["jira_get_issue".to_owned()].into(), ..JiraPolicy::default() };
+        assert!(!reach(denied, &all, ""));
+        let core = Allowed::Only([Toolset::JiraCore].into());
+        assert!(!reach(JiraPolicy { toolsets: core, ..JiraPolicy::default() }, &all, ""));
     }
 
     #[test]

@@ -61,12 +61,7 @@ impl JiraTools {
     pub(super) async fn list(&self, ctx: &Ctx, narrowed: &Narrowed) -> Result<Vec<Tool>, Error> {
         let several = self.services.live.instances(ctx).await?.len() > 1;
         let access = self.services.policy.jira(ctx).await?;
-        let may_write = ctx.scopes.allow(Scope::McpJiraWrite);
-        let tools = table::all().into_iter();
-        Ok(tools
-            .filter(|tool| narrowed.allows(tool, &access) && (may_write || !tool.writes()))
-            .map(|tool| tool.listed(several))
-            .collect())
+        Ok(listed(ctx, narrowed, &access, several))
     }
 
     /// Calls a tool.
@@ -267,6 +262,21 @@ impl JiraTools {
     }
 }
 
+/// The tools that a caller has, as they are listed.
+pub(super) fn listed(
+    ctx: &Ctx,
+    narrowed: &Narrowed,
+    access: &JiraAccess,
+    several_instances: bool,
+) -> Vec<Tool> {
+    let may_write = ctx.scopes.allow(Scope::McpJiraWrite);
+    let tools = table::all().into_iter();
+    tools
+        .filter(|tool| narrowed.allows(tool, access) && (may_write || !tool.writes()))
+        .map(|tool| tool.listed(several_instances))
+        .collect()
+}
+
 fn instance_body(seen: SeenInstance, policy: &JiraPolicy) -> Value {
     let can_write = seen.can_write && !policy.read_only;
     let mut body = json!({"slug": seen.slug, "url": seen.url, "can_write": can_write, "health": seen.health});
@@ -341,11 +351,11 @@ pub(super) fn failure(error: Error) -> Failure {
     let rejected = matches!(&error, Error::Source(error) if error.kind == SourceErrorKind::Rejected);
     match Failure::from(error) {
         Failure::Tool(told) => {
-            let ToolError { status, body } = *told;
+            let ToolError { status, body, needed } = *told;
             // What is wrong with the question is no failure of a gateway.
             let status = if rejected { StatusCode::UNPROCESSABLE_ENTITY } else { status };
             let body = ErrorBody { hint: Some(hint.to_owned()), ..body };
-            Failure::Tool(Box::new(ToolError { status, body }))
+            Failure::Tool(Box::new(ToolError { status, body, needed }))
         }
         other => other,
     }

@@ -261,7 +261,7 @@ fn refused(error: Error, ask: &WriteAsk) -> Failure {
             if matches!(error.kind, SourceErrorKind::Unavailable | SourceErrorKind::Malformed));
     match failure(error) {
         Failure::Tool(told) => {
-            let ToolError { status, mut body } = *told;
+            let ToolError { status, mut body, needed } = *told;
             if unsure {
                 body = ErrorBody { code: "write_unsure", ..body };
             }
@@ -269,7 +269,7 @@ fn refused(error: Error, ask: &WriteAsk) -> Failure {
             if hint.is_some() {
                 body.hint = hint;
             }
-            Failure::Tool(Box::new(ToolError { status, body }))
+            Failure::Tool(Box::new(ToolError { status, body, needed }))
         }
         other => other,
     }

@@ -4,16 +4,15 @@
 use application::ports::ToolClass;
 use application::{Ctx, Error};
 use domain::template::Template;
-use http::StatusCode;
 use rmcp::model::{Resource, ResourceTemplate, SubscriptionFilter};
 use serde_json::{Map, Value, json};
 
 use super::super::listen::{Sight, digest};
-use super::super::outcome::{self, Answer, Failure, ToolError};
+use super::super::outcome::{self, Answer, Failure};
+use super::super::shell::{JSON, MOST_SUBSCRIBED, MOST_URI, no_such_resource};
 use super::super::{record, telemetry};
 use super::answers;
 use super::tools::{SqlTools, now};
-use crate::problem::ErrorBody;
 
 /// Comes with the installation, so that there are no changes of it to tell.
 const DICTIONARY: &str = "patchbay://dictionary";
@@ -24,12 +23,6 @@ const TEMPLATE: &str = "patchbay://templates/";
 
 /// The address of any of them, with its variable.
 pub(super) const TEMPLATE_URI: &str = "patchbay://templates/{name}";
-
-pub(super) const JSON: &str = "application/json";
-/// The most characters of an address; names of templates are shorter by far.
-const MOST_URI: usize = 200;
-/// The most resources of one subscription.
-const MOST_SUBSCRIBED: usize = 50;
 
 /// By address, so that the order stays.
 pub(super) fn list() -> Vec<Resource> {
@@ -142,10 +135,4 @@ fn summary(template: &Template) -> Value {
         "tags": template.tags,
         "uri": format!("{TEMPLATE}{}", template.name),
     })
-}
-
-fn no_such_resource() -> Failure {
-    let body = ErrorBody::new("not_found", "there is no resource of that address")
-        .with_hint("resources/list and resources/templates/list name them");
-    Failure::Tool(Box::new(ToolError { status: StatusCode::NOT_FOUND, body }))
 }

@@ -184,7 +184,7 @@ impl SqlTools {
             .with_hint("sql_list_templates lists them");
         body.field = Some("/name".into());
         body.allowed = names.iter().map(|template| template.name.clone()).collect();
-        Failure::Tool(Box::new(ToolError { status: StatusCode::NOT_FOUND, body }))
+        Failure::Tool(Box::new(ToolError::new(StatusCode::NOT_FOUND, body)))
     }
 
     async fn get_freshness(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::world::{Client, World, check, questions};
+use super::world::{Client, Server, World, check, questions};
+use crate::events::http;
 
 /// An open session.
 struct Session {
@@ -44,11 +45,6 @@ impl Session {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the tests are the client, not the product")]
-pub(super) fn http() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().build().unwrap()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_the_old_transport_get_the_same_answers() {
     let clients = [("typescript", Client::typescript()), ("python", Client::python())];
@@ -59,9 +55,9 @@ async fn clients_of_the_old_transport_get_the_same_answers() {
     let sse = world.mcp.replace("/mcp", "/sse");
     for (name, client) in clients {
         let Some(client) = client else { continue };
-        let (agreed, answers) = client.ask("legacy", "sse", &sse, &world.key, &questions()).await;
+        let (agreed, answers) = client.ask("legacy", "sse", &sse, &world.key, &questions(Server::Sql)).await;
         assert_eq!(agreed, "2025-11-25", "{name}");
-        check(&format!("{name} over HTTP+SSE"), &answers);
+        check(Server::Sql, &format!("{name} over HTTP+SSE"), &answers);
     }
     world.end().await;
 }

@@ -7,27 +7,36 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::process::Command;
 
-use super::world::{Client, World, check, questions};
+use super::world::{Client, Server, World, check, questions};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn clients_on_stdio_get_what_clients_over_http_get_in_both_eras() {
+async fn clients_on_stdio(server: Server) {
     let clients = [("typescript", Client::typescript()), ("python", Client::python())];
     if clients.iter().all(|(_, client)| client.is_none()) {
         return;
     }
-    let world = World::start(&[]).await;
-    let command =
-        json!([setting("PATCHBAY_TEST_BIN").unwrap(), "mcp", "stdio", "--server", "sql", "--url", world.mcp]);
+    let world = World::of(server, &[]).await;
+    let bridge = setting("PATCHBAY_TEST_BIN").unwrap();
+    let command = json!([bridge, "mcp", "stdio", "--server", server.name(), "--url", world.mcp]);
     for (name, client) in clients {
         let Some(client) = client else { continue };
         for (mode, version) in [("legacy", "2025-11-25"), ("2026-07-28", "2026-07-28")] {
             let (agreed, answers) =
-                client.ask(mode, "stdio", &command.to_string(), &world.key, &questions()).await;
+                client.ask(mode, "stdio", &command.to_string(), &world.key, &questions(server)).await;
             assert_eq!(agreed, version, "{name} {mode}");
-            check(&format!("{name} {mode} over stdio"), &answers);
+            check(server, &format!("{name} {mode} over stdio"), &answers);
         }
     }
     world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_on_stdio_get_what_clients_over_http_get_in_both_eras() {
+    clients_on_stdio(Server::Sql).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_on_stdio_read_and_write_jira_in_both_eras() {
+    clients_on_stdio(Server::Jira).await;
 }
 
 /// Runs the bridge over this input to its end: what it wrote, line by line, what it complained of, its exit code.

@@ -7,6 +7,7 @@ use sqlx::Connection;
 use sqlx::postgres::PgConnection;
 
 use super::world::World;
+use crate::events::Events;
 
 /// Makes every statement over items take as long as it may.
 const SLOW: [&str; 3] = [
@@ -19,50 +20,6 @@ const SLOW: [&str; 3] = [
                        'FROM work_items cross join (select published.slow()) as slow');
      end $$",
 ];
-
-/// An answer as server-sent events, read message by message.
-struct Events {
-    response: reqwest::Response,
-    unread: String,
-}
-
-impl Events {
-    /// Sends a request of revision 2026-07-28.
-    async fn of(world: &World, method: &str, name: Option<&str>, mut params: Value) -> Self {
-        params["_meta"]["io.modelcontextprotocol/protocolVersion"] = json!("2026-07-28");
-        params["_meta"]["io.modelcontextprotocol/clientCapabilities"] = json!({});
-        let body = json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params});
-        let request = super::sse::http().post(&world.mcp).bearer_auth(&world.key).json(&body);
-        let request = request.header("accept", "application/json, text/event-stream");
-        let request = request.header("mcp-protocol-version", "2026-07-28").header("mcp-method", method);
-        let request = match name {
-            Some(name) => request.header("mcp-name", name),
-            None => request,
-        };
-        let response = request.send().await.unwrap();
-        assert_eq!(response.status(), 200);
-        Self { response, unread: String::new() }
-    }
-
-    /// The next message; `None` when the answer has ended.
-    async fn next(&mut self) -> Option<Value> {
-        loop {
-            if let Some((event, rest)) = self.unread.split_once("\n\n") {
-                let data = event
-                    .lines()
-                    .find_map(|line| line.strip_prefix("data:"))
-                    .map(|data| data.trim().to_owned());
-                self.unread = rest.to_owned();
-                if let Some(data) = data.filter(|data| !data.is_empty()) {
-                    return Some(serde_json::from_str(&data).unwrap());
-                }
-                continue;
-            }
-            let chunk = self.response.chunk().await.ok()??;
-            self.unread.push_str(std::str::from_utf8(&chunk).unwrap());
-        }
-    }
-}
 
 // Acceptance: a disconnect stops the statement, as the database sees it.
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +39,8 @@ async fn a_slow_template_tells_its_progress_and_ends_in_the_database_with_its_cl
 
     let arguments = json!({"name": "search_issues_by_project", "arguments": {"project": "acme/app"},
         "_meta": {"progressToken": "p1"}});
-    let mut events = Events::of(&world, "tools/call", Some("search_issues_by_project"), arguments).await;
+    let (mcp, key) = (&world.mcp, &world.key);
+    let mut events = Events::of(mcp, key, "tools/call", Some("search_issues_by_project"), arguments).await;
     let mut last = 0.0;
     for _ in 0..2 {
         let told = events.next().await.unwrap();
@@ -112,13 +70,9 @@ async fn a_slow_template_tells_its_progress_and_ends_in_the_database_with_its_cl
 #[tokio::test(flavor = "multi_thread")]
 async fn a_subscriber_is_told_of_new_data_and_gets_a_last_word_when_the_server_ends() {
     let world = World::start(&[]).await;
-    let wanted = json!({"notifications": {"toolsListChanged": true,
-        "resourceSubscriptions": ["patchbay://freshness", "https://elsewhere.example/"]}});
-    let mut events = Events::of(&world, "subscriptions/listen", None, wanted).await;
-    let acknowledged = events.next().await.unwrap();
-    assert_eq!(acknowledged["method"], "notifications/subscriptions/acknowledged", "{acknowledged}");
-    let accepted = &acknowledged["params"]["notifications"];
-    assert_eq!(accepted["resourceSubscriptions"], json!(["patchbay://freshness"]), "{acknowledged}");
+    let wanted = ["patchbay://freshness", "https://elsewhere.example/"];
+    let (mut events, accepted) = Events::listening(&world.mcp, &world.key, &wanted).await;
+    assert_eq!(accepted, json!(["patchbay://freshness"]));
 
     let instances = world.admin.get("/api/v1/instances").await.unwrap();
     let instance = instances.body["items"][0]["id"].as_str().unwrap().to_owned();

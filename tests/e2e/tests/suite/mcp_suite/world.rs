@@ -1,12 +1,31 @@
-//! A tenant with a little data, and programs that ask for it.
+//! A tenant with a little data, and programs that ask for it at one of the servers.
+
+mod jira;
+mod sql;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use patchbay_e2e::{Api, Patchbay, Started, setting};
-use serde_json::{Value, json};
-use simulator::{Simulator, SimulatorConfig, TokenGrant, generate};
+use serde_json::Value;
+use simulator::Simulator;
 use tokio::process::Command;
+
+/// A server that programs of others are let loose on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Server {
+    Sql,
+    Jira,
+}
+
+impl Server {
+    /// As the bridge calls it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Sql => "sql",
+            Self::Jira => "jira",
+        }
+    }
+}
 
 /// One tenant, its synced items, and a running server.
 pub(super) struct World {
@@ -19,23 +38,32 @@ pub(super) struct World {
     _tracker: Simulator,
 }
 
-pub(super) const ITEMS: usize = 12;
-
 impl World {
+    /// The server of templates.
     pub(super) async fn start(settings: &[(&str, &str)]) -> Self {
-        let tokens = vec![TokenGrant { token: "token".into(), login: "sync".into(), repositories: None }];
-        let repositories = vec![generate::repository("acme/app", 3, ITEMS)];
-        let tracker = SimulatorConfig { port: 0, repositories, tokens, latency: Duration::ZERO };
-        let tracker = Simulator::start(tracker).await.unwrap();
+        Self::of(Server::Sql, settings).await
+    }
+
+    pub(super) async fn of(server: Server, settings: &[(&str, &str)]) -> Self {
+        let tracker = match server {
+            Server::Sql => sql::tracker().await,
+            Server::Jira => jira::tracker().await,
+        };
         let patchbay = Patchbay::install().await.unwrap();
         patchbay.tenant("acme").await.unwrap();
-        let key = patchbay.key("acme", "mcp:sql").await.unwrap();
-        let running = patchbay.serve_with("admin,mcp-sql,worker", settings).await.unwrap();
+        let (scope, parts) = match server {
+            Server::Sql => ("mcp:sql", "admin,mcp-sql,worker"),
+            Server::Jira => ("mcp:jira:write", "admin,mcp-jira,worker"),
+        };
+        let key = patchbay.key("acme", scope).await.unwrap();
+        let running = patchbay.serve_with(parts, settings).await.unwrap();
         let admin = running.api(&patchbay.key("acme", "admin").await.unwrap()).unwrap();
-        let repositories = json!({"repositories": ["acme/app"]});
-        let instance = admin.connect_github(&tracker.url(), "token", &repositories).await.unwrap();
+        let (instance, mcp) = match server {
+            Server::Sql => (sql::connect(&admin, &tracker).await, &running.mcp_sql_url),
+            Server::Jira => (jira::connect(&admin, &tracker).await, &running.mcp_jira_url),
+        };
         admin.run_to(&instance, "backfill", "succeeded").await.unwrap();
-        let mcp = running.mcp_sql_url.clone().unwrap();
+        let mcp = mcp.clone().unwrap();
         Self { patchbay, running, mcp, key, admin, _tracker: tracker }
     }
 
@@ -102,50 +130,24 @@ impl Client {
     }
 }
 
-/// Questions of every kind.
-pub(super) fn questions() -> Value {
-    json!([
-        ["tools/list"],
-        ["search_issues_by_project", {"project": "acme/app", "limit": 100}],
-        ["sql_run_template", {"name": "get_project_metrics", "arguments": {"project": "acme/app"}}],
-        ["resources/list"],
-        ["resources/templates/list"],
-        ["resources/read", {"uri": "patchbay://freshness"}],
-        ["resources/read", {"uri": "patchbay://templates/find_work_items"}],
-        ["resources/read", {"uri": "patchbay://templates/no_such_template"}],
-        ["resources/read", {"uri": "patchbay://dictionary"}],
-        ["prompts/list"],
-        ["prompts/get", {"name": "weekly_report", "arguments": {"project": "acme/app", "days": "7"}}],
-    ])
+/// Questions of every kind that a server answers.
+pub(super) fn questions(server: Server) -> Value {
+    match server {
+        Server::Sql => sql::questions(),
+        Server::Jira => jira::questions(),
+    }
 }
 
 /// That the answers to [`questions`] are what the tenant has.
-pub(super) fn check(who: &str, answers: &[Value]) {
-    let tools = answers[0]["tools"].as_array().unwrap_or_else(|| panic!("{who}: {}", answers[0]));
-    assert!(tools.iter().any(|tool| tool["name"] == "find_work_items"), "{who}: {tools:?}");
-    assert_eq!(answers[1]["structuredContent"]["row_count"], ITEMS, "{who}: {}", answers[1]);
-    assert!(answers[2]["structuredContent"]["rows"].is_array(), "{who}: {}", answers[2]);
-    let uris: Vec<&str> =
-        answers[3]["resources"].as_array().unwrap().iter().map(|r| r["uri"].as_str().unwrap()).collect();
-    assert!(
-        uris.contains(&"patchbay://freshness") && uris.contains(&"patchbay://templates"),
-        "{who}: {uris:?}"
-    );
-    assert!(uris.is_sorted(), "{who}: {uris:?}");
-    assert_eq!(answers[4]["resourceTemplates"][0]["uriTemplate"], "patchbay://templates/{name}", "{who}");
-    let text = |answer: &Value| -> Value {
-        serde_json::from_str(
-            answer["contents"][0]["text"].as_str().unwrap_or_else(|| panic!("{who}: {answer}")),
-        )
-        .unwrap()
-    };
-    assert_eq!(text(&answers[5])["instances"].as_array().map(Vec::len), Some(1), "{who}");
-    assert_eq!(text(&answers[6])["name"], "find_work_items", "{who}");
-    assert!(answers[7]["failed"].as_str().unwrap().contains("no resource"), "{who}: {}", answers[7]);
-    assert!(text(&answers[8])["tables"].as_array().is_some_and(|tables| tables.len() > 3), "{who}");
-    let prompts = answers[9]["prompts"].as_array().unwrap();
-    let names: Vec<&str> = prompts.iter().map(|prompt| prompt["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["release_notes", "stand_up", "weekly_report"], "{who}");
-    let told = answers[10]["messages"][0]["content"]["text"].as_str().unwrap();
-    assert!(told.contains("get_project_metrics") && told.contains("acme/app"), "{who}: {told}");
+pub(super) fn check(server: Server, who: &str, answers: &[Value]) {
+    match server {
+        Server::Sql => sql::check(who, answers),
+        Server::Jira => jira::check(who, answers),
+    }
+}
+
+/// The content of a resource that was read.
+fn content(who: &str, answer: &Value) -> Value {
+    let text = answer["contents"][0]["text"].as_str().unwrap_or_else(|| panic!("{who}: {answer}"));
+    serde_json::from_str(text).unwrap()
 }
