@@ -9,11 +9,14 @@ mod changes;
 mod clean;
 mod context;
 mod cursor;
+mod files;
 mod fit;
 mod hide;
+mod links;
 mod opened;
 mod people;
 mod reads;
+mod uploads;
 mod waits;
 mod writes;
 
@@ -28,17 +31,21 @@ pub use self::answer::LiveAnswer;
 pub use self::bulk::BulkAsk;
 pub use self::changes::ChangesAsk;
 pub use self::context::SeenInstance;
+pub use self::files::{Download, FileAsk, FileForm, FileTold, LiveImage, MOST_IMAGE, MOST_TEXT};
+pub use self::links::{FileLink, Holder, LinkTo, SignedLink};
 pub use self::reads::{ActivityAsk, FieldsAsk, IssueAsk, ProjectsAsk, SearchAsk, UsersAsk};
+pub use self::uploads::{AttachAsk, MOST_OF_A_FILE, Received, UploadAsk, UploadTold};
 pub use self::writes::WriteAsk;
 
 use self::cursor::LiveCursors;
+use self::links::FileLinks;
 use self::opened::Opened;
 use self::waits::Waits;
 use crate::connections::Connections;
 use crate::limits::LimitService;
 use crate::ports::{
     Bounds, BulkPlanStore, ChangeStore, Clock, HiddenFields, Ids, InstanceStore, ListPage, LiveReader,
-    PolicyStore, SourceAdapter, Sources, Vault,
+    PolicyStore, SourceAdapter, Sources, UploadStore, Vault,
 };
 use crate::{Ctx, Error};
 
@@ -78,6 +85,8 @@ pub struct LiveParts {
     pub vault: Arc<dyn Vault>,
     /// Plans of changes of several items.
     pub plans: Arc<dyn BulkPlanStore>,
+    /// Files on their way to a tracker.
+    pub uploads: Arc<dyn UploadStore>,
     /// In which order the synced copy changes.
     pub changes: Arc<dyn ChangeStore>,
     /// What tenants hide.
@@ -100,6 +109,7 @@ impl std::fmt::Debug for LiveParts {
 pub struct LiveService {
     parts: LiveParts,
     cursors: LiveCursors,
+    links: FileLinks,
     waits: Waits,
     opened: Opened,
 }
@@ -122,6 +132,7 @@ impl LiveService {
     pub fn new(parts: LiveParts) -> Self {
         Self {
             cursors: LiveCursors::new(parts.vault.clone()),
+            links: FileLinks::new(parts.vault.clone()),
             waits: Waits::default(),
             opened: Opened::default(),
             parts,

@@ -22,7 +22,7 @@ use patchbay_infrastructure::clock::{SystemClock, SystemIds};
 use patchbay_infrastructure::egress::{EgressClient, EgressPolicy};
 use patchbay_infrastructure::limiter::Limiter;
 use patchbay_infrastructure::postgres::{
-    PgBulkPlans, PgChanges, PgInstances, PgMappings, PgPolicies, PoolSizes,
+    PgBulkPlans, PgChanges, PgInstances, PgMappings, PgPolicies, PgUploads, PoolSizes,
 };
 use patchbay_infrastructure::sources;
 use serde_json::{Value, json};
@@ -74,6 +74,7 @@ impl World {
             limits,
             vault,
             plans: Arc::new(PgBulkPlans::new(test.db.clone())),
+            uploads: Arc::new(PgUploads::new(test.db.clone())),
             changes: Arc::new(PgChanges::new(test.db.clone())),
             policies: policies.clone(),
             clock,
