@@ -108,7 +108,10 @@ impl LiveService {
         let handle = self.cursors.seal_until(ctx, question(), &position(upload.id), now + REMEMBERED_FOR);
         let link = self.links.sign(ctx, upload.instance, LinkTo::Upload(upload.id), now, OPEN_FOR);
         let mut draft = Draft::new();
-        draft.whole(&json!({"upload_handle": handle, "filename": upload.filename, "size": upload.size}), BYTES);
+        draft.whole(
+            &json!({"upload_handle": handle, "filename": upload.filename, "size": upload.size}),
+            BYTES,
+        );
         draft.put("expires_at", upload.expires_at.to_rfc3339_opts(SecondsFormat::Secs, true));
         Ok(UploadTold { answer: draft.finish(&target, now), link })
     }
@@ -151,7 +154,8 @@ impl LiveService {
         ctx.require(Scope::McpJiraWrite)?;
         let upload = self.upload(ctx, &ask.handle).await?;
         let Some(digest) = upload.digest else {
-            let message = "is of a file that was not sent yet: send it with PUT to the link of jira_create_upload";
+            let message =
+                "is of a file that was not sent yet: send it with PUT to the link of jira_create_upload";
             return Err(Invalid::one("/upload_handle", message).into());
         };
         let instances = self.instances(ctx).await?;

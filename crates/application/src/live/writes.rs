@@ -222,8 +222,9 @@ fn unchanged_since(write: &ItemWrite) -> Option<DateTime<Utc>> {
 }
 
 fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
-    let WrittenItem { key, url, comment_id, worklog_id, attachment_id, changed, updated_at, warnings, .. } =
-        &written.item;
+    let WrittenItem {
+        key, url, comment_id, worklog_id, attachment_id, changed, updated_at, warnings, ..
+    } = &written.item;
     let mut warnings: Vec<&str> = warnings.iter().map(String::as_str).collect();
     if !written.stored {
         warnings.push(NOT_STORED);

@@ -33,9 +33,10 @@ impl UploadStore for Memory {
     async fn insert(&self, ctx: &Ctx, upload: &NewUpload, ceiling: u64) -> Result<bool, StoreError> {
         self.reach("uploads.insert").await?;
         let mut state = self.state();
-        let open = state.uploads.iter().filter(|kept| {
-            kept.tenant == ctx.tenant && !kept.attached && kept.upload.expires_at > moment()
-        });
+        let open = state
+            .uploads
+            .iter()
+            .filter(|kept| kept.tenant == ctx.tenant && !kept.attached && kept.upload.expires_at > moment());
         let taken: u64 = open.map(|kept| kept.upload.size).sum();
         if taken + upload.size > ceiling {
             return Ok(false);

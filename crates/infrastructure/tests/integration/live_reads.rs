@@ -6,6 +6,7 @@ use crate::support;
 mod agile;
 mod bounds;
 mod faults;
+mod files;
 mod hidden;
 
 use std::collections::BTreeSet;

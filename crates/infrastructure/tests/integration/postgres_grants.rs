@@ -197,9 +197,8 @@ async fn every_table_and_view_shows_a_narrowed_transaction_its_part_only() {
                 | "webhook_subscriptions" => (0, 0, 0),
                 "source_instances" | "instances" | "credentials" | "sync_runs" | "runs"
                 | "sync_run_events" | "write_intents" | "bulk_plans" | "uploads" | "custom_fields"
-                | "status_map" | "resolution_map" | "type_map" | "priority_map" | "field_map" | "sync_schedules" => {
-                    (all, all / 2, all)
-                }
+                | "status_map" | "resolution_map" | "type_map" | "priority_map" | "field_map"
+                | "sync_schedules" => (all, all / 2, all),
                 _ => (all / 2, all / 4, 0),
             };
             assert_eq!(seen, [all, all / 2, project, both, 0, none], "{relation} as {role}");

@@ -4,6 +4,7 @@
 mod agile;
 mod bulk;
 mod changes;
+mod files;
 mod policy;
 mod work;
 mod writes;

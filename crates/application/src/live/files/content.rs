@@ -75,12 +75,14 @@ mod tests {
 
     #[test]
     fn a_picture_is_known_by_its_first_bytes() {
-        let kind = |bytes: &'static [u8]| LiveImage::of(Bytes::from_static(bytes)).map(|image| image.mime_type);
+        let kind =
+            |bytes: &'static [u8]| LiveImage::of(Bytes::from_static(bytes)).map(|image| image.mime_type);
         assert_eq!(kind(b"\x89PNG\r\n\x1a\nrest"), Some("image/png"));
         assert_eq!(kind(b"\xff\xd8\xff\xe0rest"), Some("image/jpeg"));
         assert_eq!(kind(b"GIF89a"), Some("image/gif"));
         assert_eq!(kind(b"RIFF\x10\0\0\0WEBPVP8 "), Some("image/webp"));
-        for other in [&b""[..], b"RIFF\x10\0\0\0WAVE", b"<svg xmlns='x'/>", b"%PDF-1.7", b"\x89PNG", b"RIFF"] {
+        for other in [&b""[..], b"RIFF\x10\0\0\0WAVE", b"<svg xmlns='x'/>", b"%PDF-1.7", b"\x89PNG", b"RIFF"]
+        {
             assert_eq!(kind(other), None, "{other:?}");
         }
     }
