@@ -165,12 +165,13 @@ impl LiveService {
             let message = "is not the one that the upload was made for";
             return Err(Invalid::not_one_of("/instance", message, [instance]).into());
         }
+        let until = self.parts.clock.now() + OPEN_FOR;
         let file = NewAttachment {
             upload: upload.id,
             filename: upload.filename,
             size: upload.size,
             digest,
-            content: self.parts.uploads.content(ctx, upload.id).await?,
+            content: self.parts.uploads.content(ctx, upload.id, until).await?,
         };
         let write = WriteAsk {
             instance: Some(instance),

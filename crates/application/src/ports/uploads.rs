@@ -70,8 +70,14 @@ pub trait UploadStore: Send + Sync {
         until: DateTime<Utc>,
     ) -> Result<Receipt, StoreError>;
 
-    /// What was sent; `None` when nothing was, and once it was attached.
-    async fn content(&self, ctx: &Ctx, id: Uuid) -> Result<Option<FileContent>, StoreError>;
+    /// What was sent, to be attached: kept until then at the least, so that a lost answer can be looked into. `None` when
+    /// nothing was sent, and once it was attached.
+    async fn content(
+        &self,
+        ctx: &Ctx,
+        id: Uuid,
+        until: DateTime<Utc>,
+    ) -> Result<Option<FileContent>, StoreError>;
 
     /// Forgets the content, and keeps what tells a repeated call what was attached until then.
     async fn attached(&self, ctx: &Ctx, id: Uuid, until: DateTime<Utc>) -> Result<(), StoreError>;

@@ -89,10 +89,17 @@ impl UploadStore for Memory {
         }
     }
 
-    async fn content(&self, ctx: &Ctx, id: Uuid) -> Result<Option<FileContent>, StoreError> {
+    async fn content(
+        &self,
+        ctx: &Ctx,
+        id: Uuid,
+        until: DateTime<Utc>,
+    ) -> Result<Option<FileContent>, StoreError> {
         self.reach("uploads.content").await?;
-        let state = self.state();
-        Ok(state.uploads.iter().find(|kept| kept.is(ctx, id)).and_then(|kept| kept.content.clone()))
+        let mut state = self.state();
+        let Some(kept) = state.uploads.iter_mut().find(|kept| kept.is(ctx, id)) else { return Ok(None) };
+        kept.upload.expires_at = kept.upload.expires_at.max(until);
+        Ok(kept.content.clone())
     }
 
     async fn attached(&self, ctx: &Ctx, id: Uuid, until: DateTime<Utc>) -> Result<(), StoreError> {

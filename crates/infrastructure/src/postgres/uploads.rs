@@ -139,18 +139,25 @@ impl UploadStore for PgUploads {
         Ok(Receipt::Kept)
     }
 
-    async fn content(&self, ctx: &Ctx, id: Uuid) -> Result<Option<FileContent>, StoreError> {
-        let mut tx = self.db.tenant_read(ctx).await?;
+    async fn content(
+        &self,
+        ctx: &Ctx,
+        id: Uuid,
+        until: DateTime<Utc>,
+    ) -> Result<Option<FileContent>, StoreError> {
+        let mut tx = self.db.own_tx(ctx).await?;
         let content: Option<Option<Vec<u8>>> = sqlx::query_scalar(
-            "select content from uploads
-             where tenant_id = $1 and id = $2 and principal = $3 and expires_at > now()",
+            "update uploads set expires_at = greatest(expires_at, $4)
+             where tenant_id = $1 and id = $2 and principal = $3 and expires_at > now() returning content",
         )
         .bind(ctx.tenant.as_uuid())
         .bind(id)
         .bind(principal(ctx))
+        .bind(until)
         .fetch_optional(&mut *tx)
         .await
         .map_err(store_error)?;
+        tx.commit().await.map_err(store_error)?;
         Ok(content.flatten().map(FileContent::new))
     }
 

@@ -113,11 +113,6 @@ impl Files {
         services.limits.count_tool(&ctx, class).await.map_err(Problem::from)?;
         Ok(ctx)
     }
-
-    /// Puts it on the record; without a record there is no answer.
-    async fn note(&self, ctx: &Ctx, entry: AuditEntry) -> Result<(), Problem> {
-        self.tools.services.audit.note_read(ctx, entry).await.map_err(Problem::from)
-    }
 }
 
 /// How it ended, for the record.
@@ -152,7 +147,8 @@ async fn download(
         Ok(found) => entry.with("instance", found.instance.as_str()).with("bytes", found.found.file.size),
         Err(_) => entry,
     };
-    files.note(&ctx, ended(entry, &found)).await?;
+    // Without a record there is no answer.
+    files.tools.services.audit.note_read(&ctx, ended(entry, &found)).await?;
     let found = found?;
     let file = found.found.file;
     let headers = [
@@ -210,7 +206,7 @@ async fn upload(
     let content = body.collect().await.map_err(|error| unreadable(&*error, size))?.to_bytes();
     let received = live.receive(&ctx, &link, content.into()).await;
     let entry = AuditEntry::ok(UPLOAD).to("upload", id).with("bytes", size);
-    files.note(&ctx, ended(entry, &received)).await?;
+    files.tools.services.audit.note(&ctx, ended(entry, &received)).await?;
     let Received { filename, size, digest, .. } = received?;
     Ok(Json(json!({"filename": filename, "size": size, "sha256": digest})))
 }
