@@ -134,7 +134,11 @@ impl LiveService {
         let gone = || Error::not_found("the file that this link led to");
         let LinkTo::File { key, id } = &link.to else { return Err(gone()) };
         let target = self.target_of(ctx, link.instance).await?;
-        let found = self.found_file(ctx, &target, key, id).await?;
+        let found = self.found_file(ctx, &target, key, id).await.map_err(|error| match error {
+            // It was taken away since.
+            Error::Source(error) if error.kind == SourceErrorKind::Rejected => gone(),
+            other => other,
+        })?;
         // A file may be called like another one's id.
         if found.file.id != *id {
             return Err(gone());

@@ -127,4 +127,20 @@ impl JiraSite {
         });
         Ok(file)
     }
+
+    /// Takes a file away from an issue.
+    ///
+    /// # Errors
+    /// When there is no such issue.
+    pub fn detach_file(&mut self, key: &str, file: &str) -> anyhow::Result<()> {
+        let id = self.find(key).with_context(|| format!("there is no issue {key}"))?.id;
+        self.edit(id, |issue, _| {
+            let rows = issue.fields.get_mut("attachment").and_then(Value::as_array_mut);
+            rows.into_iter().for_each(|rows| rows.retain(|row| row["id"] != file));
+        });
+        if let Ok(file) = file.parse::<u64>() {
+            self.files.remove(&file);
+        }
+        Ok(())
+    }
 }

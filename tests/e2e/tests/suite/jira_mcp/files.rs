@@ -188,6 +188,14 @@ async fn links_and_handles_are_good_for_who_got_them_and_while_they_may() {
     assert_eq!(world.admin.follow(get, None).await.unwrap().status, 404, "a revoked key's link is followed");
     assert_eq!(world.admin.follow(put, Some(b"x".to_vec())).await.unwrap().status, 404);
 
+    // So does whoever takes the file away.
+    let id = world.attach("ENG-7", "gone.txt", b"text");
+    let link = world.done("jira_get_attachment", json!({"key": "ENG-7", "attachment": id})).await;
+    let link = link["url"].as_str().unwrap();
+    assert_eq!(world.admin.follow(link, None).await.unwrap().status, 200);
+    world.tracker.control().with_jira("acme", |site| site.detach_file("ENG-7", &id)).unwrap().unwrap();
+    assert_eq!(world.admin.follow(link, None).await.unwrap().status, 404);
+
     // So does a policy that hides files, or takes the tool away.
     let link = json!({"key": "ENG-7", "attachment": "a.txt"});
     let link = world.done("jira_get_attachment", link).await["url"].as_str().unwrap().to_owned();
