@@ -4,13 +4,15 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::api_key::ApiKey;
-use domain::{KeyKind, Principal, RequestId, Slug, Tenant, TenantId, TenantStatus};
+use domain::{KeyId, KeyKind, Principal, RequestId, Slug, Tenant, TenantId, TenantStatus};
 
-use crate::ports::{AccessStore, Clock, Ids, KeyOwner, MacPurpose, StoreError, Vault};
+use crate::ports::{AccessStore, Clock, Ids, KeyOwner, KnownKey, MacPurpose, StoreError, Vault};
 use crate::{Ctx, Error};
 
 /// What a caller of a suspended tenant is told, once it is certain that it is one.
 pub const SUSPENDED: &str = "the tenant is suspended; ask the operator of this installation";
+
+const UNKNOWN: &str = "the API key is unknown, expired or revoked";
 
 /// Who a caller is.
 #[derive(Debug, Clone)]
@@ -84,7 +86,6 @@ impl AccessService {
     /// Finds out who presents `token`. All ways of being wrong look alike but for the malformed, which needs no lookup;
     /// what is said about the tenant or the owner is said to a holder of the key only.
     pub async fn authenticate(&self, token: &str, request_id: RequestId) -> Result<Caller, Error> {
-        const UNKNOWN: &str = "the API key is unknown, expired or revoked";
         let presented =
             ApiKey::parse(token).map_err(|_| Error::Unauthenticated("the API key is malformed"))?;
         let known = self.store.find_key(presented.public_id()).await?;
@@ -92,6 +93,21 @@ impl AccessService {
         let Some(known) = known.filter(|known| same(&known.mac, &mac)) else {
             return Err(Error::Unauthenticated(UNKNOWN));
         };
+        let kind = known.kind;
+        let (expires_at, tenant_slug) = (known.expires_at, known.tenant.slug.clone());
+        let ctx = self.admitted(known, request_id)?;
+        Ok(Caller { ctx, tenant_slug, key: Some(PresentedKey { kind, expires_at }) })
+    }
+
+    /// What the holder of a key may do by now, for what was made on its behalf and is followed without it, such as a link.
+    /// [`Error::Unauthenticated`] as soon as the key itself would be refused.
+    pub async fn again(&self, tenant: TenantId, key: KeyId, request_id: RequestId) -> Result<Ctx, Error> {
+        let known = self.store.find_key_of(tenant, key).await?;
+        self.admitted(known.ok_or(Error::Unauthenticated(UNKNOWN))?, request_id)
+    }
+
+    /// On whose behalf a key is used, if it may be used now.
+    fn admitted(&self, known: KnownKey, request_id: RequestId) -> Result<Ctx, Error> {
         let now = self.clock.now();
         if known.expires_at.is_some_and(|expires| expires <= now) {
             return Err(Error::Unauthenticated(UNKNOWN));
@@ -116,8 +132,7 @@ impl AccessService {
             Ctx::new(known.tenant.id, Principal::Key { id: known.id, name: known.name }, scopes, request_id);
         ctx.grant = known.grant;
         ctx.strict_audit = known.tenant.strict_audit;
-        let key = Some(PresentedKey { kind: known.kind, expires_at: known.expires_at });
-        Ok(Caller { ctx, tenant_slug: known.tenant.slug, key })
+        Ok(ctx)
     }
 }
 
@@ -128,6 +143,6 @@ impl std::fmt::Debug for AccessService {
 }
 
 /// Compares without telling by its duration where the first difference is.
-fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
+pub(crate) fn same(a: &[u8; 32], b: &[u8; 32]) -> bool {
     std::hint::black_box(a.iter().zip(b).fold(0u8, |acc, (x, y)| acc | (x ^ y))) == 0
 }

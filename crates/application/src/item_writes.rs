@@ -276,6 +276,7 @@ impl TrackerWrite for Call<'_> {
                     ItemWrite::Link(key, link) => writer.link_items(&c, key, link).await,
                     ItemWrite::Worklog(key, worklog) => writer.add_worklog(&c, key, worklog, marker).await,
                     ItemWrite::Watch(key, watching) => writer.set_watcher(&c, key, watching).await,
+                    ItemWrite::Attach(key, file) => writer.attach_file(&c, key, file).await,
                     ItemWrite::PutInSprint(key, sprint) => {
                         writer.put_in_sprint(&c, key, sprint.as_deref()).await
                     }

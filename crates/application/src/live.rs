@@ -9,12 +9,15 @@ mod changes;
 mod clean;
 mod context;
 mod cursor;
+mod files;
 mod fit;
 mod hide;
+mod links;
 mod opened;
 mod people;
 mod reads;
 mod synced;
+mod uploads;
 mod waits;
 mod watched;
 mod writes;
@@ -31,11 +34,15 @@ pub use self::bulk::BulkAsk;
 pub use self::changes::ChangesAsk;
 pub use self::clean::clean_text;
 pub use self::context::SeenInstance;
+pub use self::files::{Download, FileAsk, FileForm, FileTold, LiveImage, MOST_IMAGE, MOST_TEXT};
+pub use self::links::{FileLink, Holder, LinkTo, SignedLink};
 pub use self::reads::{ActivityAsk, FieldsAsk, IssueAsk, ProjectsAsk, SearchAsk, UsersAsk};
+pub use self::uploads::{AttachAsk, MOST_OF_A_FILE, Received, UploadAsk, UploadTold};
 pub use self::watched::{ItemAddress, Watched};
 pub use self::writes::WriteAsk;
 
 use self::cursor::LiveCursors;
+use self::links::FileLinks;
 use self::opened::Opened;
 use self::waits::Waits;
 use self::watched::Looks;
@@ -43,7 +50,7 @@ use crate::connections::Connections;
 use crate::limits::LimitService;
 use crate::ports::{
     Bounds, BulkPlanStore, ChangeStore, Clock, HiddenFields, Ids, InstanceStore, ListPage, LiveReader,
-    PolicyStore, SourceAdapter, Sources, SyncStore, Vault, WorkItemStore,
+    PolicyStore, SourceAdapter, Sources, SyncStore, UploadStore, Vault, WorkItemStore,
 };
 use crate::{Ctx, Error};
 
@@ -83,6 +90,8 @@ pub struct LiveParts {
     pub vault: Arc<dyn Vault>,
     /// Plans of changes of several items.
     pub plans: Arc<dyn BulkPlanStore>,
+    /// Files on their way to a tracker.
+    pub uploads: Arc<dyn UploadStore>,
     /// In which order the synced copy changes.
     pub changes: Arc<dyn ChangeStore>,
     /// The items of the synced copy.
@@ -109,6 +118,7 @@ impl std::fmt::Debug for LiveParts {
 pub struct LiveService {
     parts: LiveParts,
     cursors: LiveCursors,
+    links: FileLinks,
     waits: Waits,
     opened: Opened,
     looks: Looks,
@@ -132,6 +142,7 @@ impl LiveService {
     pub fn new(parts: LiveParts) -> Self {
         Self {
             cursors: LiveCursors::new(parts.vault.clone()),
+            links: FileLinks::new(parts.vault.clone()),
             waits: Waits::default(),
             opened: Opened::default(),
             looks: Looks::default(),

@@ -15,6 +15,7 @@ mod keys;
 mod limiter;
 mod live;
 mod live_agile;
+mod live_files;
 mod mappings;
 mod members;
 mod policy;
@@ -25,6 +26,7 @@ mod source_writer;
 mod sync;
 mod templates;
 mod tenants;
+mod uploads;
 mod vault;
 mod webhooks;
 mod work_items;
@@ -56,6 +58,7 @@ pub use live::{
 pub use live_agile::{
     LiveAgile, LiveBoard, LiveBoards, LiveBoardsAsk, LiveSprint, LiveSprints, LiveSprintsAsk,
 };
+pub use live_files::{FileBytes, FoundFile, LiveFile, LiveFileAsk, LiveFiles};
 pub use mappings::{
     FoundField, FoundWord, MappingPreview, MappingStore, NormChange, Replaced, RoleChange, Vocabulary,
 };
@@ -78,6 +81,7 @@ pub use sync::{
 };
 pub use templates::{Estimate, RowSet, TemplateCatalog, TemplateRunner};
 pub use tenants::{Deletion, ExportLine, TenantStore, TenantTable};
+pub use uploads::{NewUpload, Receipt, Upload, UploadStore};
 pub use vault::{MacPurpose, Sealed, SecretRef, Vault};
 pub use webhooks::{KnownWebhook, NewDelivery, OpenDelivery, PutOff, StoredWebhook, WebhookStore};
 pub use work_items::WorkItemStore;

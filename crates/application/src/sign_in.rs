@@ -125,7 +125,8 @@ fn slugs(user: &KnownUser) -> Vec<String> {
     user.memberships.iter().map(|membership| membership.tenant.slug.to_string()).collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes in hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(digit).collect()
 }
 

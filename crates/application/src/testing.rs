@@ -23,6 +23,7 @@ mod sign_in;
 mod source;
 mod templates;
 mod tenants;
+mod uploads;
 mod webhooks;
 mod work_items;
 mod writes;
@@ -74,6 +75,7 @@ pub use sign_in::ISSUER;
 use sign_in::{IssuedToken, StoredSession};
 pub use source::StubSource;
 pub use templates::{Asked, built_in_templates};
+use uploads::KeptUpload;
 use webhooks::{KeptDelivery, KeptWebhook};
 use writes::StoredWrite;
 
@@ -131,6 +133,7 @@ struct State {
     policies: HashMap<TenantId, TenantPolicy>,
     writes: Vec<StoredWrite>,
     plans: Vec<(TenantId, Option<Uuid>, BulkPlan)>,
+    uploads: Vec<KeptUpload>,
     schedules: HashMap<InstanceId, Schedule>,
     webhooks: Vec<KeptWebhook>,
     deliveries: Vec<KeptDelivery>,
@@ -276,6 +279,7 @@ impl Memory {
                 limits: live_limits,
                 vault: self.clone(),
                 plans: self.clone(),
+                uploads: self.clone(),
                 changes: self.clone(),
                 items: self.clone(),
                 sync: self.clone(),

@@ -3,10 +3,13 @@
 //! with near matches.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use chrono::{DateTime, NaiveDate, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::SprintState;
 
@@ -221,6 +224,44 @@ impl TimeSpent {
     }
 }
 
+/// A file to be attached to an item.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NewAttachment {
+    /// The upload that it is, by id.
+    pub upload: Uuid,
+    /// Its name.
+    pub filename: String,
+    /// Its bytes.
+    pub size: u64,
+    /// SHA-256 of its content, in hexadecimal digits.
+    pub digest: String,
+    /// Its content; `None` once it was attached. What the write is recognised by holds the digest in its place.
+    #[serde(skip)]
+    pub content: Option<FileContent>,
+}
+
+/// What a file holds. Cheap to clone.
+#[derive(Clone, PartialEq, Eq)]
+pub struct FileContent(Arc<Vec<u8>>);
+
+impl FileContent {
+    /// These bytes.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Arc::new(bytes))
+    }
+
+    /// The bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for FileContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileContent({} bytes)", self.0.len())
+    }
+}
+
 /// Who is to be told of an item's changes, or no longer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Watching {
@@ -263,6 +304,9 @@ pub struct WrittenItem {
     /// The id of the time that was booked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worklog_id: Option<String>,
+    /// The id of the file that was attached.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachment_id: Option<String>,
     /// What changed, and only that.
     pub changed: Vec<ChangedField>,
     /// Last change by the tracker's clock, as far as it tells.

@@ -33,8 +33,8 @@ pub use ids::*;
 pub use instance::{Instance, InstancePatch, InstanceStatus, NewInstance, SourceKind};
 pub use invalid::{FieldError, Invalid};
 pub use item_write::{
-    ChangedField, ItemLink, ItemPatch, ListChange, NewComment, NewItem, NewWorklog, SprintWrite, TimeSpent,
-    Transition, Watching, WrittenItem,
+    ChangedField, FileContent, ItemLink, ItemPatch, ListChange, NewAttachment, NewComment, NewItem,
+    NewWorklog, SprintWrite, TimeSpent, Transition, Watching, WrittenItem,
 };
 pub use limit::Quota;
 pub use mapping::{FieldRole, Mappings};

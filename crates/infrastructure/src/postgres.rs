@@ -27,6 +27,7 @@ mod sync;
 mod templates;
 mod tenants;
 mod unit;
+mod uploads;
 mod webhooks;
 mod work_items;
 mod write_intents;
@@ -58,6 +59,7 @@ pub use templates::{
     template_statement,
 };
 pub use tenants::{EXPORTED_BYTES, PgTenants, WITHHELD};
+pub use uploads::PgUploads;
 pub use webhooks::PgWebhooks;
 pub use work_items::PgWorkItems;
 pub use write_intents::PgWriteIntents;

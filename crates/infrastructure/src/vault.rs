@@ -165,6 +165,7 @@ impl Vault for PgVault {
             MacPurpose::Csrf => b"patchbay csrf v1",
             MacPurpose::TemplateCursor => b"patchbay template cursor v1",
             MacPurpose::LiveCursor => b"patchbay live cursor v1",
+            MacPurpose::FileLink => b"patchbay file link v1",
         };
         hmac(&self.pepper, &[purpose, secret.expose_secret().as_bytes()])
     }

@@ -39,7 +39,8 @@ use infrastructure::idempotency_cache::{CacheSettings, CachedIdempotency};
 use infrastructure::postgres::{
     Db, GraphileQueue, PgAccess, PgAuditLog, PgAuthoredTemplates, PgBulkPlans, PgChanges, PgIdempotency,
     PgInstances, PgMappings, PgMembers, PgPolicies, PgSchedules, PgSessions, PgSync, PgTemplateProver,
-    PgTemplateRunner, PgTemplates, PgTenants, PgWebhooks, PgWorkItems, PgWriteIntents, QueueSettings,
+    PgTemplateRunner, PgTemplates, PgTenants, PgUploads, PgWebhooks, PgWorkItems, PgWriteIntents,
+    QueueSettings,
 };
 use infrastructure::sources;
 use infrastructure::vault::{MasterKeys, PgVault};
@@ -178,6 +179,7 @@ impl Wiring {
             limits: limits.clone(),
             vault: pg_vault.clone(),
             plans: Arc::new(PgBulkPlans::new(db.clone())),
+            uploads: Arc::new(PgUploads::new(db.clone())),
             changes: Arc::new(PgChanges::new(db.clone())),
             items: Arc::new(PgWorkItems::new(db.clone())),
             sync: sync.clone(),

@@ -9,6 +9,7 @@ mod call;
 mod catalog;
 mod control;
 mod fields;
+mod files;
 mod hooks;
 mod issue;
 mod issues;
@@ -49,7 +50,7 @@ pub(crate) use site::{Board, project_object};
 pub use site::{Deployment, JiraLogin, JiraSite, JiraSwitches};
 pub(crate) use time::{iso, zulu};
 
-const BODY_LIMIT: usize = 8 << 20;
+const BODY_LIMIT: usize = 16 << 20;
 
 /// Where a request leads: a site, and what is behind its address.
 #[derive(Debug)]
@@ -78,7 +79,7 @@ pub(crate) fn target(shared: &Shared, path: &str) -> Option<Target> {
         let site = sites.iter().position(|site| site.cloud_id == id && site.is_cloud())?;
         return Some(Target { site, prefix: format!("/ex/jira/{id}"), gateway: true, rest });
     }
-    let own = ["/rest/api/", "/rest/agile/", "/rest/webhooks/", "/rest/oauth2/", "/oauth/token"];
+    let own = ["/rest/api/", "/secure/", "/rest/agile/", "/rest/webhooks/", "/rest/oauth2/", "/oauth/token"];
     let first = !sites.is_empty() && own.iter().any(|start| path.starts_with(start));
     first.then(|| Target { site: 0, prefix: String::new(), gateway: false, rest: path.to_owned() })
 }
@@ -243,7 +244,7 @@ fn route(
     };
     let base = format!("http://{}{prefix}", host.unwrap_or("localhost"));
     let query = parts.uri.query().unwrap_or_default();
-    let call = Call::new(&parts.method, api, path, query, &login, effects, base, body);
+    let call = Call::new(&parts.method, api, path, query, &login, effects, base, body, &parts.headers);
     let damage = |reply: Reply| damaged(shared, effects, reply);
     routes::dispatch(shared, target.site, &call).map_or_else(|reply| reply, damage)
 }
@@ -260,6 +261,9 @@ fn api_of(rest: &str) -> Option<(Api, &str)> {
     }
     if let Some(path) = behind("/rest/agile/1.0") {
         return Some((Api::Agile, path));
+    }
+    if let Some(path) = behind("/secure") {
+        return Some((Api::Secure, path));
     }
     behind("/rest/webhooks/1.0").map(|path| (Api::Webhooks, path))
 }

@@ -16,6 +16,17 @@ pub struct Api {
     tenant: Option<String>,
 }
 
+/// What a link led to, as it came.
+#[derive(Debug)]
+pub struct Fetched {
+    /// HTTP status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: reqwest::header::HeaderMap,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
 /// What a page of the admin server sends along.
 #[derive(Debug, Clone)]
 struct Session {
@@ -100,6 +111,17 @@ impl Api {
     /// A GET whose body is text to its end, as a stream of events is.
     pub async fn text(&self, path: &str) -> anyhow::Result<String> {
         Ok(self.http.get(format!("{}{path}", self.base)).bearer_auth(&self.key).send().await?.text().await?)
+    }
+
+    /// A link as somebody follows it who has nothing but the link: a GET, or with a body a PUT.
+    pub async fn follow(&self, url: &str, body: Option<Vec<u8>>) -> anyhow::Result<Fetched> {
+        let request = match body {
+            Some(body) => self.http.put(url).body(body),
+            None => self.http.get(url),
+        };
+        let response = request.send().await?;
+        let (status, headers) = (response.status().as_u16(), response.headers().clone());
+        Ok(Fetched { status, headers, body: response.bytes().await?.to_vec() })
     }
 
     /// A POST.

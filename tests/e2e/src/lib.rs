@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-pub use api::{Answer, Api};
+pub use api::{Answer, Api, Fetched};
 pub use database::Database;
 pub use disk::SmallDisk;
 pub use identity::{Browser, IdentityServer, signed_in};

@@ -52,7 +52,7 @@ impl LiveService {
         let Some(connection) = spent.connection.clone() else { return Err(too_slow(span).into()) };
         let outcome = timeout_at(deadline, self.attempts(ctx, target, &connection, deadline, call)).await;
         let outcome = outcome.unwrap_or_else(|_| Err(too_slow(span)));
-        self.opened.heed(ctx, &target.instance, &connection, &outcome).await;
+        self.opened.heed(ctx, &target.instance, &connection, outcome.as_ref().err()).await;
         drop(connection);
         spent.settle().await;
         outcome.map_err(Error::from)

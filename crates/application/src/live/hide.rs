@@ -78,6 +78,7 @@ pub(super) fn refuse_written(hidden: &HiddenFields, write: &ItemWrite) -> Result
         ItemWrite::Link(..) => (vec![("issuelinks", true)], None),
         ItemWrite::Worklog(..) => (vec![("worklog", true)], None),
         ItemWrite::Watch(..) => (vec![("watches", true)], None),
+        ItemWrite::Attach(..) => (vec![("attachment", true)], None),
         ItemWrite::PutInSprint(..) => (vec![("sprint", true)], None),
         ItemWrite::Sprint(_) => (Vec::new(), None),
     };
@@ -92,6 +93,14 @@ fn refused(pointer: String, name: &str) -> Error {
     let message =
         format!("names the field `{}`, which this tenant's policy hides: leave it out", name.trim());
     Invalid::one(pointer, message).into()
+}
+
+/// Refuses files where the policy hides them.
+pub(super) fn refuse_files(hidden: &HiddenFields) -> Result<(), Error> {
+    match hidden.has("attachment") {
+        true => Err(refused("/attachment".to_owned(), "attachment")),
+        false => Ok(()),
+    }
 }
 
 /// Takes the fields out of an issue.

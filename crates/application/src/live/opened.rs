@@ -47,15 +47,15 @@ impl Opened {
     }
 
     /// Forgets what a call found to be refused.
-    pub(super) async fn heed<T>(
+    pub(super) async fn heed(
         &self,
         ctx: &Ctx,
         instance: &Instance,
         used: &LiveConnection,
-        outcome: &Result<T, SourceError>,
+        failed: Option<&SourceError>,
     ) {
-        let refused = matches!(outcome, Err(error) if error.kind == SourceErrorKind::Unauthorized)
-            || used.was_renewed();
+        let refused =
+            failed.is_some_and(|error| error.kind == SourceErrorKind::Unauthorized) || used.was_renewed();
         if refused {
             self.0.invalidate(&key(ctx, instance)).await;
         }

@@ -55,6 +55,8 @@ struct Told<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     worklog_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    attachment_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     sprint_id: Option<&'a str>,
     changed: Vec<ToldChange<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -213,13 +215,16 @@ fn unchanged_since(write: &ItemWrite) -> Option<DateTime<Utc>> {
         | ItemWrite::Link(..)
         | ItemWrite::Worklog(..)
         | ItemWrite::Watch(..)
+        | ItemWrite::Attach(..)
         | ItemWrite::PutInSprint(..)
         | ItemWrite::Sprint(_) => None,
     }
 }
 
 fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
-    let WrittenItem { key, url, comment_id, worklog_id, changed, updated_at, warnings, .. } = &written.item;
+    let WrittenItem {
+        key, url, comment_id, worklog_id, attachment_id, changed, updated_at, warnings, ..
+    } = &written.item;
     let mut warnings: Vec<&str> = warnings.iter().map(String::as_str).collect();
     if !written.stored {
         warnings.push(NOT_STORED);
@@ -233,6 +238,7 @@ fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
         | ItemWrite::Link(..)
         | ItemWrite::Worklog(..)
         | ItemWrite::Watch(..)
+        | ItemWrite::Attach(..)
         | ItemWrite::PutInSprint(..)
         | ItemWrite::Sprint(_) => None,
     };
@@ -242,6 +248,7 @@ fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
         url,
         comment_id: comment_id.as_deref(),
         worklog_id: worklog_id.as_deref(),
+        attachment_id: attachment_id.as_deref(),
         sprint_id: sprint_id.filter(|id| !id.is_empty()),
         changed: changed.iter().map(told_change).collect(),
         updated: *updated_at,

@@ -50,6 +50,9 @@ pub trait AccessStore: Send + Sync {
     /// Looks a key up by its public part, in any tenant. `None` when unknown or revoked. At most 4 s old.
     async fn find_key(&self, public_id: &str) -> Result<Option<KnownKey>, StoreError>;
 
+    /// The same by the key's id, for what was made on its behalf. `None` also when it is of another tenant.
+    async fn find_key_of(&self, tenant: TenantId, key: KeyId) -> Result<Option<KnownKey>, StoreError>;
+
     /// Notes that a key was used: at most once a minute for each key, later, and never in the way of a request.
     fn note_use(&self, tenant: TenantId, key: KeyId, at: DateTime<Utc>);
 }

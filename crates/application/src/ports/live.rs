@@ -8,7 +8,7 @@ use domain::Cursor;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Connection, FieldNames, HiddenFields, LiveAgile, SourceError};
+use super::{Connection, FieldNames, HiddenFields, LiveAgile, LiveFiles, SourceError};
 
 /// The projects that a caller may see at an instance, and the fields that nobody sees.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -406,6 +406,11 @@ pub trait LiveReader: Send + Sync {
 
     /// Boards and sprints, where the tracker has them.
     fn agile(&self) -> Option<&dyn LiveAgile> {
+        None
+    }
+
+    /// Files of issues, where the tracker gives them.
+    fn files(&self) -> Option<&dyn LiveFiles> {
         None
     }
 

@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    ItemLink, ItemPatch, NewComment, NewItem, NewWorklog, SprintWrite, Transition, Watching, WrittenItem,
+    ItemLink, ItemPatch, NewAttachment, NewComment, NewItem, NewWorklog, SprintWrite, Transition, Watching,
+    WrittenItem,
 };
 use serde::Serialize;
 
@@ -77,6 +78,18 @@ pub trait SourceWriter: Send + Sync {
         Err(SourceError::new(SourceErrorKind::Unsupported, message))
     }
 
+    /// Attaches a file to an item. [`Rejected`](super::SourceErrorKind::Rejected) when its content is no longer there.
+    async fn attach_file(
+        &self,
+        connection: &Connection,
+        key: &str,
+        file: &NewAttachment,
+    ) -> Result<WrittenItem, SourceError> {
+        let _ = (connection, key, file);
+        let message = "Patchbay attaches no files in this tracker: do it in the tracker itself";
+        Err(SourceError::new(SourceErrorKind::Unsupported, message))
+    }
+
     /// Makes somebody a watcher of an item, or no longer. What is as asked already is no failure.
     async fn set_watcher(
         &self,
@@ -128,8 +141,9 @@ pub trait SourceWriter: Send + Sync {
         Err(SourceError::new(SourceErrorKind::Unsupported, message))
     }
 
-    /// Looks whether a write took place: by its marker for items and comments that were made, and by the item's state
-    /// for changes, which are harmless to repeat. Changes nothing.
+    /// Looks whether a write took place: by its marker for items and comments that were made, by the item's state
+    /// for changes, which are harmless to repeat, and for files, which carry no marker, by name, size, who attached them
+    /// and when. Changes nothing.
     async fn look(
         &self,
         connection: &Connection,
@@ -161,6 +175,8 @@ pub enum ItemWrite {
     Worklog(String, NewWorklog),
     /// Have somebody watch it, or no longer.
     Watch(String, Watching),
+    /// Attach a file to it.
+    Attach(String, NewAttachment),
     /// Put it into a sprint, or into the backlog.
     PutInSprint(String, Option<String>),
     /// Make a sprint, or change one: of no item.
@@ -178,6 +194,7 @@ impl ItemWrite {
             Self::Link(..) => "link_items",
             Self::Worklog(..) => "add_worklog",
             Self::Watch(..) => "set_watcher",
+            Self::Attach(..) => "attach_file",
             Self::PutInSprint(..) => "put_in_sprint",
             Self::Sprint(_) => "write_sprint",
         }
@@ -193,6 +210,7 @@ impl ItemWrite {
             | Self::Link(key, _)
             | Self::Worklog(key, _)
             | Self::Watch(key, _)
+            | Self::Attach(key, _)
             | Self::PutInSprint(key, _) => Some(key),
         }
     }
@@ -207,6 +225,7 @@ impl ItemWrite {
             | Self::Comment(..)
             | Self::Worklog(..)
             | Self::Watch(..)
+            | Self::Attach(..)
             | Self::PutInSprint(..)
             | Self::Sprint(_) => None,
         };

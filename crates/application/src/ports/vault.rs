@@ -36,6 +36,8 @@ pub enum MacPurpose {
     TemplateCursor,
     /// The place in a live list that a caller is given to go on from.
     LiveCursor,
+    /// A link to a file, which is good for a few minutes without a key.
+    FileLink,
 }
 
 /// An encrypted secret with its key ids.

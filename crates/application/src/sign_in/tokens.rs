@@ -101,6 +101,24 @@ impl SignInService {
     }
 }
 
+impl SignInService {
+    /// What a person may do by now, of what an access token of theirs allowed, for what was made on their behalf and is
+    /// followed without it, such as a link. [`Error::Unauthenticated`] when they left the tenant, or nothing is left.
+    pub async fn again(
+        &self,
+        tenant: TenantId,
+        user: UserId,
+        held: &Scopes,
+        request: &RequestInfo,
+    ) -> Result<Ctx, Error> {
+        const OVER: Error = Error::Unauthenticated("the person has no access to the tenant any more");
+        let Some(user) = self.parts.members.memberships_of(user).await? else { return Err(OVER) };
+        let Some(membership) = user.member_of(tenant) else { return Err(OVER) };
+        let scopes = held.both(&membership.role.scopes()).ok_or(OVER)?;
+        Ok(ctx_of(&user, membership, scopes, request))
+    }
+}
+
 /// The granted scopes that mean something here.
 fn granted(token: &VerifiedToken) -> Option<Scopes> {
     let known = token.scopes.iter().filter_map(|name| name.parse::<Scope>().ok());

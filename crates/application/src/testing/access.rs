@@ -55,6 +55,18 @@ impl AccessStore for Memory {
         }))
     }
 
+    async fn find_key_of(&self, tenant: TenantId, key: KeyId) -> Result<Option<KnownKey>, StoreError> {
+        let public_id = {
+            let state = self.state();
+            let found = state.keys.iter().find(|row| row.tenant == tenant && row.key.id == key);
+            found.map(|row| row.key.public_id.clone())
+        };
+        match public_id {
+            Some(public_id) => self.find_key(&public_id).await,
+            None => Ok(None),
+        }
+    }
+
     fn note_use(&self, tenant: TenantId, key: KeyId, at: DateTime<Utc>) {
         for stored in &mut self.state().keys {
             if stored.tenant == tenant && stored.key.id == key {

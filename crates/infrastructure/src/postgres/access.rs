@@ -178,6 +178,24 @@ impl AccessStore for PgAccess {
         })
     }
 
+    async fn find_key_of(&self, tenant: TenantId, key: KeyId) -> Result<Option<KnownKey>, StoreError> {
+        let ctx = Ctx::system(tenant, "access", RequestId::new(key.as_uuid()));
+        let mut tx = self.db.tenant_read(&ctx).await?;
+        let public_id: Option<String> =
+            sqlx::query_scalar("select public_id from api_keys where tenant_id = $1 and id = $2")
+                .bind(tenant.as_uuid())
+                .bind(key.as_uuid())
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(store_error)?;
+        drop(tx);
+        match public_id {
+            // Whether it holds, and what it allows, is told where it always is.
+            Some(public_id) => self.find_key(&public_id).await,
+            None => Ok(None),
+        }
+    }
+
     fn note_use(&self, tenant: TenantId, key: KeyId, at: DateTime<Utc>) {
         self.uses.note(tenant, key, at);
     }

@@ -6,6 +6,7 @@ use crate::support;
 mod agile;
 mod bounds;
 mod faults;
+mod files;
 mod hidden;
 
 use std::collections::BTreeSet;
@@ -22,7 +23,7 @@ use patchbay_infrastructure::clock::{SystemClock, SystemIds};
 use patchbay_infrastructure::egress::{EgressClient, EgressPolicy};
 use patchbay_infrastructure::limiter::Limiter;
 use patchbay_infrastructure::postgres::{
-    PgBulkPlans, PgChanges, PgInstances, PgMappings, PgPolicies, PgSync, PgWorkItems, PoolSizes,
+    PgBulkPlans, PgChanges, PgInstances, PgMappings, PgPolicies, PgSync, PgUploads, PgWorkItems, PoolSizes,
 };
 use patchbay_infrastructure::sources;
 use serde_json::{Value, json};
@@ -74,6 +75,7 @@ impl World {
             limits,
             vault,
             plans: Arc::new(PgBulkPlans::new(test.db.clone())),
+            uploads: Arc::new(PgUploads::new(test.db.clone())),
             changes: Arc::new(PgChanges::new(test.db.clone())),
             items: Arc::new(PgWorkItems::new(test.db.clone())),
             sync: Arc::new(PgSync::new(test.db.clone(), test.audit())),

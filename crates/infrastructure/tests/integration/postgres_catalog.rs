@@ -31,7 +31,7 @@ const POLICY: &str =
 const POLICY_OF_TENANTS: &str =
     "(id = (NULLIF(current_setting('app.current_tenant_id'::text, true), ''::text))::uuid)";
 
-const FUNCTIONS: [&str; 24] = [
+const FUNCTIONS: [&str; 25] = [
     "append_audit(uuid[],bigint[],uuid[],timestamp with time zone[],text[],uuid[],text[],text[],text[],uuid[],text[],\
      text[],text[],text[],bytea[],text[],bytea[],uuid[],bigint[],bytea[],bytea[]) of patchbay_lookup",
     "claim_due_syncs(bigint,double precision) of patchbay_lookup",
@@ -49,6 +49,7 @@ const FUNCTIONS: [&str; 24] = [
     "instances_without_schedule(bigint) of patchbay_lookup",
     "list_tenants() of patchbay_lookup",
     "lock_audit_heads(uuid[]) of patchbay_lookup",
+    "prune_uploads() of patchbay_lookup",
     "prune_webhook_deliveries(timestamp with time zone) of patchbay_lookup",
     "remove_job(text) of patchbay_queue",
     "remove_tenant_jobs() of patchbay_queue",
@@ -137,8 +138,8 @@ fn narrowing(table: &str) -> Option<Vec<String>> {
             vec![instance("instance_id"), every(PROJECTS)]
         }
         // Of an instance as a whole.
-        "sync_runs" | "credentials" | "write_intents" | "bulk_plans" | "custom_fields" | "status_map"
-        | "resolution_map" | "type_map" | "priority_map" | "field_map" | "sync_schedules" => {
+        "sync_runs" | "credentials" | "write_intents" | "bulk_plans" | "uploads" | "custom_fields"
+        | "status_map" | "resolution_map" | "type_map" | "priority_map" | "field_map" | "sync_schedules" => {
             vec![instance("instance_id")]
         }
         "sync_run_events" => vec![hanging(every(INSTANCES), ("sync_runs", "r"), &[tenant, ("id", "run_id")])],

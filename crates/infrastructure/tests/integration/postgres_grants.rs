@@ -42,6 +42,8 @@ async fn fill(test: &TestDb, ctx: &Ctx) -> [InstanceId; 2] {
                  gen_random_uuid(), now());
              insert into bulk_plans (tenant_id, id, instance_id, principal, change, items, expires_at)
              values ('{tenant}', gen_random_uuid(), '{instance}', gen_random_uuid(), '{{}}', '[]', now());
+             insert into uploads (tenant_id, id, instance_id, principal, filename, size, expires_at)
+             values ('{tenant}', gen_random_uuid(), '{instance}', gen_random_uuid(), 'a.txt', 1, now());
              create temporary table p as select * from (values ('1', 'o/a'), ('2', 'o/b')) p (id, key);
              insert into projects (tenant_id, id, instance_id, source_id, key, name, url, content_hash, synced_at)
              select '{tenant}', gen_random_uuid(), '{instance}', id, key, key, 'https://example.com', '', now() from p;
@@ -194,10 +196,9 @@ async fn every_table_and_view_shows_a_narrowed_transaction_its_part_only() {
                 | "webhook_deliveries"
                 | "webhook_subscriptions" => (0, 0, 0),
                 "source_instances" | "instances" | "credentials" | "sync_runs" | "runs"
-                | "sync_run_events" | "write_intents" | "bulk_plans" | "custom_fields" | "status_map"
-                | "resolution_map" | "type_map" | "priority_map" | "field_map" | "sync_schedules" => {
-                    (all, all / 2, all)
-                }
+                | "sync_run_events" | "write_intents" | "bulk_plans" | "uploads" | "custom_fields"
+                | "status_map" | "resolution_map" | "type_map" | "priority_map" | "field_map"
+                | "sync_schedules" => (all, all / 2, all),
                 _ => (all / 2, all / 4, 0),
             };
             assert_eq!(seen, [all, all / 2, project, both, 0, none], "{relation} as {role}");

@@ -71,6 +71,10 @@ pub async fn fill(admin: &mut PgConnection, tenant: TenantId) -> (Uuid, Uuid) {
              values ('{tenant}', '{user}', '{instance}', '{user}', '{{}}', '[]', now())"
         ),
         format!(
+            "insert into uploads (tenant_id, id, instance_id, principal, filename, size, content, digest, expires_at)
+             values ('{tenant}', '{user}', '{instance}', '{user}', 'a.bin', octet_length({secret}), {secret}, 'd', now())"
+        ),
+        format!(
             "insert into projects (tenant_id, id, instance_id, source_id, key, name, url, content_hash, synced_at)
              values ('{tenant}', '{item}', '{instance}', '1', 'acme/app', 'app', 'u', {plain}, now())"
         ),

@@ -4,7 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::RETRY_AFTER;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use validator::Validate;
 
 use super::outcome::{Answer, Failure, unknown_tool};
@@ -23,7 +23,13 @@ pub(super) struct InvokeBody {
 /// What became of a call, as plain HTTP. `unknown` says where the names of tools are.
 pub(super) fn respond(outcome: Result<Answer, Failure>, unknown: &str) -> Response {
     match outcome {
-        Ok(answer) => Json(answer.content).into_response(),
+        Ok(mut answer) => {
+            // Who speaks no MCP has no other place for it.
+            if let Some(picture) = answer.picture {
+                answer.content["image"] = json!({"mime_type": picture.mime_type, "data": picture.data});
+            }
+            Json(answer.content).into_response()
+        }
         Err(Failure::Tool(error)) => {
             let wait =
                 error.body.retry_after_ms.map(|wait| [(RETRY_AFTER, wait.div_ceil(1_000).to_string())]);

@@ -43,6 +43,17 @@ pub(super) struct Answer {
     pub(super) line: String,
     /// Of a template's answer.
     pub(super) size: Option<Size>,
+    /// What it shows beside the content.
+    pub(super) picture: Option<Picture>,
+}
+
+/// A picture for who can look at one.
+#[derive(Debug)]
+pub(super) struct Picture {
+    /// Its type.
+    pub(super) mime_type: &'static str,
+    /// Its bytes in base64.
+    pub(super) data: String,
 }
 
 /// How much a template gave.
@@ -176,8 +187,10 @@ fn timed_out() -> Failure {
 /// and what is our fault is an error of the protocol.
 pub(super) fn to_result(outcome: Result<Answer, Failure>) -> Result<CallToolResult, ErrorData> {
     match outcome {
-        Ok(Answer { content, line, .. }) => {
-            let mut result = CallToolResult::success(vec![ContentBlock::text(line)]);
+        Ok(Answer { content, line, picture, .. }) => {
+            let picture = picture.map(|picture| ContentBlock::image(picture.data, picture.mime_type));
+            let blocks = [ContentBlock::text(line)].into_iter().chain(picture).collect();
+            let mut result = CallToolResult::success(blocks);
             result.structured_content = Some(content);
             Ok(result)
         }

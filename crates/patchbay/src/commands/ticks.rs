@@ -1,4 +1,5 @@
-//! What a worker does by the clock: starting runs that are due, looking after webhooks, and removing old deliveries.
+//! What a worker does by the clock: starting runs that are due, looking after webhooks, and removing old deliveries and files
+//! that nobody attached.
 //!
 //! Every process with a worker ticks; the database gives each piece of work to one of them.
 
@@ -13,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const GIVE_EVERY: Duration = Duration::from_secs(5);
 /// How often it is looked which webhooks have to be looked after.
 const LOOK_AFTER_EVERY: Duration = Duration::from_secs(60);
-/// How often old deliveries are removed.
+/// How often old deliveries and uploads are removed.
 const PRUNE_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// Something done now and then.
@@ -70,6 +71,11 @@ async fn webhooks(services: &Services, stop: &CancellationToken) {
                 pruned = services.webhooks.prune().await;
             }
             note("Old webhook deliveries could not be removed", &mut failing, pruned.map(drop));
+            let mut pruned = services.live.prune_uploads().await;
+            while matches!(pruned, Ok(1..)) && !stop.is_cancelled() {
+                pruned = services.live.prune_uploads().await;
+            }
+            note("Files that were not attached could not be removed", &mut failing, pruned.map(drop));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One request: its parameters and body checked as the official description has them.
 
 use axum::body::Bytes;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::jql::Scope;
@@ -22,6 +22,8 @@ pub(crate) enum Api {
     Agile,
     /// `/rest/webhooks/1.0`.
     Webhooks,
+    /// `/secure`: what Data Center's pages refer to.
+    Secure,
 }
 
 /// What a parameter must look like.
@@ -47,6 +49,7 @@ pub(crate) struct Call<'a> {
     /// `http://host/jira/name`.
     pub(crate) base: String,
     pub(crate) body: &'a Bytes,
+    pub(crate) headers: &'a HeaderMap,
     query: Vec<(String, String)>,
 }
 
@@ -61,6 +64,7 @@ impl<'a> Call<'a> {
         effects: &'a Effects,
         base: String,
         body: &'a Bytes,
+        headers: &'a HeaderMap,
     ) -> Self {
         let decode = |part: &str| {
             // A plus is a plus in a path.
@@ -71,7 +75,7 @@ impl<'a> Call<'a> {
         };
         let parts = path.split('/').filter(|part| !part.is_empty()).filter_map(decode).collect();
         let query = url::form_urlencoded::parse(raw_query.as_bytes()).into_owned().collect();
-        Self { method, api, parts, login, effects, base, body, query }
+        Self { method, api, parts, login, effects, base, body, headers, query }
     }
 
     /// Refuses parameters that the operation does not have, and values that are no such thing.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::catalog::SPRINT;
+use super::files;
 use super::issue::{Entry, Issue, id_of};
 use super::site::JiraSite;
 use super::text;
@@ -112,6 +113,7 @@ impl View<'_> {
             "labels" | "components" | "fixVersions" | "versions" | "attachment" if value.is_null() => {
                 json!([])
             }
+            "attachment" => each(value, |row| Some(files::shown(self, row))),
             "fixVersions" | "versions" => each(value, |row| self.of_project(issue, "versions", row)),
             "components" => each(value, |row| self.of_project(issue, "components", row)),
             _ => match self.site.catalog.of(name) {

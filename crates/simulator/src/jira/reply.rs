@@ -1,6 +1,6 @@
 //! Answers: Jira's error bodies and the headers that every answer carries.
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
@@ -15,11 +15,23 @@ pub(crate) struct Reply {
     pub(crate) body: String,
     headers: Vec<(&'static str, String)>,
     content_type: &'static str,
+    /// A file, in place of `body`.
+    file: Option<Bytes>,
 }
 
 impl Reply {
     pub(crate) fn new(status: StatusCode, body: String) -> Self {
-        Self { status, body, headers: Vec::new(), content_type: "application/json;charset=UTF-8" }
+        let content_type = "application/json;charset=UTF-8";
+        Self { status, body, headers: Vec::new(), content_type, file: None }
+    }
+
+    /// The content of a file, as Jira hands it out.
+    pub(crate) fn file(name: &str, content: Bytes) -> Self {
+        let name: String = name.chars().filter(|c| !c.is_control() && *c != '"').collect();
+        let mut reply = Self::new(StatusCode::OK, String::new())
+            .header("content-disposition", format!("attachment; filename=\"{name}\""));
+        (reply.content_type, reply.file) = ("application/octet-stream", Some(content));
+        reply
     }
 
     pub(crate) fn json(value: &Value) -> Self {
@@ -127,9 +139,10 @@ impl Reply {
         ];
         headers.extend(self.headers);
         if self.status != StatusCode::NO_CONTENT {
-            headers.push(("content-length", self.body.len().to_string()));
+            let body = self.file.unwrap_or_else(|| self.body.into());
+            headers.push(("content-length", body.len().to_string()));
             response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
-            *response.body_mut() = Body::from(self.body);
+            *response.body_mut() = Body::from(body);
         }
         for (name, value) in headers {
             if let Ok(value) = HeaderValue::from_str(&value) {

@@ -6,13 +6,14 @@ use axum::http::Method;
 
 use super::call::{Api, Call};
 use super::reply::Reply;
-use super::{agile, fields, hooks, issues, people, reference, search, writes};
+use super::{agile, fields, files, hooks, issues, people, reference, search, writes};
 use crate::Shared;
 
 pub(super) fn dispatch(shared: &Arc<Shared>, site: usize, call: &Call<'_>) -> Result<Reply, Reply> {
     match call.api {
         Api::Agile => return agile::dispatch(shared, site, call),
         Api::Webhooks => return hooks::admin(shared, site, call),
+        Api::Secure => return files::page(call, &shared.jira()[site]),
         Api::Two | Api::Three => {}
     }
     if let Some(reply) = writes::dispatch(shared, site, call) {
@@ -56,6 +57,8 @@ pub(super) fn dispatch(shared: &Arc<Shared>, site: usize, call: &Call<'_>) -> Re
         ["resolution", "search"] => reference::page(call, site, "resolution"),
         ["issueLinkType"] => reference::link_types(call, site),
         ["label"] => reference::labels(call, site),
+        ["attachment", "meta"] => files::meta(call, site),
+        ["attachment", "content", id] => files::content(call, site, id),
         ["project"] => reference::all_projects(call, site),
         ["project", "search"] => reference::projects(call, site),
         ["project", key] => reference::project(call, site, key),

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::{Context, ensure};
+use axum::body::Bytes;
 use serde_json::{Value, json};
 
 use super::catalog::Catalog;
@@ -71,6 +72,8 @@ pub struct JiraSwitches {
     pub page_cap: Option<usize>,
     /// Changes of one issue within a minute before it is refused.
     pub issue_writes_per_minute: Option<usize>,
+    /// The most bytes of an attachment; `None` is ten MiB.
+    pub upload_limit: Option<u64>,
     /// How long a page token is good, in milliseconds; `None` is seven days.
     pub page_token_ms: Option<i64>,
 }
@@ -112,6 +115,8 @@ pub struct JiraSite {
     pub(crate) hooks: Hooks,
     pub(crate) switches: JiraSwitches,
     pub(crate) recent_writes: HashMap<u64, Vec<i64>>,
+    /// Contents of files, by their ids.
+    pub(crate) files: HashMap<u64, Bytes>,
     next_id: u64,
     last_ms: i64,
 }
@@ -143,6 +148,7 @@ impl JiraSite {
             hooks: Hooks::default(),
             switches: JiraSwitches::default(),
             recent_writes: HashMap::new(),
+            files: HashMap::new(),
             // Above the ids that data sets bring along, of comments and histories as well.
             next_id: 900_000_000,
             last_ms: 0,

@@ -1,5 +1,6 @@
 //! Changing operations. Each checks what Jira checks, keeps the changelog, and tells the webhooks.
 
+mod attachments;
 mod change;
 mod checks;
 mod notes;
@@ -22,6 +23,7 @@ use super::reply::Reply;
 use super::site::JiraSite;
 use super::{search, text, time};
 use crate::Shared;
+use attachments::attach;
 use change::Change;
 use checks::{checked, checked_updates};
 use notes::{add_comment, add_worklog, append_comment, delete_comment, delete_worklog, edit_comment};
@@ -44,6 +46,7 @@ pub(super) fn dispatch(shared: &Arc<Shared>, site: usize, call: &Call<'_>) -> Op
         (&Method::DELETE, ["issue", _, "comment", _]) => delete_comment,
         (&Method::POST, ["issue", _, "worklog"]) => add_worklog,
         (&Method::DELETE, ["issue", _, "worklog", _]) => delete_worklog,
+        (&Method::POST, ["issue", _, "attachments"]) => attach,
         (&Method::POST, ["issue", _, "watchers"]) => watch,
         (&Method::DELETE, ["issue", _, "watchers"]) => unwatch,
         (&Method::PUT, ["issue", _, "properties", _]) => set_property,

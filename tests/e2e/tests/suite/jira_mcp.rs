@@ -5,6 +5,7 @@ mod agile;
 mod bulk;
 mod changes;
 mod disconnect;
+mod files;
 mod injection;
 mod policy;
 mod resources;

@@ -361,6 +361,7 @@ grant select, update (next_sync_at, next_reconcile_at) on public.sync_schedules 
 grant select (tenant_id, instance_id, token_digest, sealed, handshake_until, renew_at), update (renew_at)
     on public.webhook_subscriptions to patchbay_lookup;
 grant select (tenant_id, id, received_at), delete on public.webhook_deliveries to patchbay_lookup;
+grant select (tenant_id, id, expires_at), delete on public.uploads to patchbay_lookup;
 
 -- Whom is this webhook address of? Asked before the tenant is known.
 create or replace function public.find_webhook(p_digest bytea)
@@ -471,21 +472,43 @@ as $$
     select count(*) from gone
 $$;
 
+-- Removes files that were not attached in time, and what is remembered of attached ones, some hundreds at a time.
+create or replace function public.prune_uploads()
+returns bigint
+language sql volatile strict security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    with old as (
+        select u.tenant_id, u.id
+        from public.tenants t
+        cross join lateral (
+            select u.tenant_id, u.id from public.uploads u
+            where u.tenant_id = t.id and u.expires_at <= now() limit 500) u
+        limit 500
+    ), gone as (
+        delete from public.uploads u using old o where u.tenant_id = o.tenant_id and u.id = o.id returning 1
+    )
+    select count(*) from gone
+$$;
+
 alter function public.find_webhook(bytea) owner to patchbay_lookup;
 alter function public.claim_due_syncs(bigint, double precision) owner to patchbay_lookup;
 alter function public.instances_without_schedule(bigint) owner to patchbay_lookup;
 alter function public.sync_lags() owner to patchbay_lookup;
 alter function public.claim_webhook_renewals(bigint, double precision) owner to patchbay_lookup;
 alter function public.prune_webhook_deliveries(timestamptz) owner to patchbay_lookup;
+alter function public.prune_uploads() owner to patchbay_lookup;
 revoke all on function
     public.find_webhook(bytea), public.claim_due_syncs(bigint, double precision),
     public.instances_without_schedule(bigint), public.sync_lags(),
-    public.claim_webhook_renewals(bigint, double precision), public.prune_webhook_deliveries(timestamptz)
+    public.claim_webhook_renewals(bigint, double precision), public.prune_webhook_deliveries(timestamptz),
+    public.prune_uploads()
     from public;
 grant execute on function
     public.find_webhook(bytea), public.claim_due_syncs(bigint, double precision),
     public.instances_without_schedule(bigint), public.sync_lags(),
-    public.claim_webhook_renewals(bigint, double precision), public.prune_webhook_deliveries(timestamptz)
+    public.claim_webhook_renewals(bigint, double precision), public.prune_webhook_deliveries(timestamptz),
+    public.prune_uploads()
     to patchbay_app;
 
 alter function public.find_api_key(text) owner to patchbay_lookup;

@@ -10,14 +10,16 @@ use sqlx::{AssertSqlSafe, PgConnection};
 
 use crate::postgres::db::store_error;
 
-/// Columns that no export holds: keyed hashes of secrets, sealed values, wrapped keys.
-pub const WITHHELD: [(&str, &str); 9] = [
+/// Columns that no export holds: keyed hashes of secrets, sealed values, wrapped keys, and files that are on their way for
+/// some minutes.
+pub const WITHHELD: [(&str, &str); 10] = [
     ("api_keys", "mac"),
     ("credentials", "sealed"),
     ("idempotency_keys", "body"),
     ("invitations", "mac"),
     ("sessions", "mac"),
     ("tenant_data_keys", "wrapped"),
+    ("uploads", "content"),
     ("webhook_subscriptions", "sealed"),
     ("webhook_subscriptions", "token_digest"),
     ("write_intents", "outcome"),

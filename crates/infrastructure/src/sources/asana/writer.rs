@@ -136,6 +136,7 @@ impl SourceWriter for Asana {
             ItemWrite::Link(..)
             | ItemWrite::Worklog(..)
             | ItemWrite::Watch(..)
+            | ItemWrite::Attach(..)
             | ItemWrite::PutInSprint(..)
             | ItemWrite::Sprint(_) => Ok(Look::Absent),
         }
@@ -209,6 +210,7 @@ impl There {
             url: self.task.permalink_url.clone(),
             comment_id: None,
             worklog_id: None,
+            attachment_id: None,
             changed: Vec::new(),
             updated_at: Some(self.task.modified_at),
             warnings: Vec::new(),

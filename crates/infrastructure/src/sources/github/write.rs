@@ -185,6 +185,7 @@ impl SourceWriter for GitHub {
             ItemWrite::Link(..)
             | ItemWrite::Worklog(..)
             | ItemWrite::Watch(..)
+            | ItemWrite::Attach(..)
             | ItemWrite::PutInSprint(..)
             | ItemWrite::Sprint(_) => Ok(Look::Absent),
         }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 
 use application::ports::{Connection, ProjectRef, SourceError, SourceErrorKind};
 use base64::Engine;
@@ -12,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::time::timeout;
 use url::Url;
 
 use super::super::sanitize::json_text;
@@ -20,7 +22,7 @@ use super::dialect::{Dialect, ServerInfo, Site};
 use super::known::{Known, KnownSites};
 use super::settings::Settings;
 use super::{errors, malformed};
-use crate::egress::{EgressClient, EgressError, Response};
+use crate::egress::{EgressClient, EgressError, OpenResponse, Response};
 
 /// One instance's API.
 #[derive(Debug)]
@@ -145,13 +147,21 @@ async fn send(
 ) -> Result<Response, SourceError> {
     let answer = exchange::send("jira", client, connection, method, url, headers, body).await;
     answer.map_err(|error| {
-        let mut mapped = refusals::unanswered("Jira", &error);
+        let mut mapped = unanswered(&error);
         if error == EgressError::TooLarge {
             mapped.field = Some(TOO_LARGE.to_owned());
         }
         mapped
     })
 }
+
+/// Why there is no answer, or no more of it.
+pub(super) fn unanswered(error: &EgressError) -> SourceError {
+    refusals::unanswered("Jira", error)
+}
+
+/// How long an answer that is read as it comes may take to begin.
+const LONGEST_BEGINNING: Duration = Duration::from_secs(30);
 
 /// Marks an answer that is larger than is read: asking for less helps.
 const TOO_LARGE: &str = "/answer/size";
@@ -233,6 +243,54 @@ impl<'a> Api<'a> {
             Bytes::from(body.to_string())
         });
         send(self.client, self.connection, method, &url, headers, body).await
+    }
+
+    /// A POST of something else than JSON, as it comes, refusals included.
+    pub(super) async fn send_form(
+        &self,
+        path: &str,
+        content_type: HeaderValue,
+        body: Bytes,
+    ) -> Result<Response, SourceError> {
+        let url = address(&self.connection.base_url, path, &[])?;
+        let mut headers = self.headers.clone();
+        headers.insert(header::CONTENT_TYPE, content_type);
+        send(self.client, self.connection, Method::POST, &url, headers, Some(body)).await
+    }
+
+    /// A GET that must succeed, and whose answer, of whatever kind, is read as it comes. Redirections are refused: what is
+    /// behind them is not Jira, or is its page for signing in.
+    pub(super) async fn open(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        what: &str,
+    ) -> Result<OpenResponse, SourceError> {
+        let url = address(&self.connection.base_url, path, query)?;
+        let mut headers = self.headers.clone();
+        headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
+        let opened = exchange::open("jira", self.client, self.connection, &url, headers);
+        // It may go on for long once it has begun.
+        let Ok(opened) = timeout(LONGEST_BEGINNING, opened).await else {
+            return Err(unanswered(&EgressError::Timeout));
+        };
+        let response = opened.map_err(|error| unanswered(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        if status.is_redirection() {
+            return Err(SourceError::new(
+                SourceErrorKind::Unsupported,
+                format!("Jira leads elsewhere for {what}, where Patchbay does not follow: open it in Jira"),
+            ));
+        }
+        let headers = response.headers().clone();
+        let Ok(body) = timeout(LONGEST_BEGINNING, response.rest()).await else {
+            return Err(unanswered(&EgressError::Timeout));
+        };
+        let body = body.map_err(|error| unanswered(&error))?;
+        Err(errors::from_answer(status, &headers, &body, what))
     }
 
     /// One request that must succeed. Atlassian's gateway answers an expired access token with 403 or 404 too, so that

@@ -4,6 +4,7 @@ mod activity;
 pub(super) mod agile;
 mod describe;
 mod fields;
+mod files;
 mod issue;
 mod jql;
 mod people;
@@ -13,10 +14,10 @@ mod search;
 use std::collections::BTreeSet;
 
 use application::ports::{
-    Bounds, Connection, FieldNames, LiveActivities, LiveActivityAsk, LiveAgile, LiveBoards, LiveBoardsAsk,
-    LiveField, LiveFieldsAsk, LiveIssue, LiveIssueAsk, LiveIssues, LiveProjects, LiveProjectsAsk, LiveReader,
-    LiveSearch, LiveSite, LiveSprint, LiveSprints, LiveSprintsAsk, LiveUser, LiveUsersAsk, SourceError,
-    SourceErrorKind,
+    Bounds, Connection, FieldNames, FileBytes, FoundFile, LiveActivities, LiveActivityAsk, LiveAgile,
+    LiveBoards, LiveBoardsAsk, LiveField, LiveFieldsAsk, LiveFile, LiveFileAsk, LiveFiles, LiveIssue,
+    LiveIssueAsk, LiveIssues, LiveProjects, LiveProjectsAsk, LiveReader, LiveSearch, LiveSite, LiveSprint,
+    LiveSprints, LiveSprintsAsk, LiveUser, LiveUsersAsk, SourceError, SourceErrorKind,
 };
 use async_trait::async_trait;
 use serde_json::Value;
@@ -33,6 +34,10 @@ impl LiveReader for Jira {
     }
 
     fn agile(&self) -> Option<&dyn LiveAgile> {
+        Some(self)
+    }
+
+    fn files(&self) -> Option<&dyn LiveFiles> {
         Some(self)
     }
 
@@ -117,6 +122,17 @@ impl LiveAgile for Jira {
         within: &Bounds,
     ) -> Result<LiveSprint, SourceError> {
         agile::sprint(&self.api(connection).await?, id, within).await
+    }
+}
+
+#[async_trait]
+impl LiveFiles for Jira {
+    async fn find(&self, connection: &Connection, ask: &LiveFileAsk<'_>) -> Result<FoundFile, SourceError> {
+        files::find(&self.api(connection).await?, ask).await
+    }
+
+    async fn open(&self, connection: &Connection, file: &LiveFile) -> Result<FileBytes, SourceError> {
+        files::open(&self.api(connection).await?, file).await
     }
 }
 

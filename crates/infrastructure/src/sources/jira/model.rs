@@ -96,6 +96,20 @@ impl User {
     }
 }
 
+/// A file of an issue. The address of its content is left out: it is made of the id, and never taken from an answer.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Attachment {
+    #[serde(default, deserialize_with = "text_or_number")]
+    pub(super) id: Option<String>,
+    #[serde(default)]
+    pub(super) filename: String,
+    pub(super) mime_type: Option<String>,
+    pub(super) size: Option<i64>,
+    pub(super) created: Option<Time>,
+    pub(super) author: Option<User>,
+}
+
 /// The other end of a link, or a parent.
 #[derive(Debug, Deserialize)]
 pub(super) struct LinkedIssue {

@@ -1,6 +1,7 @@
 //! Writes to Jira, both dialects: what was asked is looked up by name, checked against what the screens take, and sent
 //! once.
 
+mod attach;
 mod comment;
 mod create;
 mod fields;
@@ -27,7 +28,8 @@ use std::time::Duration;
 use application::ports::{Connection, ItemWrite, Look, SourceError, SourceErrorKind, SourceWriter};
 use async_trait::async_trait;
 use domain::{
-    ItemLink, ItemPatch, NewComment, NewItem, NewWorklog, SprintWrite, Transition, Watching, WrittenItem,
+    ItemLink, ItemPatch, NewAttachment, NewComment, NewItem, NewWorklog, SprintWrite, Transition, Watching,
+    WrittenItem,
 };
 use serde_json::{Value, json};
 
@@ -102,6 +104,15 @@ impl SourceWriter for Jira {
         worklog::add(&self.api(connection).await?, key, worklog, marker, Mode::Send).await
     }
 
+    async fn attach_file(
+        &self,
+        connection: &Connection,
+        key: &str,
+        file: &NewAttachment,
+    ) -> Result<WrittenItem, SourceError> {
+        attach::attach(&self.api(connection).await?, key, file, Mode::Send).await
+    }
+
     async fn set_watcher(
         &self,
         connection: &Connection,
@@ -144,6 +155,7 @@ impl SourceWriter for Jira {
             ItemWrite::Transition(key, to) => transition::transition(&api, key, to, "", Mode::Rehearse).await,
             ItemWrite::Worklog(key, worklog) => worklog::add(&api, key, worklog, "", Mode::Rehearse).await,
             ItemWrite::Watch(key, watching) => watch::set(&api, key, watching, Mode::Rehearse).await,
+            ItemWrite::Attach(key, file) => attach::attach(&api, key, file, Mode::Rehearse).await,
             ItemWrite::Sprint(asked) => sprints::write(&api, asked, Mode::Rehearse).await,
             ItemWrite::Comment(..) | ItemWrite::Link(..) | ItemWrite::PutInSprint(..) => {
                 Err(SourceError::new(

@@ -91,6 +91,7 @@ async fn assert_once(world: &World, plan: &Planned, items_before: usize, what: &
         ItemWrite::Link(..)
         | ItemWrite::Worklog(..)
         | ItemWrite::Watch(..)
+        | ItemWrite::Attach(..)
         | ItemWrite::PutInSprint(..)
         | ItemWrite::Sprint(_) => {
             unreachable!("they have tests of their own")

@@ -130,7 +130,7 @@ impl JiraTools {
             "results": results, "done": done, "failed": failed, "instance": instance, "source": "live",
             "at": now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
         });
-        Ok(Answer { content, line, size })
+        Ok(Answer { content, line, size, picture: None })
     }
 
     /// The error as an object, so that one issue's failure is not the others'.

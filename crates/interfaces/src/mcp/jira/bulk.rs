@@ -109,5 +109,5 @@ fn told(answer: LiveAnswer, mut line: String) -> Answer {
         line.push_str("; shortened: see cut");
     }
     let size = Some(Size { rows: answer.count, bytes: answer.bytes, truncated: answer.truncated });
-    Answer { content: Value::Object(answer.content), line, size }
+    Answer { content: Value::Object(answer.content), line, size, picture: None }
 }

@@ -37,6 +37,6 @@ impl JiraTools {
         };
         let line = format!("{}: {line}", answer.instance);
         let size = Some(Size { rows: answer.count, bytes: answer.bytes, truncated: answer.truncated });
-        Ok(Answer { content: Value::Object(answer.content), line, size })
+        Ok(Answer { content: Value::Object(answer.content), line, size, picture: None })
     }
 }

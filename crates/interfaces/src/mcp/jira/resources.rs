@@ -94,7 +94,12 @@ impl JiraTools {
             let mut content = answer.content;
             content.insert("notice".into(), NOTICE.into());
             let size = Size { rows: answer.count, bytes: answer.bytes, truncated: answer.truncated };
-            Ok(Answer { content: Value::Object(content), line: String::new(), size: Some(size) })
+            Ok(Answer {
+                content: Value::Object(content),
+                line: String::new(),
+                size: Some(size),
+                picture: None,
+            })
         });
         Ok(read.await?.content)
     }

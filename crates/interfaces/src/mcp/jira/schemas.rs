@@ -5,6 +5,7 @@
 pub(super) mod agile;
 pub(super) mod bulk;
 pub(super) mod changes;
+pub(super) mod files;
 pub(super) mod reading;
 pub(super) mod work;
 pub(super) mod writing;

@@ -11,11 +11,18 @@ use domain::Toolset;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
-use super::schemas::{agile, bulk, changes, reading, work, writing};
+use super::schemas::{agile, bulk, changes, files, reading, work, writing};
 
 /// The sets.
-const SETS: [&[Entry]; 6] =
-    [&reading::TOOLS, &writing::TOOLS, &agile::TOOLS, &bulk::TOOLS, &changes::TOOLS, &work::TOOLS];
+const SETS: [&[Entry]; 7] = [
+    &reading::TOOLS,
+    &writing::TOOLS,
+    &agile::TOOLS,
+    &bulk::TOOLS,
+    &changes::TOOLS,
+    &files::TOOLS,
+    &work::TOOLS,
+];
 
 /// What a tool does to Jira, as clients are told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -153,7 +153,9 @@ impl JiraTools {
         };
         match self.services.live.write(ctx, &self.services.item_writes, &ask).await {
             Ok(answer) => Ok(told(answer, ask.rehearse)),
-            Err(error) => Err(refused(error, &ask)),
+            Err(error) => {
+                Err(refused(error, &ask.key, ask.rehearse, |pointer| as_named(pointer, &ask.write)))
+            }
         }
     }
 }
@@ -179,7 +181,7 @@ fn label_change(value: &Value) -> Result<ListChange, Failure> {
     }
 }
 
-fn told(answer: LiveAnswer, rehearsed: bool) -> Answer {
+pub(super) fn told(answer: LiveAnswer, rehearsed: bool) -> Answer {
     let content = &answer.content;
     let changed = content.get("changed").and_then(Value::as_array).map_or(0, Vec::len);
     let key = ["key", "sprint_id"].iter().find_map(|name| content.get(*name)).and_then(Value::as_str);
@@ -188,6 +190,7 @@ fn told(answer: LiveAnswer, rehearsed: bool) -> Answer {
         true => format!("nothing was sent; {changed} fields would change"),
         false if content.contains_key("comment_id") => "the comment is there".to_owned(),
         false if content.contains_key("worklog_id") => "the time is booked".to_owned(),
+        false if content.contains_key("attachment_id") => "the file is attached".to_owned(),
         false => format!("{changed} fields changed"),
     };
     let mut line = format!("{key} of {}: {what}", answer.instance);
@@ -198,15 +201,21 @@ fn told(answer: LiveAnswer, rehearsed: bool) -> Answer {
         line.push_str("; see warnings");
     }
     let size = Some(Size { rows: changed, bytes: answer.bytes, truncated: answer.truncated });
-    Answer { content: Value::Object(answer.content), line, size }
+    Answer { content: Value::Object(answer.content), line, size, picture: None }
 }
 
 /// A refused or lost write, in words for an assistant: what to look at before anything is sent again.
-fn refused(error: Error, ask: &WriteAsk) -> Failure {
-    let again = format!("repeat this very call with idempotency_key = {}", ask.key);
+/// `as_argument` says where in the tool's arguments it stands what is wrong.
+pub(super) fn refused(
+    error: Error,
+    once: &str,
+    rehearsed: bool,
+    as_argument: impl FnOnce(String) -> String,
+) -> Failure {
+    let again = format!("repeat this very call with idempotency_key = {once}");
     let hint = match &error {
         Error::Source(error) => match error.kind {
-            SourceErrorKind::Unavailable | SourceErrorKind::Malformed if !ask.rehearse => Some(format!(
+            SourceErrorKind::Unavailable | SourceErrorKind::Malformed if !rehearsed => Some(format!(
                 "it is not known whether Jira did it: after retry_after_ms {again}, which first looks for what was done \
                  and does nothing twice; or look at the issue with jira_get_issue or jira_search_issues"
             )),
@@ -256,7 +265,7 @@ fn refused(error: Error, ask: &WriteAsk) -> Failure {
         | Error::Unavailable(_)
         | Error::Internal(_) => None,
     };
-    let unsure = !ask.rehearse
+    let unsure = !rehearsed
         && matches!(&error, Error::Source(error)
             if matches!(error.kind, SourceErrorKind::Unavailable | SourceErrorKind::Malformed));
     match failure(error) {
@@ -265,7 +274,7 @@ fn refused(error: Error, ask: &WriteAsk) -> Failure {
             if unsure {
                 body = ErrorBody { code: "write_unsure", ..body };
             }
-            body.field = body.field.map(|pointer| as_named(pointer, &ask.write));
+            body.field = body.field.map(as_argument);
             if hint.is_some() {
                 body.hint = hint;
             }

@@ -48,7 +48,7 @@ fn of_template(
     } else {
         content.insert("rows".into(), rows.rows.into_iter().map(Value::Array).collect());
     }
-    Answer { content: Value::Object(content), line, size: Some(size) }
+    Answer { content: Value::Object(content), line, size: Some(size), picture: None }
 }
 
 /// How `sql_explain_template` answers.
@@ -72,7 +72,7 @@ pub(super) fn of_estimate(
         rounded(estimate.rows),
         rounded(estimate.cost)
     );
-    Answer { content: Value::Object(content), line, size: None }
+    Answer { content: Value::Object(content), line, size: None, picture: None }
 }
 
 /// To two digits: the planner knows no better, and its statistics are of all tenants together.

@@ -92,7 +92,7 @@ impl SqlTools {
                     answers::template(&template)
                 }
             };
-            Ok(Answer { content, line: String::new(), size: None })
+            Ok(Answer { content, line: String::new(), size: None, picture: None })
         });
         Ok(read.await?.content)
     }

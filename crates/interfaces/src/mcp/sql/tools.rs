@@ -111,7 +111,12 @@ impl SqlTools {
         let next = more.then(|| found.last().map(|template| template.name.clone())).flatten();
         let line = format!("{} templates{}", found.len(), if more { "; there are more" } else { "" });
         let templates: Vec<Value> = found.into_iter().map(|template| answers::template(template)).collect();
-        Ok(Answer { content: json!({"templates": templates, "next_cursor": next}), line, size: None })
+        Ok(Answer {
+            content: json!({"templates": templates, "next_cursor": next}),
+            line,
+            size: None,
+            picture: None,
+        })
     }
 
     async fn run_template(&self, ctx: &Ctx, mut given: Arguments) -> Result<Answer, Failure> {
@@ -174,7 +179,7 @@ impl SqlTools {
             .filter_map(|table| answers::table(table, query))
             .collect();
         let line = format!("{} tables of the normalized model", tables.len());
-        Ok(Answer { content: json!({"tables": tables}), line, size: None })
+        Ok(Answer { content: json!({"tables": tables}), line, size: None, picture: None })
     }
 
     async fn no_such_template(&self, ctx: &Ctx, error: Error) -> Failure {
@@ -205,7 +210,12 @@ impl SqlTools {
         let line = format!("Freshness of {} instances", chosen.len());
         let warnings = warnings(&chosen.iter().map(|(of, _)| of.clone()).collect::<Vec<_>>(), now);
         let instances: Vec<Value> = chosen.into_iter().map(|of| answers::instance(of, now)).collect();
-        Ok(Answer { content: json!({"instances": instances, "warnings": warnings}), line, size: None })
+        Ok(Answer {
+            content: json!({"instances": instances, "warnings": warnings}),
+            line,
+            size: None,
+            picture: None,
+        })
     }
 }
 

@@ -146,6 +146,7 @@ impl Snapshot {
             url: self.html_url.clone(),
             comment_id: None,
             worklog_id: None,
+            attachment_id: None,
             changed,
             updated_at: Some(self.updated_at),
             warnings,

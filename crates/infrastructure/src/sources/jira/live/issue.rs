@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::super::api::{Api, segment};
 use super::super::fields::{Fields, Schema, plain};
 use super::super::malformed;
-use super::super::model::{Issue, Named, Part, User};
+use super::super::model::{Attachment, Issue, Named, Part, User};
 use super::super::text::{is_document, markdown};
 use super::super::time::Time;
 use super::activity::{self, History};
@@ -80,19 +80,6 @@ struct Link {
     kind: super::super::model::LinkType,
     inward_issue: Option<Other>,
     outward_issue: Option<Other>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct File {
-    #[serde(default, deserialize_with = "super::super::model::text_or_number")]
-    id: Option<String>,
-    #[serde(default)]
-    filename: String,
-    mime_type: Option<String>,
-    size: Option<i64>,
-    created: Option<Time>,
-    author: Option<User>,
 }
 
 #[derive(Deserialize)]
@@ -176,7 +163,7 @@ fn values(issue: &Issue<'_>, asked: &[Asked], ask: &LiveIssueAsk<'_>) -> Map<Str
     fields::values(issue, asked, ask.within)
 }
 
-fn parse<'a, T: Deserialize<'a>>(text: &'a str, key: &str) -> Result<T, SourceError> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str, key: &str) -> Result<T, SourceError> {
     serde_json::from_str(text)
         .map_err(|error| malformed(format!("Jira's answer for {key} is no issue ({error})")))
 }
@@ -332,7 +319,7 @@ fn links(issue: &Issue<'_>, ask: &LiveIssueAsk<'_>) -> Value {
 }
 
 fn files(issue: &Issue<'_>) -> Value {
-    let files = issue.get::<Vec<File>>("attachment").unwrap_or_default();
+    let files = issue.get::<Vec<Attachment>>("attachment").unwrap_or_default();
     let told = files.into_iter().map(|file| {
         json!({"id": file.id, "filename": file.filename, "mime_type": file.mime_type, "size": file.size,
                "created": file.created.map(|time| time.0), "author": person(file.author)})

@@ -17,7 +17,7 @@ use super::issue::Issue;
 use super::people::Among;
 use super::update::{fill, project_of, read};
 use super::values::Place;
-use super::{link, sprints, transition, watch, worklog};
+use super::{attach, link, sprints, transition, watch, worklog};
 
 /// Looks for one write. Changes nothing.
 pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Result<Look, SourceError> {
@@ -44,6 +44,7 @@ pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Resu
             Ok(if told == Look::Absent && taken == Taken::Perhaps { Look::Unsure } else { told })
         }
         ItemWrite::Worklog(key, _) => worklog::look(api, key, marker).await,
+        ItemWrite::Attach(key, file) => attach::look(api, key, file, marker).await,
         ItemWrite::Watch(key, asked) => watch::look(api, key, asked).await,
         ItemWrite::PutInSprint(key, sprint) => sprints::look_put(api, key, sprint.as_deref()).await,
         ItemWrite::Sprint(asked) => sprints::look(api, asked).await,

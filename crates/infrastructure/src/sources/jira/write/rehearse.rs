@@ -20,6 +20,7 @@ pub(super) fn of_new(draft: Draft<'_, '_>) -> WrittenItem {
         url: String::new(),
         comment_id: None,
         worklog_id: None,
+        attachment_id: None,
         changed: changes(&watched, None, &after),
         updated_at: None,
         warnings: draft.warnings,

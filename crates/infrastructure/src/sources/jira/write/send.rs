@@ -35,7 +35,8 @@ pub(super) async fn delete(
     checked(api, response, &BTreeMap::new(), what).await
 }
 
-async fn checked(
+/// The answer of a change, unless it is a refusal.
+pub(super) async fn checked(
     api: &Api<'_>,
     response: Response,
     pointers: &BTreeMap<String, String>,

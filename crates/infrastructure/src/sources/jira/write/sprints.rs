@@ -268,6 +268,7 @@ fn told(api: &Api<'_>, id: &str, board: Option<&str>, changed: Vec<ChangedField>
         url: url.unwrap_or_default(),
         comment_id: None,
         worklog_id: None,
+        attachment_id: None,
         changed,
         updated_at: None,
         warnings: Vec::new(),
