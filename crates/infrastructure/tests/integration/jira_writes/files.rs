@@ -4,7 +4,7 @@ use application::ports::{Bounds, ItemWrite, LiveFileAsk, LiveFiles, Look, Source
 use domain::{FileContent, NewAttachment};
 use futures::TryStreamExt;
 use simulator::{FaultKind, FaultMatch, FaultRule};
-use uuid::Uuid;
+use uuid::{NoContext, Timestamp, Uuid};
 
 use super::{BOTH, Tracker, found, marker};
 
@@ -90,7 +90,9 @@ async fn a_lost_attachment_is_known_by_name_size_author_and_time() {
         let other = file("report.txt", b"other length");
         assert_eq!(tracker.look(write(&other), &early).await, Look::Absent, "{deployment:?}");
         // One that was meant after the file came may have been it only if clocks differ: nobody knows.
-        let late = marker();
+        let (seconds, _) = Uuid::now_v7().get_timestamp().unwrap().to_unix();
+        let in_a_minute = Timestamp::from_unix(NoContext, seconds + 60, 0);
+        let late = format!("patchbay-{}", Uuid::new_v7(in_a_minute).simple());
         assert_eq!(tracker.look(write(&report), &late).await, Look::Unsure, "{deployment:?}");
         assert_eq!(tracker.look(write(&report), "no-time").await, Look::Unsure, "{deployment:?}");
     }
