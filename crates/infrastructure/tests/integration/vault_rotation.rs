@@ -153,7 +153,7 @@ const SEALED: [(&str, &str); 4] = [
 ];
 
 /// Binary columns of tenants that hold no secret under a data key, with what they hold.
-const NOT_SEALED: [(&str, &str, &str); 14] = [
+const NOT_SEALED: [(&str, &str, &str); 15] = [
     ("api_keys", "mac", "a digest under a key of the installation"),
     ("audit_heads", "hash", "a digest"),
     ("audit_heads", "seal", "a digest under a key of the installation"),
@@ -165,6 +165,7 @@ const NOT_SEALED: [(&str, &str, &str); 14] = [
     ("projects", "content_hash", "a digest"),
     ("sessions", "mac", "a digest under a key of the installation"),
     ("tenant_data_keys", "wrapped", "the data key itself, under the master key"),
+    ("uploads", "content", "a file on its way to a tracker: data, as issues are"),
     ("webhook_subscriptions", "token_digest", "a digest"),
     ("work_items", "content_hash", "a digest"),
     ("write_intents", "fingerprint", "a digest"),
