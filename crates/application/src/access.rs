@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use domain::api_key::ApiKey;
-use domain::{KeyId, KeyKind, Principal, RequestId, Slug, Tenant, TenantId, TenantStatus};
+use domain::{KeyId, KeyKind, Principal, RequestId, Role, Slug, Tenant, TenantId, TenantStatus};
 
 use crate::ports::{AccessStore, Clock, Ids, KeyOwner, KnownKey, MacPurpose, StoreError, Vault};
 use crate::{Ctx, Error};
@@ -23,6 +23,8 @@ pub struct Caller {
     pub tenant_slug: Slug,
     /// The key that was presented, when it was one.
     pub key: Option<PresentedKey>,
+    /// A person's role in the tenant: no token of theirs brings more than it stands for.
+    pub role: Option<Role>,
 }
 
 /// What a caller may know about the key it presented.
@@ -96,7 +98,7 @@ impl AccessService {
         let kind = known.kind;
         let (expires_at, tenant_slug) = (known.expires_at, known.tenant.slug.clone());
         let ctx = self.admitted(known, request_id)?;
-        Ok(Caller { ctx, tenant_slug, key: Some(PresentedKey { kind, expires_at }) })
+        Ok(Caller { ctx, tenant_slug, key: Some(PresentedKey { kind, expires_at }), role: None })
     }
 
     /// What the holder of a key may do by now, for what was made on its behalf and is followed without it, such as a link.

@@ -118,7 +118,7 @@ fn ctx_of(user: &KnownUser, membership: &Membership, scopes: Scopes, request: &R
 }
 
 fn caller(ctx: Ctx, membership: &Membership) -> Caller {
-    Caller { ctx, tenant_slug: membership.tenant.slug.clone(), key: None }
+    Caller { ctx, tenant_slug: membership.tenant.slug.clone(), key: None, role: Some(membership.role) }
 }
 
 fn slugs(user: &KnownUser) -> Vec<String> {

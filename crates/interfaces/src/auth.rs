@@ -15,7 +15,7 @@ use application::{Ctx, Error, Services};
 use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use domain::Slug;
+use domain::{Role, Slug};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Method, StatusCode, Uri};
 use secrecy::{ExposeSecret, SecretString};
@@ -54,6 +54,8 @@ pub struct Caller {
     pub tenant_slug: Slug,
     /// The key that was presented, when it was one.
     pub key: Option<PresentedKey>,
+    /// A person's role in the tenant: no token of theirs brings more than it stands for.
+    pub role: Option<Role>,
     /// What was presented; for answers that outlive their request and must look again.
     pub credential: Arc<Credential>,
 }
@@ -139,6 +141,7 @@ impl Guard {
                 ctx: caller.ctx,
                 tenant_slug: caller.tenant_slug,
                 key: caller.key,
+                role: caller.role,
                 credential: credential.clone(),
             }),
             Err(Error::Unauthenticated(why)) => {

@@ -76,7 +76,7 @@ struct PrincipalBody {
 )]
 pub(super) async fn get(
     State(services): State<Services>,
-    Caller { ctx, tenant_slug, key, credential }: Caller,
+    Caller { ctx, tenant_slug, key, credential, .. }: Caller,
 ) -> Result<Json<MeBody>, Problem> {
     let session = match &*credential {
         Credential::Session(cookie) => Some(SessionBody {

@@ -82,7 +82,11 @@ async fn require_admission(
         return guard.refuse(error).into_response();
     }
     let needed = Needed::go_along(&caller, &mut request);
-    needed.instead_of(next.run(request).await, &guard)
+    let response = next.run(request).await;
+    match needed {
+        Some(needed) => needed.instead_of(response, &guard),
+        None => response,
+    }
 }
 
 async fn unknown_route(method: Method, uri: Uri) -> Problem {

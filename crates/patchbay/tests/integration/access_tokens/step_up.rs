@@ -74,3 +74,17 @@ async fn a_tool_that_needs_more_than_the_token_has_names_it_in_the_challenge() {
     );
     assert_eq!((plain.status().as_u16(), told["code"].as_str()), (403, Some("forbidden")), "{told}");
 }
+
+/// A challenge would send the client for another token over and over.
+#[tokio::test]
+async fn who_has_a_role_that_no_token_goes_beyond_reads_what_is_missing() {
+    let world = World::of(&Memory::new(), KeyAges::default(), Role::Viewer, jira::router).await;
+    let token = world.token(&json!({"scope": "mcp:jira:read mcp:jira:write"}));
+    let [(response, answer), (plain, told)] = world.calls(&token, WRITE).await;
+    assert_eq!((response.status().as_u16(), &answer["result"]["isError"]), (200, &json!(true)), "{answer}");
+    assert_eq!(answer["result"]["structuredContent"]["code"], "forbidden", "{answer}");
+    assert_eq!((plain.status().as_u16(), told["code"].as_str()), (403, Some("forbidden")), "{told}");
+    for response in [response, plain] {
+        assert!(!response.headers().contains_key("www-authenticate"), "{response:?}");
+    }
+}

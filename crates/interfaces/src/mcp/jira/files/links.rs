@@ -1,6 +1,7 @@
 //! `/files/{link}`: a file of an issue by GET, room for one by PUT. Whoever has the link needs no key, so that what the caller
 //! on whose behalf it was made may do is looked up at every request, as if they had sent it.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use domain::{AuditAction, AuditEntry, AuditOutcome, Scopes, Toolset};
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, stream};
 use http::header::{
     CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
 };
@@ -24,6 +25,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use serde_json::json;
+use tokio::sync::mpsc;
 use url::Url;
 
 use super::super::super::McpConfig;
@@ -41,6 +43,8 @@ const DOWNLOAD: AuditAction = AuditAction::new("attachment.download");
 const UPLOAD: AuditAction = AuditAction::new("attachment.upload");
 /// Files that are handed out to one caller at the same time.
 const AT_ONCE: usize = 4;
+/// How long a download may stand still because its client takes nothing.
+const LONGEST_STALL: Duration = Duration::from_secs(30);
 /// A file that is sent stands in memory until it is stored.
 const MOST_SENT_AT_ONCE: usize = 16;
 
@@ -159,21 +163,45 @@ async fn download(
         (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
         (CONTENT_LENGTH, file.size.into()),
     ];
-    Ok((headers, Body::from_stream(whole(found.bytes, file.size, place))).into_response())
+    let body = Body::from_stream(while_taken(whole(found.bytes, file.size), place));
+    Ok((headers, body).into_response())
+}
+
+/// Fetches what is handed out only as fast as it is taken, and ends when nobody takes any for [`LONGEST_STALL`]: the tracker's
+/// connection and the caller's place are free then, whatever becomes of the client's own connection.
+fn while_taken<T: Send + 'static>(
+    coming: impl Stream<Item = T> + Send + 'static,
+    place: Option<OpenStream>,
+) -> impl Stream<Item = T> + Send + 'static {
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let _place = place;
+        let mut coming = pin!(coming);
+        loop {
+            let next = tokio::select! {
+                () = sender.closed() => return,
+                next = coming.next() => next,
+            };
+            let Some(next) = next else { return };
+            match tokio::time::timeout(LONGEST_STALL, sender.send(next)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    });
+    stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) })
 }
 
 /// The content as it comes, no more than was announced. A file that ends early breaks off, so that nobody takes a part of it
-/// for the whole. The caller's place is free again at its end.
+/// for the whole.
 fn whole<E: std::error::Error + Send + Sync + 'static>(
     bytes: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
     size: u64,
-    place: Option<OpenStream>,
 ) -> impl Stream<Item = Result<Bytes, Box<dyn std::error::Error + Send + Sync>>> + Send + 'static {
     let mut left = size;
     let mut over = false;
     bytes
         .map(move |chunk| {
-            let _place = &place;
             let chunk = chunk.map_err(Box::<dyn std::error::Error + Send + Sync>::from)?;
             match left.checked_sub(chunk.len() as u64) {
                 Some(rest) => {
@@ -256,8 +284,6 @@ fn disposition(filename: &str) -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use futures::stream;
-
     use super::*;
 
     #[test]
@@ -283,9 +309,35 @@ mod tests {
         let coming = |chunks: Vec<Result<&'static str, std::io::Error>>| {
             stream::iter(chunks.into_iter().map(|chunk| chunk.map(Bytes::from)))
         };
-        let all = whole(coming(vec![Ok("ab"), Ok("cd")]), 4, None).collect::<Vec<_>>().await;
+        let all = whole(coming(vec![Ok("ab"), Ok("cd")]), 4).collect::<Vec<_>>().await;
         assert_eq!(all.iter().filter(|chunk| chunk.is_ok()).count(), 2);
-        let more = whole(coming(vec![Ok("ab"), Ok("cd"), Ok("ef")]), 3, None).collect::<Vec<_>>().await;
+        let more = whole(coming(vec![Ok("ab"), Ok("cd"), Ok("ef")]), 3).collect::<Vec<_>>().await;
         assert_eq!(more.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_download_that_nobody_takes_frees_its_place() {
+        let streams = Streams::new(1);
+        let caller = uuid::Uuid::from_u128(1);
+        let place = streams.open(caller).unwrap();
+        let mut taken = pin!(while_taken(stream::repeat(7), Some(place)));
+        assert_eq!(taken.next().await, Some(7));
+        tokio::time::sleep(LONGEST_STALL / 2).await;
+        assert!(streams.open(caller).is_none(), "it may go on yet");
+        tokio::time::sleep(LONGEST_STALL).await;
+        assert!(streams.open(caller).is_some());
+        // What was fetched before is there still; then it breaks off.
+        let rest: Vec<_> = taken.collect().await;
+        assert!(rest.len() <= 2, "{rest:?}");
+    }
+
+    #[tokio::test]
+    async fn a_download_whose_client_is_gone_frees_its_place() {
+        let streams = Streams::new(1);
+        let caller = uuid::Uuid::from_u128(1);
+        let place = streams.open(caller).unwrap();
+        drop(while_taken(stream::pending::<()>(), Some(place)));
+        while streams.open(caller).is_none() {
+            tokio::task::yield_now().await;
+        }
     }
 }
