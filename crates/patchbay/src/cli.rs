@@ -218,6 +218,11 @@ pub(crate) struct ListenArgs {
     #[arg(long, env = "PATCHBAY_WORKER_CONCURRENCY", value_name = "N", default_value_t = 4,
           value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) worker_concurrency: u16,
+    /// Database connections for SQL templates, which is how many run at once; a tenant gets four tenths of them, and templates
+    /// that tenants write have a quarter as many beside these.
+    #[arg(long, env = "PATCHBAY_TEMPLATE_CONNECTIONS", value_name = "N", default_value_t = 20,
+          value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub(crate) template_connections: u16,
     /// Seconds of silence after which a worker's jobs go to others.
     #[arg(long, env = "PATCHBAY_JOB_DEAD_AFTER_S", value_name = "SECONDS", default_value_t = 60,
           value_parser = clap::value_parser!(u16).range(1..=3600))]

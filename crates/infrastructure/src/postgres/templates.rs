@@ -7,6 +7,7 @@ mod page_end;
 mod probes;
 mod prove;
 mod prover;
+mod quick;
 mod rows;
 mod statements;
 mod tenants;
@@ -28,6 +29,7 @@ use super::db::{TemplateConnection, store_error};
 pub use authored::PgAuthoredTemplates;
 pub use prove::{PgTemplates, Proof, RefusedTemplate, prove};
 pub use prover::PgTemplateProver;
+use quick::QuickLane;
 use rows::RowReader;
 use statements::Statements;
 pub use statements::template_statement;
@@ -45,6 +47,7 @@ pub struct PgTemplateRunner {
     slots: TenantSlots,
     /// Of templates that tenants write, which have connections of their own.
     author_slots: TenantSlots,
+    quick: QuickLane,
     statements: Statements,
     max_bytes: usize,
 }
@@ -63,6 +66,7 @@ impl PgTemplateRunner {
         Self {
             slots: slots(db.reader_slots()),
             author_slots: slots(db.author_slots()),
+            quick: QuickLane::new(),
             statements: Statements::new(),
             db,
             max_bytes,
@@ -102,13 +106,16 @@ impl PgTemplateRunner {
     async fn ask(&self, ctx: &Ctx, asked: &Asked<'_>) -> Result<Given, StoreError> {
         let slots = if asked.template.authored { &self.author_slots } else { &self.slots };
         let _slot = slots.take(ctx.tenant).await?;
-        let result = match self.attempt(ctx, asked, false).await {
-            Err(Failure::Broken(error)) => {
-                tracing::debug!(%error, "A template meets a broken connection and is run again");
-                self.attempt(ctx, asked, true).await
+        let attempts = async {
+            match self.attempt(ctx, asked, false).await {
+                Err(Failure::Broken(error)) => {
+                    tracing::debug!(%error, "A template meets a broken connection and is run again");
+                    self.attempt(ctx, asked, true).await
+                }
+                result => result,
             }
-            result => result,
         };
+        let result = self.quick.run(attempts).await;
         result.map_err(|failure| match failure {
             Failure::Final(error) => error,
             Failure::Broken(error) => store_error(error),

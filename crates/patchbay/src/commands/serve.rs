@@ -41,7 +41,8 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let workers = u32::from(args.listen.worker_concurrency);
-    let db = database.connect(PoolSizes { app: 16 + 2 * workers, reader: 20, queue: 4 });
+    let reader = u32::from(args.listen.template_connections);
+    let db = database.connect(PoolSizes { app: 16 + 2 * workers, reader, queue: 4 });
     prepare(&database, &db, &master).await?;
     let limiter = limits::limiter(&args.redis, &args.listen.limits).await?;
     let mut options = wire_options(&args.listen, limiter, "live")?;

@@ -62,7 +62,7 @@ impl Default for AuditQueueBounds {
             bytes: 16 * 1024 * 1024,
             batch: 500,
             writers: 4,
-            linger: Duration::from_millis(100),
+            linger: Duration::from_millis(150),
             patience: Duration::from_secs(2),
             strict_patience: Duration::from_secs(5),
         }
