@@ -2,10 +2,12 @@
 //!
 //! A commit has a cost of its own whatever it holds. So what arrives while the store is busy is gathered and written
 //! together, and a little that arrives soon after a commit began waits for more: as few at once as the store keeps up with,
-//! and no fewer than are worth a commit unless the source is slow.
+//! and no fewer than are worth a commit unless the source is slow. What is worth one by the time the store is free is written
+//! at once, also while a page is on its way.
 
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinError;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
@@ -17,6 +19,9 @@ use crate::ports::{CommitOutcome, PageCommit, StoreError};
 const REQUESTS: i64 = 96;
 /// How soon after a commit began less than half of the most that may wait does not begin the next one.
 const SOON: Duration = Duration::from_millis(100);
+
+/// How a commit ended.
+type Ended = Result<Result<CommitOutcome, StoreError>, JoinError>;
 
 /// Pages of one stream that wait to be written, and those that are being written.
 ///
@@ -54,15 +59,39 @@ impl<'a> Gathered<'a> {
 
     /// Begins to write what waits once the store is free and it is worth it; waits for the store when there is much.
     pub(super) async fn write_some(&mut self) -> Result<(), Stop> {
-        let Some(page) = &self.waiting else { return Ok(()) };
-        let (objects, requests) = (page.records.len(), page.requests);
-        let much = objects >= self.most || requests >= REQUESTS;
-        let worth_it = objects >= self.most / 2 || requests >= REQUESTS / 2;
         let free = self.writing.as_ref().is_none_or(AbortOnDropHandle::is_finished);
-        if much || free && (worth_it || self.begun.elapsed() >= SOON) {
+        let late = self.waiting.is_some() && self.begun.elapsed() >= SOON;
+        if self.waits_for(1) || free && (late || self.waits_for(2)) {
             self.begin().await?;
         }
         Ok(())
+    }
+
+    /// Fetches, and begins to write what waits as soon as the store is free, if it is worth it.
+    pub(super) async fn while_fetching<T>(
+        &mut self,
+        fetch: impl Future<Output = Result<T, Stop>>,
+    ) -> Result<T, Stop> {
+        tokio::pin!(fetch);
+        if self.waits_for(2)
+            && let Some(writing) = &mut self.writing
+        {
+            let ended = tokio::select! {
+                fetched = &mut fetch => return fetched,
+                ended = writing => ended,
+            };
+            self.writing = None;
+            self.note(ended)?;
+            self.begin().await?;
+        }
+        fetch.await
+    }
+
+    /// Whether this part of the most that may wait does.
+    fn waits_for(&self, part: u8) -> bool {
+        self.waiting.as_ref().is_some_and(|page| {
+            page.records.len() >= self.most / usize::from(part) || page.requests >= REQUESTS / i64::from(part)
+        })
     }
 
     /// Writes everything, and waits for it.
@@ -83,13 +112,23 @@ impl<'a> Gathered<'a> {
 
     async fn settle(&mut self) -> Result<(), Stop> {
         let Some(writing) = self.writing.take() else { return Ok(()) };
-        match writing.await {
-            Ok(committed) => stop_if_asked(committed?),
+        let ended = writing.await;
+        self.note(ended)
+    }
+
+    /// What follows on a commit. Behind one that failed, or that says to stop, nothing more is written.
+    fn note(&mut self, ended: Ended) -> Result<(), Stop> {
+        let noted = match ended {
+            Ok(committed) => committed.map_err(Stop::from).and_then(stop_if_asked),
             Err(died) => match died.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 // The runtime is shutting down.
                 Err(_) => Err(Stop::Shutdown),
             },
+        };
+        if noted.is_err() {
+            self.waiting = None;
         }
+        noted
     }
 }
