@@ -5,6 +5,7 @@
 //! and no fewer than are worth a commit unless the source is slow. What is worth one by the time the store is free is written
 //! at once, also while a page is on its way.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinError;
@@ -12,7 +13,8 @@ use tokio_util::task::AbortOnDropHandle;
 use tracing::Instrument;
 
 use super::engine::{Stop, SyncEngine, Work, stop_if_asked};
-use crate::ports::{CommitOutcome, PageCommit, StoreError};
+use crate::Ctx;
+use crate::ports::{CommitOutcome, PageCommit, SliceKey, StoreError, SyncStore};
 
 /// Most requests whose answers wait, however little is in them. As many may be under way: a death makes the next worker
 /// send both again, from the tracker's budget.
@@ -27,8 +29,9 @@ type Ended = Result<Result<CommitOutcome, StoreError>, JoinError>;
 ///
 /// Dropped, it gives up both; the store rolls back what it has begun.
 pub(super) struct Gathered<'a> {
-    engine: &'a SyncEngine,
-    work: &'a Work<'a>,
+    store: &'a Arc<dyn SyncStore>,
+    ctx: &'a Ctx,
+    slice: SliceKey,
     /// Most objects that wait, for what they take of memory.
     most: usize,
     waiting: Option<PageCommit>,
@@ -39,7 +42,11 @@ pub(super) struct Gathered<'a> {
 
 impl<'a> Gathered<'a> {
     pub(super) fn new(engine: &'a SyncEngine, work: &'a Work<'a>, most: usize) -> Self {
-        Self { engine, work, most, waiting: None, writing: None, begun: Instant::now() }
+        Self::of(&engine.store, work.ctx, work.slice.key, most)
+    }
+
+    fn of(store: &'a Arc<dyn SyncStore>, ctx: &'a Ctx, slice: SliceKey, most: usize) -> Self {
+        Self { store, ctx, slice, most, waiting: None, writing: None, begun: Instant::now() }
     }
 
     /// Takes the next page. `apart` is for one whose objects may be those of pages before it.
@@ -104,7 +111,7 @@ impl<'a> Gathered<'a> {
         self.settle().await?;
         let Some(page) = self.waiting.take() else { return Ok(()) };
         self.begun = Instant::now();
-        let (store, ctx, key) = (self.engine.store.clone(), self.work.ctx.clone(), self.work.slice.key);
+        let (store, ctx, key) = (self.store.clone(), self.ctx.clone(), self.slice);
         let commit = async move { store.commit_page(&ctx, &key, page).await };
         self.writing = Some(AbortOnDropHandle::new(tokio::spawn(commit.in_current_span())));
         Ok(())
@@ -130,5 +137,81 @@ impl<'a> Gathered<'a> {
             self.waiting = None;
         }
         noted
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{PageRecords, RequestId, StreamName};
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::ports::StreamCommit;
+    use crate::testing::{Fault, Memory, RUN, TENANT, moment};
+
+    fn page(requests: i64) -> PageCommit {
+        PageCommit {
+            stream: StreamCommit {
+                stream: StreamName::new("stories"),
+                project: String::new(),
+                cursor: None,
+                complete: false,
+                watermark: None,
+                validator: None,
+                seen: 1,
+                estimate: None,
+            },
+            records: PageRecords::default(),
+            requests,
+            fetched_at: moment(),
+            end_slice: false,
+        }
+    }
+
+    fn ctx() -> Ctx {
+        Ctx::system(TENANT, "test", RequestId::new(Uuid::nil()))
+    }
+
+    async fn written(memory: &Memory, ctx: &Ctx) -> i64 {
+        SyncStore::find(memory, ctx, RUN).await.unwrap().unwrap().counts.requests
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_written_once_the_store_is_free_while_a_page_is_on_its_way() {
+        let (memory, ctx) = (Memory::new(), ctx());
+        let store: Arc<dyn SyncStore> = memory.clone();
+        let slice = store.begin_slice(&ctx, RUN).await.unwrap().unwrap().key;
+        let mut gathered = Gathered::of(&store, &ctx, slice, 1_000);
+        assert!(gathered.add(page(REQUESTS), false).await.is_ok());
+        assert!(gathered.write_some().await.is_ok());
+        assert!(gathered.add(page(REQUESTS / 2), false).await.is_ok());
+        // It comes only when the second page is stored.
+        let fetch = async {
+            while written(&memory, &ctx).await < REQUESTS + REQUESTS / 2 {
+                tokio::task::yield_now().await;
+            }
+            Ok(())
+        };
+        assert!(gathered.while_fetching(fetch).await.is_ok());
+        assert!(gathered.write_all().await.is_ok());
+        assert_eq!(written(&memory, &ctx).await, REQUESTS + REQUESTS / 2);
+    }
+
+    #[tokio::test]
+    async fn behind_a_commit_that_failed_nothing_is_written_and_no_page_is_waited_for() {
+        let (memory, ctx) = (Memory::new(), ctx());
+        let store: Arc<dyn SyncStore> = memory.clone();
+        let slice = store.begin_slice(&ctx, RUN).await.unwrap().unwrap().key;
+        let mut gathered = Gathered::of(&store, &ctx, slice, 1_000);
+        memory.break_down("runs.commit_page", Fault::Unavailable);
+        assert!(gathered.add(page(REQUESTS), false).await.is_ok());
+        assert!(gathered.write_some().await.is_ok());
+        assert!(gathered.add(page(REQUESTS / 2), false).await.is_ok());
+        let never = std::future::pending::<Result<(), Stop>>();
+        let stop = gathered.while_fetching(never).await;
+        assert!(matches!(stop, Err(Stop::Store(StoreError::Unavailable(_)))));
+        memory.repair();
+        assert!(gathered.write_all().await.is_ok());
+        assert_eq!(written(&memory, &ctx).await, 0, "its position would be beyond what was lost");
     }
 }
