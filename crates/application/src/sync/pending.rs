@@ -49,7 +49,7 @@ impl SyncEngine {
         let mut gathered = Gathered::new(self, work, GATHERED);
         loop {
             for items in pending.items.chunks(batch.max(1)) {
-                let page = match self.fetch_details(work, spec, items).await {
+                let page = match gathered.while_fetching(self.fetch_details(work, spec, items)).await {
                     Ok(page) => page,
                     Err(stop) => {
                         // What was read until here is not read again.

@@ -33,8 +33,8 @@ impl SyncEngine {
         let mut cursor = pass.and_then(|pass| pass.cursor.clone());
         let mut gathered = Gathered::new(self, work, GATHERED);
         loop {
-            let fetched = self.fetch_stream(work, spec, project, cursor.as_ref(), since, validator).await;
-            let mut page = match fetched {
+            let fetch = self.fetch_stream(work, spec, project, cursor.as_ref(), since, validator);
+            let mut page = match gathered.while_fetching(fetch).await {
                 Ok(page) => page,
                 Err(stop) => {
                     // What was read until here is not read again.

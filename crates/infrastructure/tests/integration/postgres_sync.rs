@@ -358,6 +358,54 @@ async fn pages_that_are_written_together_leave_what_one_after_the_other_leaves()
 }
 
 #[tokio::test]
+async fn details_of_an_item_leave_those_of_the_same_key_in_another_instance_alone() {
+    let fixture = Fixture::new().await;
+    let ctx = fixture.test.ctx("alpha").await;
+    let comment = |id: &str| CommentRecord {
+        source_id: id.into(),
+        kind: "comment",
+        item_ref_key: "1#1".into(),
+        author: None,
+        body: "hello".into(),
+        url: format!("https://example.com/{id}"),
+        path: None,
+        created_at: at(2),
+        updated_at: at(2),
+    };
+    let (one, other) = (fixture.instance(&ctx).await, fixture.instance(&ctx).await);
+    let key = fixture.slice(&ctx, one).await;
+    for key in [&key, &fixture.slice(&ctx, other).await] {
+        let records = PageRecords {
+            items: vec![item(1, 1, "a"), item(2, 2, "b")],
+            comments: vec![comment("c1"), comment("c2")],
+            ..PageRecords::default()
+        };
+        fixture.sync.commit_page(&ctx, key, page(records)).await.unwrap();
+    }
+    let records = PageRecords {
+        comments: vec![comment("c2")],
+        comments_of: vec!["1#1".into()],
+        details_done: vec!["1#1".into()],
+        ..PageRecords::default()
+    };
+    let done = fixture.sync.commit_page(&ctx, &key, page(records)).await.unwrap();
+    assert_eq!(done.counts.comments, 0, "it is stored already");
+    for (instance, comments, waiting) in
+        [(one, vec!["c2"], vec!["1#2"]), (other, vec!["c1", "c2"], vec!["1#1", "1#2"])]
+    {
+        let stored: Vec<String> =
+            sqlx::query_scalar("select source_id from comments where instance_id = $1 order by 1")
+                .bind(instance.as_uuid())
+                .fetch_all(&mut fixture.test.admin().await)
+                .await
+                .unwrap();
+        assert_eq!(stored, comments);
+        let pending = fixture.sync.pending_items(&ctx, instance, None, 10).await.unwrap().items;
+        assert_eq!(pending.iter().map(|item| item.ref_key.as_str()).collect::<Vec<_>>(), waiting);
+    }
+}
+
+#[tokio::test]
 async fn details_take_the_item_off_the_list_and_a_gone_item_becomes_a_tombstone() {
     let fixture = Fixture::new().await;
     let ctx = fixture.test.ctx("alpha").await;

@@ -27,13 +27,21 @@ pub(super) enum Inner {
 impl Tx {
     /// Keeps what was done; a part is stored when its unit is.
     pub(crate) async fn commit(self) -> Result<(), sqlx::Error> {
+        match self.checked().await?.0 {
+            Inner::Own(tx) | Inner::Deferred(tx) => tx.commit().await,
+            Inner::Part(part) => part.commit().await,
+        }
+    }
+
+    /// Checks now what would be right before the commit. What comes behind is planned once for a connection: look-ups of
+    /// single rows by a whole key, in tables that no page writes many rows to.
+    pub(crate) async fn checked(self) -> Result<Self, sqlx::Error> {
         match self.0 {
-            Inner::Own(tx) => tx.commit().await,
             Inner::Deferred(mut tx) => {
                 tx.execute(CHECK_REFERENCES).await?;
-                tx.commit().await
+                Ok(Self(Inner::Own(tx)))
             }
-            Inner::Part(part) => part.commit().await,
+            other => Ok(Self(other)),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Comments: set-wise, and only those that changed.
 
+use std::collections::HashSet;
+
 use application::ports::StoreError;
 use domain::record::CommentRecord;
 use sha2::{Digest, Sha256};
@@ -68,22 +70,35 @@ pub(super) async fn keep_only(
     if complete.is_empty() {
         return Ok(());
     }
-    // The instance is compared in a way that no index is looked for by: the items' comments are few.
-    sqlx::query(
-        "delete from comments t where t.tenant_id = $1 and t.instance_id is not distinct from $2
-             and t.item_ref_key = any($3)
-         and not exists (select 1 from unnest($4::text[], $5::text[]) as u (kind, source_id)
-                         where u.kind = t.kind and u.source_id = t.source_id)",
+    // Looked up first, and removed only where there is something to be: while there are no statistics, a `delete` reads
+    // all comments of the tenant. The offset keeps it a look-up for each item, and the instance is compared in a way that no
+    // index is looked for by: an item's comments are few.
+    let stored: Vec<(Uuid, String, String)> = sqlx::query_as(
+        "select t.* from unnest($3::text[]) as u (ref_key)
+         cross join lateral (
+             select c.id, c.kind, c.source_id from comments c
+             where c.tenant_id = $1 and c.instance_id is not distinct from $2 and c.item_ref_key = u.ref_key offset 0) t",
     )
     .bind(to.ctx.tenant.as_uuid())
     .bind(to.key.instance.as_uuid())
     .bind(complete)
-    .bind(comments.iter().map(|c| c.kind).collect::<Vec<_>>())
-    .bind(comments.iter().map(|c| c.source_id.as_str()).collect::<Vec<_>>())
-    .execute(&mut **tx)
+    .fetch_all(&mut **tx)
     .await
-    .map(drop)
-    .map_err(store_error)
+    .map_err(store_error)?;
+    let kept: HashSet<(&str, &str)> = comments.iter().map(|c| (c.kind, c.source_id.as_str())).collect();
+    let gone =
+        stored.iter().filter(|(_, kind, source_id)| !kept.contains(&(kind.as_str(), source_id.as_str())));
+    let gone: Vec<Uuid> = gone.map(|(id, ..)| *id).collect();
+    if gone.is_empty() {
+        return Ok(());
+    }
+    sqlx::query("delete from comments where tenant_id = $1 and id = any($2)")
+        .bind(to.ctx.tenant.as_uuid())
+        .bind(gone)
+        .execute(&mut **tx)
+        .await
+        .map(drop)
+        .map_err(store_error)
 }
 
 /// Removes those the source says are deleted.

@@ -31,6 +31,7 @@ pub(super) async fn commit(
     let (mut counts, pending) = write(&mut tx, &to, records).await?;
     counts.requests = requests;
     let moved = Moved { stream: &stream, counts, pending, end_slice, suspended };
+    let mut tx = tx.checked().await.map_err(store_error)?;
     advance(&mut tx, &to, &moved).await?;
     tx.commit().await.map_err(store_error)?;
     count(&counts);

@@ -64,6 +64,21 @@ async fn projects_in(tx: &mut Tx, to: &Target<'_>, projects: &[ProjectRecord]) -
 
 /// A project that has another key than before takes its items along: they are found by it.
 async fn rename(tx: &mut Tx, to: &Target<'_>, projects: &[&ProjectRecord]) -> Result<(), StoreError> {
+    // Asked first: to find nothing to change, the statement below reads all items of the projects.
+    let renamed: bool = sqlx::query_scalar(
+        "select exists (select from unnest($3::text[], $4::text[]) as u (source_id, key)
+             join projects p on p.tenant_id = $1 and p.instance_id = $2 and p.source_id = u.source_id and p.key <> u.key)",
+    )
+    .bind(to.ctx.tenant.as_uuid())
+    .bind(to.key.instance.as_uuid())
+    .bind(column(projects, |p| p.source_id.as_str()))
+    .bind(column(projects, |p| p.key.as_str()))
+    .fetch_one(&mut **tx)
+    .await
+    .map_err(store_error)?;
+    if !renamed {
+        return Ok(());
+    }
     sqlx::query(
         "update work_items w set project_key = u.key, changed_in = pg_current_xact_id()::text::bigint,
              source_key = case when starts_with(w.source_key, p.key)
