@@ -1,6 +1,7 @@
 //! Jira over MCP against the real binary: the official SDK's client, the list of tools, a second tenant, the record, and
 //! texts that would be instructions.
 
+mod admin;
 mod agile;
 mod bulk;
 mod changes;

@@ -138,7 +138,9 @@ impl SourceWriter for Asana {
             | ItemWrite::Watch(..)
             | ItemWrite::Attach(..)
             | ItemWrite::PutInSprint(..)
-            | ItemWrite::Sprint(_) => Ok(Look::Absent),
+            | ItemWrite::Sprint(_)
+            | ItemWrite::Delete(..)
+            | ItemWrite::Version(_) => Ok(Look::Absent),
         }
     }
 }

@@ -187,7 +187,9 @@ impl SourceWriter for GitHub {
             | ItemWrite::Watch(..)
             | ItemWrite::Attach(..)
             | ItemWrite::PutInSprint(..)
-            | ItemWrite::Sprint(_) => Ok(Look::Absent),
+            | ItemWrite::Sprint(_)
+            | ItemWrite::Delete(..)
+            | ItemWrite::Version(_) => Ok(Look::Absent),
         }
     }
 }
