@@ -42,7 +42,7 @@ impl Tracker {
         self.simulator.control().with_jira("acme", |site| site.issue_keys()).unwrap()
     }
 
-    fn lose_the_next_answer(&self, method: &str, path: &str) {
+    fn lose_answer_of(&self, method: &str, path: &str) {
         let matching = FaultMatch {
             method: Some(method.into()),
             path_contains: Some(path.into()),
@@ -98,7 +98,7 @@ async fn an_issue_is_deleted_as_somebody_agreed_to_it_with_its_subtasks_and_neve
         let agreed = tracker.agreed(&key, true).await;
         let write = ItemWrite::Delete(key.clone(), agreed.clone());
         assert_eq!(tracker.look(write.clone(), &marker()).await, Look::Absent, "{deployment:?}");
-        tracker.lose_the_next_answer("DELETE", "/issue/");
+        tracker.lose_answer_of("DELETE", "/issue/");
         let error = writer.delete_item(connection, &key, &agreed).await.unwrap_err();
         assert!(error.kind.is_transient(), "{deployment:?}: {error:?}");
         let told = found(tracker.look(write, &marker()).await);
@@ -157,7 +157,7 @@ async fn a_version_is_made_once_and_changed_by_its_name() {
         let before = tracker.changes().len();
         let told = tracker.told(&write).await;
         assert_eq!(tracker.changes().len(), before, "{deployment:?}: a rehearsal made it");
-        tracker.lose_the_next_answer("POST", "/version");
+        tracker.lose_answer_of("POST", "/version");
         let error = writer.write_version(connection, &new).await.unwrap_err();
         assert!(error.kind.is_transient(), "{deployment:?}: {error:?}");
         let made = found(tracker.look(write, &marker()).await);

@@ -155,6 +155,16 @@ impl World {
         callers
     }
 
+    /// Each scope by a key that names the set of tools which no other key has.
+    pub(crate) async fn callers_of_admin_tools(&self) -> Vec<Caller> {
+        let mut callers = Vec::new();
+        for scope in Scope::ALL {
+            let api = self.own.admin_tools(&[scope]).await;
+            callers.push(Caller::with_key(format!("the scope {scope}, naming jira_admin"), api, vec![scope]));
+        }
+        callers
+    }
+
     /// Somebody invited to this role, who has signed in with a browser at the authorization server.
     async fn person(&self, role: Role) -> Caller {
         let email = format!("{}@example.com", self.new_name());
@@ -226,6 +236,15 @@ impl Tenant {
 
     async fn new_key(&self, scopes: &[Scope]) -> (String, Api) {
         make_key(&self.api, scopes).await
+    }
+
+    /// A key that names the set `jira_admin`.
+    pub(crate) async fn admin_tools(&self, scopes: &[Scope]) -> Api {
+        let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+        let body = json!({"name": "tools", "kind": "service", "scopes": scopes,
+            "grant": {"toolsets": ["sql", "jira_core", "jira_admin"]}});
+        let key = made(&self.api, "/api/v1/keys", &body).await;
+        self.api.with_key(key["key"].as_str().unwrap())
     }
 
     async fn key(&self, scopes: &[Scope]) -> Api {
