@@ -160,10 +160,15 @@ impl ItemWriteService {
         let named = match call.write {
             ItemWrite::Create(new) => Some(&new.project),
             ItemWrite::Version(version) => Some(&version.project),
+            ItemWrite::Move(_, to) => Some(&to.project),
             _ => None,
         };
         if let Some(project) = named {
-            return if grant.may_write(project) { Ok(()) } else { Err(refused()) };
+            let may = grant.may_write(project);
+            // What is moved must be written to where it is as well.
+            if !may || call.write.key().is_none() {
+                return if may { Ok(()) } else { Err(refused()) };
+            }
         }
         if let ItemWrite::Sprint(sprint) = call.write {
             let writer = call.writer;
@@ -308,6 +313,7 @@ impl TrackerWrite for Call<'_> {
                     }
                     ItemWrite::Sprint(sprint) => writer.write_sprint(&c, sprint).await,
                     ItemWrite::Delete(key, deletion) => writer.delete_item(&c, key, deletion).await,
+                    ItemWrite::Move(key, to) => writer.move_item(&c, key, to).await,
                     ItemWrite::Version(version) => writer.write_version(&c, version).await,
                 }
             })

@@ -321,6 +321,15 @@ pub struct SeenItem {
     pub key: String,
 }
 
+/// Where an item is to be moved to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ItemMove {
+    /// The project's key.
+    pub project: String,
+    /// What it is there; the type of the same name where absent.
+    pub item_type: Option<String>,
+}
+
 /// A project's version to be made, or what is to change of one. What is absent stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct VersionWrite {

@@ -33,7 +33,7 @@ pub use ids::*;
 pub use instance::{Instance, InstancePatch, InstanceStatus, NewInstance, SourceKind};
 pub use invalid::{FieldError, Invalid};
 pub use item_write::{
-    ChangedField, ConfirmedDeletion, FileContent, ItemDeletion, ItemLink, ItemPatch, ListChange,
+    ChangedField, ConfirmedDeletion, FileContent, ItemDeletion, ItemLink, ItemMove, ItemPatch, ListChange,
     NewAttachment, NewComment, NewItem, NewWorklog, SeenItem, SprintWrite, TimeSpent, Transition,
     VersionWrite, Watching, WrittenItem,
 };

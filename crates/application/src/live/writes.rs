@@ -221,6 +221,7 @@ fn unchanged_since(write: &ItemWrite) -> Option<DateTime<Utc>> {
         | ItemWrite::PutInSprint(..)
         | ItemWrite::Sprint(_)
         | ItemWrite::Delete(..)
+        | ItemWrite::Move(..)
         | ItemWrite::Version(_) => None,
     }
 }
@@ -246,6 +247,7 @@ fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
         | ItemWrite::PutInSprint(..)
         | ItemWrite::Sprint(_)
         | ItemWrite::Delete(..)
+        | ItemWrite::Move(..)
         | ItemWrite::Version(_) => None,
     };
     let id = Some(written.item.source_id.as_str()).filter(|id| !id.is_empty());

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    ItemDeletion, ItemLink, ItemPatch, NewAttachment, NewComment, NewItem, NewWorklog, SprintWrite,
+    ItemDeletion, ItemLink, ItemMove, ItemPatch, NewAttachment, NewComment, NewItem, NewWorklog, SprintWrite,
     Transition, VersionWrite, Watching, WrittenItem,
 };
 use serde::Serialize;
@@ -147,6 +147,18 @@ pub trait SourceWriter: Send + Sync {
         Err(SourceError::new(SourceErrorKind::Unsupported, message))
     }
 
+    /// Moves an item to another project, where it gets another key.
+    async fn move_item(
+        &self,
+        connection: &Connection,
+        key: &str,
+        to: &ItemMove,
+    ) -> Result<WrittenItem, SourceError> {
+        let _ = (connection, key, to);
+        let message = "Patchbay moves no items of this tracker: do it in the tracker itself";
+        Err(SourceError::new(SourceErrorKind::Unsupported, message))
+    }
+
     /// Makes a version of a project, or changes one. A new one is refused while the project has one of that name.
     async fn write_version(
         &self,
@@ -207,6 +219,8 @@ pub enum ItemWrite {
     Sprint(SprintWrite),
     /// Delete it for good.
     Delete(String, ItemDeletion),
+    /// Move it to another project.
+    Move(String, ItemMove),
     /// Make a version of a project, or change one: of no item.
     Version(VersionWrite),
 }
@@ -226,6 +240,7 @@ impl ItemWrite {
             Self::PutInSprint(..) => "put_in_sprint",
             Self::Sprint(_) => "write_sprint",
             Self::Delete(..) => "delete_item",
+            Self::Move(..) => "move_item",
             Self::Version(_) => "write_version",
         }
     }
@@ -242,7 +257,8 @@ impl ItemWrite {
             | Self::Watch(key, _)
             | Self::Attach(key, _)
             | Self::PutInSprint(key, _)
-            | Self::Delete(key, _) => Some(key),
+            | Self::Delete(key, _)
+            | Self::Move(key, _) => Some(key),
         }
     }
 
@@ -260,6 +276,7 @@ impl ItemWrite {
             | Self::PutInSprint(..)
             | Self::Sprint(_)
             | Self::Delete(..)
+            | Self::Move(..)
             | Self::Version(_) => None,
         };
         self.key().into_iter().chain(other).collect()

@@ -140,6 +140,7 @@ impl SourceWriter for Asana {
             | ItemWrite::PutInSprint(..)
             | ItemWrite::Sprint(_)
             | ItemWrite::Delete(..)
+            | ItemWrite::Move(..)
             | ItemWrite::Version(_) => Ok(Look::Absent),
         }
     }

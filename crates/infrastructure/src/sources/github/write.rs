@@ -189,6 +189,7 @@ impl SourceWriter for GitHub {
             | ItemWrite::PutInSprint(..)
             | ItemWrite::Sprint(_)
             | ItemWrite::Delete(..)
+            | ItemWrite::Move(..)
             | ItemWrite::Version(_) => Ok(Look::Absent),
         }
     }

@@ -10,8 +10,10 @@ pub(super) mod form;
 mod issue;
 mod link;
 mod look;
+mod move_to;
 mod people;
 pub(super) mod pick;
+mod project;
 mod rehearse;
 mod send;
 mod sprint;
@@ -30,7 +32,7 @@ use std::time::Duration;
 use application::ports::{Connection, ItemWrite, Look, SourceError, SourceErrorKind, SourceWriter};
 use async_trait::async_trait;
 use domain::{
-    ItemDeletion, ItemLink, ItemPatch, NewAttachment, NewComment, NewItem, NewWorklog, SprintWrite,
+    ItemDeletion, ItemLink, ItemMove, ItemPatch, NewAttachment, NewComment, NewItem, NewWorklog, SprintWrite,
     Transition, VersionWrite, Watching, WrittenItem,
 };
 use serde_json::{Value, json};
@@ -158,6 +160,15 @@ impl SourceWriter for Jira {
         delete::delete(&self.api(connection).await?, key, deletion).await
     }
 
+    async fn move_item(
+        &self,
+        connection: &Connection,
+        key: &str,
+        to: &ItemMove,
+    ) -> Result<WrittenItem, SourceError> {
+        move_to::move_to(&self.api(connection).await?, key, to, Mode::Send).await
+    }
+
     async fn write_version(
         &self,
         connection: &Connection,
@@ -177,6 +188,7 @@ impl SourceWriter for Jira {
             ItemWrite::Attach(key, file) => attach::attach(&api, key, file, Mode::Rehearse).await,
             ItemWrite::Sprint(asked) => sprints::write(&api, asked, Mode::Rehearse).await,
             ItemWrite::Delete(key, deletion) => delete::rehearse(&api, key, deletion).await,
+            ItemWrite::Move(key, to) => move_to::move_to(&api, key, to, Mode::Rehearse).await,
             ItemWrite::Version(asked) => versions::write(&api, asked, Mode::Rehearse).await,
             ItemWrite::Comment(..) | ItemWrite::Link(..) | ItemWrite::PutInSprint(..) => {
                 Err(SourceError::new(

@@ -95,6 +95,7 @@ async fn assert_once(world: &World, plan: &Planned, items_before: usize, what: &
         | ItemWrite::PutInSprint(..)
         | ItemWrite::Sprint(_)
         | ItemWrite::Delete(..)
+        | ItemWrite::Move(..)
         | ItemWrite::Version(_) => {
             unreachable!("they have tests of their own")
         }

@@ -1,9 +1,11 @@
 //! Issues deleted as they were agreed to, and versions.
 
 use application::ports::{ItemAddress, ItemWrite, Look, SourceErrorKind};
-use domain::{ConfirmedDeletion, ItemDeletion, ItemPatch, NewItem, SeenItem, VersionWrite, WrittenItem};
+use domain::{
+    ConfirmedDeletion, ItemDeletion, ItemMove, ItemPatch, NewItem, SeenItem, VersionWrite, WrittenItem,
+};
 use serde_json::{Value, json};
-use simulator::{FaultKind, FaultMatch, FaultRule};
+use simulator::{Deployment, FaultKind, FaultMatch, FaultRule, JiraLogin};
 
 use super::{BOTH, Tracker, found, marker};
 
@@ -218,4 +220,70 @@ async fn a_version_is_made_once_and_changed_by_its_name() {
         let error = writer.write_version(connection, &backwards).await.unwrap_err();
         assert_eq!((error.kind, error.field.as_deref()), (SourceErrorKind::Rejected, Some("/start_date")));
     }
+}
+
+#[tokio::test]
+async fn an_issue_is_moved_by_a_task_of_clouds_and_found_where_it_is_then() {
+    let mut tracker = Tracker::start(Deployment::Cloud).await;
+    // Another site, with two projects.
+    let site = simulator::generate::jira("two", Deployment::Cloud, &[("ENG", 3, 5), ("OPS", 4, 5)]);
+    let login = JiraLogin::new(Some("ann@example.com"), "t0ken");
+    tracker.simulator.control().add_jira(site.with_login(login)).unwrap();
+    tracker.connection.base_url = format!("{}/jira/two", tracker.simulator.url()).parse().unwrap();
+    tracker.connection.settings = json!({"projects": ["ENG", "OPS"]});
+    let (writer, connection) = (tracker.writer(), &tracker.connection);
+    let key = tracker.make("In the wrong place").await;
+    let below = tracker.make_below(&key).await;
+    let to = ItemMove { project: "OPS".into(), item_type: Some("bug".into()) };
+    let write = ItemWrite::Move(key.clone(), to.clone());
+    assert_eq!(tracker.look(write.clone(), &marker()).await, Look::Absent);
+    let sent = tracker.changes().len();
+    let told = tracker.told(&write).await;
+    assert_eq!(tracker.changes().len(), sent, "a rehearsal moved it");
+    let fields = |told: &WrittenItem| -> Vec<_> {
+        told.changed.iter().map(|one| (one.field.clone(), one.to.clone())).collect()
+    };
+    assert_eq!(fields(&told), [("project".into(), json!("OPS")), ("type".into(), json!("Bug"))]);
+    assert!(told.warnings.iter().any(|warning| warning.contains(&below)), "{told:?}");
+
+    let moved = writer.move_item(connection, &key, &to).await.unwrap();
+    assert!(moved.key.starts_with("OPS-"), "{moved:?}");
+    assert!(fields(&moved).contains(&("key".into(), json!(moved.key))), "{moved:?}");
+    let same = found(tracker.look(write, &marker()).await);
+    assert_eq!((&same["key"], &same["source_id"]), (&json!(moved.key), &json!(moved.source_id)));
+    let sent = tracker.changes().len();
+    let again = writer.move_item(connection, &key, &to).await.unwrap();
+    assert_eq!((again.warnings.len(), tracker.changes().len()), (1, sent), "{again:?}");
+
+    let refused = async |key: &str, to: ItemMove| writer.move_item(connection, key, &to).await.unwrap_err();
+    let unknown = ItemMove { project: "ENG".into(), item_type: Some("Buk".into()) };
+    let error = refused(&moved.key, unknown).await;
+    assert_eq!(error.field.as_deref(), Some("/issue_type"), "{error:?}");
+    assert!(error.allowed.contains(&"Bug".to_owned()), "{error:?}");
+    let elsewhere = ItemMove { project: "HR".into(), item_type: None };
+    assert_eq!(refused(&moved.key, elsewhere).await.field.as_deref(), Some("/project"));
+    let other = tracker.make("A parent").await;
+    let part = tracker.make_below(&other).await;
+    let to_ops = ItemMove { project: "OPS".into(), item_type: None };
+    assert_eq!(refused(&part, to_ops.clone()).await.field.as_deref(), Some("/key"));
+    assert_eq!(tracker.changes().len(), sent + 2, "something was sent");
+
+    // An answer that gets lost.
+    tracker.lose_answer_of("POST", "/bulk/issues/move");
+    let error = writer.move_item(connection, &other, &to_ops).await.unwrap_err();
+    assert!(error.kind.is_transient(), "{error:?}");
+    let told = found(tracker.look(ItemWrite::Move(other, to_ops), &marker()).await);
+    assert!(told["key"].as_str().is_some_and(|key| key.starts_with("OPS-")), "{told}");
+}
+
+#[tokio::test]
+async fn data_center_is_said_to_have_no_way_to_move_an_issue() {
+    let tracker = Tracker::start(Deployment::DataCenter).await;
+    let key = tracker.make("Stays").await;
+    let sent = tracker.changes().len();
+    let to = ItemMove { project: "ENG".into(), item_type: None };
+    let error = tracker.writer().move_item(&tracker.connection, &key, &to).await.unwrap_err();
+    assert_eq!(error.kind, SourceErrorKind::Unsupported, "{error:?}");
+    assert!(error.message.contains("have a person move it"), "{error:?}");
+    assert_eq!(tracker.changes().len(), sent);
 }

@@ -1,17 +1,17 @@
-//! The set `admin`: issues deleted after a person agreed, and versions of projects.
+//! The set `admin`: issues deleted after a person agreed or moved to other projects, and versions of these.
 
 use application::live::{DeleteAsk, DeletionStep};
 use application::ports::{ItemWrite, SourceErrorKind};
 use application::{Ctx, Error};
 use chrono::NaiveDate;
-use domain::VersionWrite;
+use domain::{ItemMove, VersionWrite};
 use http::StatusCode;
 use serde_json::{Map, Value};
 
 use super::super::confirming::{Confirming, Question};
 use super::super::outcome::{Answer, Failure, ToolError};
 use super::arguments::{flag, issue_key, needed, once, only, owned, project_key, text};
-use super::schemas::admin::{DELETE_ISSUE, WRITE_VERSION};
+use super::schemas::admin::{DELETE_ISSUE, MOVE_ISSUE, WRITE_VERSION};
 use super::tools::{FIELD, JiraTools, instance};
 use super::writes::{refused, told};
 use crate::problem::ErrorBody;
@@ -31,6 +31,7 @@ impl JiraTools {
     ) -> Result<Answer, Failure> {
         match name {
             DELETE_ISSUE => self.delete_issue(ctx, given, confirming).await,
+            MOVE_ISSUE => self.move_issue(ctx, given).await,
             WRITE_VERSION => self.write_version(ctx, given).await,
             _ => Err(Failure::UnknownTool(name.to_owned())),
         }
@@ -78,6 +79,15 @@ impl JiraTools {
                 }
             },
         }
+    }
+
+    async fn move_issue(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {
+        only(given, &["key", "project", "issue_type", "idempotency_key", "dry_run", "instance"])?;
+        let Some(project) = project_key(given)? else {
+            return Err(Failure::invalid("/project", "is required"));
+        };
+        let to = ItemMove { project, item_type: owned(given, "issue_type", FIELD)? };
+        self.write(ctx, given, ItemWrite::Move(issue_key(given)?, to)).await
     }
 
     async fn write_version(&self, ctx: &Ctx, given: &Arguments) -> Result<Answer, Failure> {

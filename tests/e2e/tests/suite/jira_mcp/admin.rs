@@ -6,7 +6,7 @@ use super::work::fits;
 use super::*;
 use crate::events::http;
 
-const SET: [&str; 2] = ["jira_delete_issue", "jira_write_version"];
+const SET: [&str; 3] = ["jira_delete_issue", "jira_write_version", "jira_move_issue"];
 const RECENT: &str = "2026-07-28";
 const CLIENT: &str = include_str!("../../../mcp-suite/confirm.mjs");
 const TOMBSTONES: &str =
@@ -318,5 +318,42 @@ async fn a_version_is_made_released_and_archived_each_once() {
         assert_eq!(told["field"], field, "{arguments}: {told}");
     }
     assert_eq!(world.sent(), 0, "something was sent");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_issue_is_moved_once_between_projects_that_may_both_be_written_to() {
+    let (world, key) = start().await;
+    let site = generate::jira("two", Deployment::Cloud, &[("DEV", 3, 5), ("OPS", 4, 5)]);
+    let login = JiraLogin::new(Some("bot@example.com"), TOKEN);
+    world.tracker.control().add_jira(site.with_login(login)).unwrap();
+    world.connect(&world.admin, "two").await;
+    let new =
+        json!({"instance": "two", "project": "DEV", "issue_type": "Task", "summary": "In the wrong place"});
+    let issue = world.done("jira_create_issue", new).await["key"].as_str().unwrap().to_owned();
+    let ask = json!({"instance": "two", "key": issue, "project": "OPS", "idempotency_key": "moved"});
+    world.tracker.control().reset_requests();
+    let mut rehearsal = ask.clone();
+    rehearsal["dry_run"] = true.into();
+    let told = world.call(&key, SET[2], rehearsal.clone()).await["structuredContent"].clone();
+    assert_eq!(told["changed"], json!([{"field": "project", "from": "DEV", "to": "OPS"}]), "{told}");
+    // Each of the two projects must be on the list.
+    for projects in [["DEV"], ["OPS"]] {
+        let narrow = world.key_with(json!({"toolsets": ["jira_admin"], "projects_write": projects})).await;
+        for arguments in [&ask, &rehearsal] {
+            let told = world.refused(&narrow, SET[2], arguments.clone()).await;
+            assert_eq!(told["code"], "exceeds_own_rights", "{projects:?}: {told}");
+        }
+    }
+    assert_eq!(world.sent(), 0, "something was sent");
+
+    let moved = world.call(&key, SET[2], ask.clone()).await["structuredContent"].clone();
+    let now = moved["key"].as_str().unwrap_or_else(|| panic!("{moved}")).to_owned();
+    assert!(now.starts_with("OPS-"), "{moved}");
+    let again = world.call(&key, SET[2], ask).await["structuredContent"].clone();
+    assert_eq!((&again["key"], &again["replayed"]), (&moved["key"], &json!(true)), "{again}");
+    assert_eq!(world.sent(), 1, "it was moved twice");
+    let stored = format!("select count(*) from work_items where source_key = '{now}' and deleted_at is null");
+    assert_eq!(world.patchbay.database.count(&stored).await.unwrap(), 1, "the synced copy does not know");
     world.end().await;
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use application::ports::{Look, SourceError, SourceErrorKind};
+use application::ports::{Look, SourceError};
 use domain::{ChangedField, VersionWrite, WrittenItem};
 use http::Method;
 use serde::Deserialize;
@@ -12,8 +12,8 @@ use serde_json::{Map, Value, json};
 use super::super::super::nearest::nearest;
 use super::super::api::{Api, segment};
 use super::super::malformed;
-use super::issue::is_selected;
 use super::look::found;
+use super::project::Project;
 use super::send::change;
 use super::{Mode, rejected};
 
@@ -26,12 +26,6 @@ const PROPERTIES: [(&str, &str); 6] = [
     ("released", "released"),
     ("archived", "archived"),
 ];
-
-#[derive(Deserialize)]
-struct Project {
-    id: String,
-    key: String,
-}
 
 #[derive(Clone, Deserialize)]
 struct Version {
@@ -65,22 +59,7 @@ struct There {
 
 impl There {
     async fn read(api: &Api<'_>, key: &str) -> Result<Self, SourceError> {
-        let what = format!("the project {key}");
-        if !is_selected(api, key) {
-            return Err(SourceError {
-                field: Some("/project".to_owned()),
-                ..SourceError::new(SourceErrorKind::NotFound, format!("{what} is none of the instance's"))
-            });
-        }
-        let path = api.rest(&format!("/project/{}", segment(key)));
-        let project: Project = match api.get(&path, &[], &what).await {
-            Ok(answer) => answer.json(&what)?,
-            Err(error) => return Err(SourceError { field: Some("/project".to_owned()), ..error }),
-        };
-        // Jira finds a project by the keys of before, too.
-        if !project.key.eq_ignore_ascii_case(key) {
-            return Err(rejected("/project", format!("is called {} now", project.key)));
-        }
+        let project = Project::read(api, key).await?;
         let what = format!("the versions of {key}");
         let path = api.rest(&format!("/project/{}/versions", segment(&project.id)));
         let versions = api.get(&path, &[], &what).await?.json(&what)?;

@@ -8,10 +8,14 @@ use super::writing::{key, written};
 use super::{answer, dry_run, once, rows, texts};
 
 pub(in super::super) const DELETE_ISSUE: &str = "jira_delete_issue";
+pub(in super::super) const MOVE_ISSUE: &str = "jira_move_issue";
 pub(in super::super) const WRITE_VERSION: &str = "jira_write_version";
 
-pub(in super::super) const TOOLS: [Entry; 2] =
-    [of(DELETE_ISSUE, Does::Removes, delete_issue), of(WRITE_VERSION, Does::Adds, write_version)];
+pub(in super::super) const TOOLS: [Entry; 3] = [
+    of(DELETE_ISSUE, Does::Removes, delete_issue),
+    of(MOVE_ISSUE, Does::Changes, move_issue),
+    of(WRITE_VERSION, Does::Adds, write_version),
+];
 
 const fn of(name: &'static str, does: Does, described: fn() -> Described) -> Entry {
     Entry { name, set: Toolset::JiraAdmin, does, takes_key: true, described }
@@ -28,6 +32,21 @@ fn delete_issue() -> Described {
             "dry_run": dry_run(),
         }),
         required: &["key"],
+        output: written(),
+    }
+}
+
+fn move_issue() -> Described {
+    Described {
+        words: "Moves an issue with its subtasks to another project of Jira Cloud, where it gets another key.",
+        properties: json!({
+            "key": key(),
+            "project": text("The key of the one to move to."),
+            "issue_type": text("By default the one of the same name."),
+            "idempotency_key": once(),
+            "dry_run": dry_run(),
+        }),
+        required: &["key", "project"],
         output: written(),
     }
 }
