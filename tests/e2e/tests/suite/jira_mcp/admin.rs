@@ -353,9 +353,9 @@ async fn an_issue_is_moved_once_between_projects_that_may_both_be_written_to() {
     let again = world.call(&key, SET[2], ask).await["structuredContent"].clone();
     assert_eq!((&again["key"], &again["replayed"]), (&moved["key"], &json!(true)), "{again}");
     assert_eq!(world.sent(), 1, "it was moved twice");
-    let stored = "select from work_items where source_key = $1 and deleted_at is null";
+    let stored = "select count(*) from work_items where source_key = $1 and deleted_at is null";
     assert_eq!(
-        world.patchbay.database.execute(stored, &now).await.unwrap(),
+        world.patchbay.database.count_of(&now, stored).await.unwrap(),
         1,
         "the synced copy does not know"
     );
