@@ -87,6 +87,8 @@ impl World {
         let database = patchbay.database.url().unwrap();
         let wiretap = if overheard { Some(Wiretap::before(&database).await.unwrap()) } else { None };
         let mut settings = identity.settings().to_vec();
+        // The set admin is off unless an installation names it.
+        settings.push(("PATCHBAY_JIRA_TOOLSETS", "core,agile,work,files,bulk,changes,admin"));
         settings.extend(wiretap.as_ref().map(|wiretap| ("PATCHBAY_DATABASE_URL", wiretap.url())));
         let server = patchbay.serve_with("admin,mcp-jira,mcp-sql", &settings).await.unwrap();
         let worker = patchbay.serve("worker").await.unwrap();

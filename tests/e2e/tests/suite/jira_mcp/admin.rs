@@ -14,7 +14,7 @@ const TOMBSTONES: &str =
 
 /// A world, and a key that names the set.
 async fn start() -> (World, String) {
-    let world = World::start().await;
+    let world = World::with_admin_tools().await;
     let key = world.key_with(json!({"toolsets": ["jira_core", "jira_admin"]})).await;
     (world, key)
 }
@@ -91,7 +91,12 @@ fn yes() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_a_key_that_names_the_set_has_it_and_the_policy_takes_it_away() {
+async fn only_a_key_that_names_the_set_has_it_where_it_is_installed_and_the_policy_takes_it_away() {
+    let usual = World::start().await;
+    let key = usual.key_with(json!({"toolsets": ["jira_core", "jira_admin"]})).await;
+    let names = usual.names_at("", &key).await;
+    assert!(!names.is_empty() && !SET.iter().any(|name| names.contains(&(*name).to_owned())), "{names:?}");
+    usual.end().await;
     let (world, key) = start().await;
     for query in ["", "?toolsets=core,admin", "?toolsets=jira_admin", EVERY_SET] {
         let names = world.names_at(query, &world.writing_key).await;
