@@ -190,18 +190,18 @@ fn question(key: &str, changed: &[ChangedField]) -> String {
             let text = |name: &str| row.get(name).and_then(Value::as_str);
             format!("{}{}", text("key").unwrap_or_default(), quoted(text("summary")))
         });
-        with.push(listed(subtasks.len(), "subtask", named.collect()));
+        with.push(listed(subtasks.len(), "subtask", &named.collect::<Vec<_>>()));
     }
     for (field, what) in [("comment", "comment"), ("worklog", "entry of booked time"), ("issuelinks", "link")]
     {
         if let Some(count) = of(field).and_then(Value::as_u64) {
-            with.push(listed(usize::try_from(count).unwrap_or(usize::MAX), what, Vec::new()));
+            with.push(listed(usize::try_from(count).unwrap_or(usize::MAX), what, &[]));
         }
     }
     let files = of("attachment").map_or(&[][..], rows);
     if !files.is_empty() {
         let named = files.iter().take(MOST_NAMED).filter_map(Value::as_str).map(short);
-        with.push(listed(files.len(), "file", named.collect()));
+        with.push(listed(files.len(), "file", &named.collect::<Vec<_>>()));
     }
     if !with.is_empty() {
         // Writing to a text does not fail.
@@ -211,7 +211,7 @@ fn question(key: &str, changed: &[ChangedField]) -> String {
     told
 }
 
-fn listed(count: usize, what: &str, named: Vec<String>) -> String {
+fn listed(count: usize, what: &str, named: &[String]) -> String {
     let plural = match (count, what.strip_prefix("entry")) {
         (1, _) => what.to_owned(),
         (_, Some(rest)) => format!("entries{rest}"),

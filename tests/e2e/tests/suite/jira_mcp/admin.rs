@@ -196,8 +196,8 @@ async fn a_person_is_asked_by_their_client_and_what_they_agree_to_is_gone_here_a
 
     // The real client asks, and the issue goes with its subtask; the synced copy knows at once.
     let question = asked["inputRequests"]["confirm"]["params"]["message"].as_str().unwrap().to_owned();
-    for named in [&issue, &below, "“Old one”", "“A part of it”"] {
-        assert!(question.contains(named.as_ref() as &str), "{question}");
+    for named in [issue.as_str(), &below, "“Old one”", "“A part of it”"] {
+        assert!(question.contains(named), "{question}");
     }
     assert_eq!(world.patchbay.database.count(TOMBSTONES).await.unwrap(), 0);
     match world.client(RECENT, &key, "accept", &arguments).await {
