@@ -131,7 +131,7 @@ impl ItemWriteService {
         };
         let written = self.writes.once(call.ctx, &intent, call).await?;
         let item: WrittenItem = serde_json::from_value(written.value).map_err(internal)?;
-        if matches!(call.write, ItemWrite::Sprint(_)) {
+        if matches!(call.write, ItemWrite::Sprint(_) | ItemWrite::Version(_)) {
             // What is of no item is read by syncs.
             return Ok(ItemWritten { item, replayed: written.replayed, stored: false });
         }
@@ -157,8 +157,18 @@ impl ItemWriteService {
             return Ok(());
         }
         let refused = || Error::Exceeds { what: "the key may not write to this project" };
-        if let ItemWrite::Create(new) = call.write {
-            return if grant.may_write(&new.project) { Ok(()) } else { Err(refused()) };
+        let named = match call.write {
+            ItemWrite::Create(new) => Some(&new.project),
+            ItemWrite::Version(version) => Some(&version.project),
+            ItemWrite::Move(_, to) => Some(&to.project),
+            _ => None,
+        };
+        if let Some(project) = named {
+            let may = grant.may_write(project);
+            // What is moved must be written to where it is as well.
+            if !may || call.write.key().is_none() {
+                return if may { Ok(()) } else { Err(refused()) };
+            }
         }
         if let ItemWrite::Sprint(sprint) = call.write {
             let writer = call.writer;
@@ -176,6 +186,12 @@ impl ItemWriteService {
             let address = [ItemAddress { key: Some(key.to_owned()), ..ItemAddress::default() }];
             let address = address.as_slice();
             let fetched = call.call(|c| async move { adapter.fetch_items(&c, address).await }).await?;
+            // What was deleted is asked for again when the answer got lost. Its key says where it was, and a deletion is
+            // refused by an item that has another key by now.
+            if matches!(call.write, ItemWrite::Delete(..)) && fetched.records.items.is_empty() {
+                let project = key.rsplit_once('-').map_or(key, |(project, _)| project);
+                return if grant.may_write(project) { Ok(()) } else { Err(refused()) };
+            }
             // The same answer whether it is there or not: who may not write to it is not told that it exists.
             if !fetched.records.items.first().is_some_and(|item| grant.may_write(&item.project_key)) {
                 return Err(refused());
@@ -190,17 +206,32 @@ impl ItemWriteService {
         adapter: &dyn SourceAdapter,
         item: &WrittenItem,
     ) -> Result<(), Error> {
+        let known = |id: &str| Some(id.to_owned()).filter(|id| !id.is_empty());
         let mut addresses = vec![ItemAddress {
-            source_id: Some(item.source_id.clone()),
+            source_id: known(&item.source_id),
             ref_key: None,
             key: Some(item.key.clone()),
         }];
         if let ItemWrite::Link(_, link) = call.write {
             addresses.push(ItemAddress { key: Some(link.to.clone()), ..ItemAddress::default() });
         }
+        let mut gone = 0;
+        if let ItemWrite::Delete(_, deletion) = call.write {
+            let subtasks = deletion.confirmed.iter().flat_map(|confirmed| &confirmed.subtasks);
+            addresses.extend(subtasks.map(|one| ItemAddress {
+                source_id: Some(one.source_id.clone()),
+                ref_key: None,
+                key: Some(one.key.clone()),
+            }));
+            gone = addresses.len();
+        }
         let addresses = addresses.as_slice();
         let mut fetched = call.call(|c| async move { adapter.fetch_items(&c, addresses).await }).await?;
         call.connection.current().mappings.apply(&mut fetched.records);
+        if fetched.records.gone.len() < gone {
+            // A later comparison of ids finds out what became of them.
+            return Err(Error::not_found("proof that all that was deleted is gone"));
+        }
         // An item brings along what is of no one project, such as people, which a key of few projects does not reach.
         let ctx = Ctx::system(call.ctx.tenant, "writes", call.ctx.request_id);
         self.sync.commit_items(&ctx, call.instance.id, fetched.records, self.clock.now(), &[]).await?;
@@ -281,6 +312,9 @@ impl TrackerWrite for Call<'_> {
                         writer.put_in_sprint(&c, key, sprint.as_deref()).await
                     }
                     ItemWrite::Sprint(sprint) => writer.write_sprint(&c, sprint).await,
+                    ItemWrite::Delete(key, deletion) => writer.delete_item(&c, key, deletion).await,
+                    ItemWrite::Move(key, to) => writer.move_item(&c, key, to).await,
+                    ItemWrite::Version(version) => writer.write_version(&c, version).await,
                 }
             })
             .await?;

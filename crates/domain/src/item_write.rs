@@ -290,6 +290,69 @@ pub struct SprintWrite {
     pub state: Option<SprintState>,
 }
 
+/// An item to be deleted for good.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ItemDeletion {
+    /// Its subtasks go with it.
+    pub with_subtasks: bool,
+    /// What somebody agreed to; nothing is deleted without. The write is recognised without it, so that one whose answer
+    /// got lost can be asked for again when there is nothing left to agree to.
+    #[serde(skip)]
+    pub confirmed: Option<ConfirmedDeletion>,
+}
+
+/// What was shown to who agreed to a deletion.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfirmedDeletion {
+    /// The item as it was.
+    pub item: SeenItem,
+    /// When it had been changed last.
+    pub seen: DateTime<Utc>,
+    /// Its subtasks.
+    pub subtasks: Vec<SeenItem>,
+}
+
+/// An item by its names.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SeenItem {
+    /// The source's immutable id.
+    pub source_id: String,
+    /// The key people use.
+    pub key: String,
+}
+
+/// Where an item is to be moved to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ItemMove {
+    /// The project's key.
+    pub project: String,
+    /// What it is there; the type of the same name where absent.
+    pub item_type: Option<String>,
+}
+
+/// A project's version to be made, or what is to change of one. What is absent stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct VersionWrite {
+    /// The project's key.
+    pub project: String,
+    /// Its name.
+    pub name: String,
+    /// It is a new one.
+    pub create: bool,
+    /// Another name for it.
+    pub rename_to: Option<String>,
+    /// What it is about.
+    pub description: Option<String>,
+    /// The day work on it begins.
+    pub start: Option<NaiveDate>,
+    /// The day it is released.
+    pub release: Option<NaiveDate>,
+    /// Releases it, or takes that back.
+    pub released: Option<bool>,
+    /// Archives it, or takes that back.
+    pub archived: Option<bool>,
+}
+
 /// What a write did.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct WrittenItem {
@@ -349,6 +412,14 @@ mod tests {
         {
             assert_eq!(read(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_deletion_is_the_same_write_whatever_was_confirmed_of_it() {
+        let item = SeenItem { source_id: "1".into(), key: "ENG-1".into() };
+        let confirmed = ConfirmedDeletion { item, seen: DateTime::UNIX_EPOCH, subtasks: Vec::new() };
+        let deletion = ItemDeletion { with_subtasks: true, confirmed: Some(confirmed) };
+        assert_eq!(serde_json::to_value(&deletion).unwrap(), serde_json::json!({"with_subtasks": true}));
     }
 
     #[test]

@@ -33,8 +33,9 @@ pub use ids::*;
 pub use instance::{Instance, InstancePatch, InstanceStatus, NewInstance, SourceKind};
 pub use invalid::{FieldError, Invalid};
 pub use item_write::{
-    ChangedField, FileContent, ItemLink, ItemPatch, ListChange, NewAttachment, NewComment, NewItem,
-    NewWorklog, SprintWrite, TimeSpent, Transition, Watching, WrittenItem,
+    ChangedField, ConfirmedDeletion, FileContent, ItemDeletion, ItemLink, ItemMove, ItemPatch, ListChange,
+    NewAttachment, NewComment, NewItem, NewWorklog, SeenItem, SprintWrite, TimeSpent, Transition,
+    VersionWrite, Watching, WrittenItem,
 };
 pub use limit::Quota;
 pub use mapping::{FieldRole, Mappings};

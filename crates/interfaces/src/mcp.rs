@@ -1,6 +1,7 @@
 //! The MCP servers: streamable HTTP without sessions at `/mcp`, HTTP+SSE at `/sse` where it is switched on, and plain
 //! `POST /tools/invoke` for scripts.
 
+mod confirming;
 mod front;
 mod invoke;
 pub mod jira;

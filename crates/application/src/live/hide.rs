@@ -81,6 +81,10 @@ pub(super) fn refuse_written(hidden: &HiddenFields, write: &ItemWrite) -> Result
         ItemWrite::Attach(..) => (vec![("attachment", true)], None),
         ItemWrite::PutInSprint(..) => (vec![("sprint", true)], None),
         ItemWrite::Sprint(_) => (Vec::new(), None),
+        // Nobody is asked to agree to what they are not shown.
+        ItemWrite::Delete(_, deletion) => (vec![("subtasks", deletion.with_subtasks)], None),
+        ItemWrite::Move(..) => (Vec::new(), None),
+        ItemWrite::Version(_) => (vec![("fixVersions", true)], None),
     };
     if let Some((name, _)) = own.iter().find(|(name, given)| *given && hidden.has(name)) {
         return Err(refused(format!("/{name}"), name));

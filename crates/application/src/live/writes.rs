@@ -58,6 +58,8 @@ struct Told<'a> {
     attachment_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sprint_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version_id: Option<&'a str>,
     changed: Vec<ToldChange<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     updated: Option<DateTime<Utc>>,
@@ -217,7 +219,10 @@ fn unchanged_since(write: &ItemWrite) -> Option<DateTime<Utc>> {
         | ItemWrite::Watch(..)
         | ItemWrite::Attach(..)
         | ItemWrite::PutInSprint(..)
-        | ItemWrite::Sprint(_) => None,
+        | ItemWrite::Sprint(_)
+        | ItemWrite::Delete(..)
+        | ItemWrite::Move(..)
+        | ItemWrite::Version(_) => None,
     }
 }
 
@@ -240,16 +245,22 @@ fn told<'a>(written: &'a ItemWritten, ask: &WriteAsk) -> Told<'a> {
         | ItemWrite::Watch(..)
         | ItemWrite::Attach(..)
         | ItemWrite::PutInSprint(..)
-        | ItemWrite::Sprint(_) => None,
+        | ItemWrite::Sprint(_)
+        | ItemWrite::Delete(..)
+        | ItemWrite::Move(..)
+        | ItemWrite::Version(_) => None,
     };
-    let sprint_id = matches!(&ask.write, ItemWrite::Sprint(_)).then_some(written.item.source_id.as_str());
+    let id = Some(written.item.source_id.as_str()).filter(|id| !id.is_empty());
+    let sprint_id = id.filter(|_| matches!(&ask.write, ItemWrite::Sprint(_)));
+    let version_id = id.filter(|_| matches!(&ask.write, ItemWrite::Version(_)));
     Told {
         key,
         url,
         comment_id: comment_id.as_deref(),
         worklog_id: worklog_id.as_deref(),
         attachment_id: attachment_id.as_deref(),
-        sprint_id: sprint_id.filter(|id| !id.is_empty()),
+        sprint_id,
+        version_id,
         changed: changed.iter().map(told_change).collect(),
         updated: *updated_at,
         dry_run: ask.rehearse,

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use domain::{
-    ItemLink, ItemPatch, NewAttachment, NewComment, NewItem, NewWorklog, SprintWrite, Transition, Watching,
-    WrittenItem,
+    ItemDeletion, ItemLink, ItemMove, ItemPatch, NewAttachment, NewComment, NewItem, NewWorklog, SprintWrite,
+    Transition, VersionWrite, Watching, WrittenItem,
 };
 use serde::Serialize;
 
@@ -134,6 +134,42 @@ pub trait SourceWriter: Send + Sync {
         Err(no_sprints())
     }
 
+    /// Deletes an item for good. [`Conflict`](super::SourceErrorKind::Conflict) when it is not as it was confirmed, or
+    /// nothing was.
+    async fn delete_item(
+        &self,
+        connection: &Connection,
+        key: &str,
+        deletion: &ItemDeletion,
+    ) -> Result<WrittenItem, SourceError> {
+        let _ = (connection, key, deletion);
+        let message = "Patchbay deletes no items of this tracker: do it in the tracker itself";
+        Err(SourceError::new(SourceErrorKind::Unsupported, message))
+    }
+
+    /// Moves an item to another project, where it gets another key.
+    async fn move_item(
+        &self,
+        connection: &Connection,
+        key: &str,
+        to: &ItemMove,
+    ) -> Result<WrittenItem, SourceError> {
+        let _ = (connection, key, to);
+        let message = "Patchbay moves no items of this tracker: do it in the tracker itself";
+        Err(SourceError::new(SourceErrorKind::Unsupported, message))
+    }
+
+    /// Makes a version of a project, or changes one. A new one is refused while the project has one of that name.
+    async fn write_version(
+        &self,
+        connection: &Connection,
+        asked: &VersionWrite,
+    ) -> Result<WrittenItem, SourceError> {
+        let _ = (connection, asked);
+        let message = "Patchbay writes no versions of this tracker: do it in the tracker itself";
+        Err(SourceError::new(SourceErrorKind::Unsupported, message))
+    }
+
     /// Says what a write would do, refusing what the write would refuse before it is sent. Changes nothing.
     async fn rehearse(&self, connection: &Connection, write: &ItemWrite) -> Result<WrittenItem, SourceError> {
         let _ = (connection, write);
@@ -142,7 +178,7 @@ pub trait SourceWriter: Send + Sync {
     }
 
     /// Looks whether a write took place: by its marker for items and comments that were made, by the item's state
-    /// for changes, which are harmless to repeat, and for files, which carry no marker, by name, size, who attached them
+    /// for changes, which are harmless to repeat, by its absence for an item that was deleted, and for files, which carry no marker, by name, size, who attached them
     /// and when. Changes nothing.
     async fn look(
         &self,
@@ -181,6 +217,12 @@ pub enum ItemWrite {
     PutInSprint(String, Option<String>),
     /// Make a sprint, or change one: of no item.
     Sprint(SprintWrite),
+    /// Delete it for good.
+    Delete(String, ItemDeletion),
+    /// Move it to another project.
+    Move(String, ItemMove),
+    /// Make a version of a project, or change one: of no item.
+    Version(VersionWrite),
 }
 
 impl ItemWrite {
@@ -197,13 +239,16 @@ impl ItemWrite {
             Self::Attach(..) => "attach_file",
             Self::PutInSprint(..) => "put_in_sprint",
             Self::Sprint(_) => "write_sprint",
+            Self::Delete(..) => "delete_item",
+            Self::Move(..) => "move_item",
+            Self::Version(_) => "write_version",
         }
     }
 
     /// The key of the item that is written to; `None` for one that is made, and for what is no item.
     pub fn key(&self) -> Option<&str> {
         match self {
-            Self::Create(_) | Self::Sprint(_) => None,
+            Self::Create(_) | Self::Sprint(_) | Self::Version(_) => None,
             Self::Update(key, _)
             | Self::Transition(key, _)
             | Self::Comment(key, _)
@@ -211,7 +256,9 @@ impl ItemWrite {
             | Self::Worklog(key, _)
             | Self::Watch(key, _)
             | Self::Attach(key, _)
-            | Self::PutInSprint(key, _) => Some(key),
+            | Self::PutInSprint(key, _)
+            | Self::Delete(key, _)
+            | Self::Move(key, _) => Some(key),
         }
     }
 
@@ -227,7 +274,10 @@ impl ItemWrite {
             | Self::Watch(..)
             | Self::Attach(..)
             | Self::PutInSprint(..)
-            | Self::Sprint(_) => None,
+            | Self::Sprint(_)
+            | Self::Delete(..)
+            | Self::Move(..)
+            | Self::Version(_) => None,
         };
         self.key().into_iter().chain(other).collect()
     }

@@ -1,5 +1,6 @@
 //! Writes to both dialects of Jira, as the simulator takes them.
 
+mod admin;
 mod files;
 mod webhooks;
 mod work;

@@ -43,7 +43,8 @@ pub(super) fn respond(outcome: Result<Answer, Failure>, unknown: &str) -> Respon
                 .with_hint(unknown)
                 .into_response()
         }
-        Err(Failure::Internal) => Problem::new(
+        // Only clients of MCP are asked.
+        Err(Failure::Ask(_) | Failure::Internal) => Problem::new(
             StatusCode::INTERNAL_SERVER_ERROR,
             "internal",
             "the tool failed through a fault of the service",

@@ -1,5 +1,6 @@
 //! The Jira MCP server: issues as the tenant's Jira has them now, read and written within what the caller may.
 
+mod admin;
 mod agile;
 mod arguments;
 mod bulk;
@@ -31,6 +32,7 @@ use rmcp::service::{RequestContext, RoleServer, SubscriptionContext};
 use rmcp::{ErrorData, ServerHandler};
 
 use super::McpConfig;
+use super::confirming::Confirming;
 use super::listen::Listeners;
 use super::server::{self, Parts};
 use super::shell::{self, caller, fault};
@@ -125,8 +127,10 @@ impl ServerHandler for JiraServer {
     ) -> Result<CallToolResponse, ErrorData> {
         let ctx = caller(&context)?.ctx;
         let narrowed = narrowed(&context)?;
+        let confirming = Confirming::of(&context, &request);
         let arguments = request.arguments.unwrap_or_default();
-        shell::called(&context, self.tools.call(&ctx, &narrowed, &request.name, arguments)).await
+        let call = self.tools.call(&ctx, &narrowed, &request.name, arguments, &confirming);
+        shell::called(&context, call).await
     }
 
     /// Each stands for itself: there is no list of a company's issues here, `jira_search_issues` finds them.

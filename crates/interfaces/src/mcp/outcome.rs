@@ -11,9 +11,10 @@ use futures::FutureExt;
 use http::StatusCode;
 use metrics::{Unit, counter, describe_counter, describe_histogram, histogram};
 use rmcp::ErrorData;
-use rmcp::model::{CallToolResult, ContentBlock, ErrorCode};
+use rmcp::model::{CallToolResponse, CallToolResult, ContentBlock, ErrorCode};
 use serde_json::{Value, json};
 
+use super::confirming::{self, Question};
 use super::record::Record;
 use super::telemetry;
 use crate::problem::{ErrorBody, Problem};
@@ -29,7 +30,7 @@ const DURATION: &str = "mcp_tool_duration_seconds";
 
 /// Tells the metrics recorder what the names mean.
 pub fn describe_metrics() {
-    describe_counter!(CALLS, "Tool calls by tool and status: ok, tool_error, unknown_tool, internal");
+    describe_counter!(CALLS, "Tool calls by tool and status: ok, asked, tool_error, unknown_tool, internal");
     describe_histogram!(DURATION, Unit::Seconds, "Time a tool call took, by tool");
     telemetry::describe_metrics();
 }
@@ -72,6 +73,8 @@ pub(super) enum Failure {
     UnknownTool(String),
     /// The tool was asked wrongly, or could not do it.
     Tool(Box<ToolError>),
+    /// A person has to agree first.
+    Ask(Box<Question>),
     /// A fault of ours.
     Internal,
 }
@@ -94,7 +97,7 @@ impl ToolError {
 impl telemetry::Outcome for Result<Answer, Failure> {
     fn error_type(&self) -> Option<String> {
         match self {
-            Ok(_) => None,
+            Ok(_) | Err(Failure::Ask(_)) => None,
             Err(Failure::UnknownTool(_)) => Some(ErrorCode::INVALID_PARAMS.0.to_string()),
             Err(Failure::Tool(_)) => Some("tool_error".to_owned()),
             Err(Failure::Internal) => Some(ErrorCode::INTERNAL_ERROR.0.to_string()),
@@ -145,6 +148,7 @@ pub(super) async fn run(
     let outcome = kept(audit, ctx, entry, call).await;
     let status = match &outcome {
         Ok(_) => "ok",
+        Err(Failure::Ask(_)) => "asked",
         Err(Failure::UnknownTool(_)) => "unknown_tool",
         Err(Failure::Tool(error)) if error.status == StatusCode::INTERNAL_SERVER_ERROR => "internal",
         Err(Failure::Tool(_)) => "tool_error",
@@ -183,16 +187,16 @@ fn timed_out() -> Failure {
     Failure::Tool(Box::new(ToolError::new(StatusCode::GATEWAY_TIMEOUT, body)))
 }
 
-/// As an MCP result: content with one line beside it, or an error the assistant can act on. Only what is no tool
-/// and what is our fault is an error of the protocol.
-pub(super) fn to_result(outcome: Result<Answer, Failure>) -> Result<CallToolResult, ErrorData> {
+/// As an MCP result: content with one line beside it, a question, or an error the assistant can act on. Only what is no
+/// tool and what is our fault is an error of the protocol.
+pub(super) fn to_result(outcome: Result<Answer, Failure>) -> Result<CallToolResponse, ErrorData> {
     match outcome {
         Ok(Answer { content, line, picture, .. }) => {
             let picture = picture.map(|picture| ContentBlock::image(picture.data, picture.mime_type));
             let blocks = [ContentBlock::text(line)].into_iter().chain(picture).collect();
             let mut result = CallToolResult::success(blocks);
             result.structured_content = Some(content);
-            Ok(result)
+            Ok(result.into())
         }
         Err(Failure::Tool(error)) => {
             let body = error.body;
@@ -202,7 +206,11 @@ pub(super) fn to_result(outcome: Result<Answer, Failure>) -> Result<CallToolResu
             };
             let mut result = CallToolResult::error(vec![ContentBlock::text(line)]);
             result.structured_content = serde_json::to_value(body).ok();
-            Ok(result)
+            Ok(result.into())
+        }
+        Err(Failure::Ask(question)) => {
+            let asking = confirming::asking(*question);
+            asking.map(Into::into).map_err(|why| ErrorData::internal_error(why, None))
         }
         Err(Failure::UnknownTool(name)) => Err(ErrorData::invalid_params(unknown_tool(&name), None)),
         Err(Failure::Internal) => {
@@ -223,7 +231,7 @@ pub(super) fn to_error(failure: Failure, uri: &str) -> ErrorData {
         Failure::Tool(error) if error.status != StatusCode::INTERNAL_SERVER_ERROR => {
             ErrorData::new(NOT_NOW, error.body.message.clone(), serde_json::to_value(error.body).ok())
         }
-        Failure::Tool(_) | Failure::UnknownTool(_) | Failure::Internal => {
+        Failure::Tool(_) | Failure::UnknownTool(_) | Failure::Ask(_) | Failure::Internal => {
             ErrorData::internal_error("the request failed through a fault of the service", None)
         }
     }

@@ -78,6 +78,8 @@ fn ended(entry: AuditEntry, outcome: &Result<Answer, Failure>) -> AuditEntry {
             None => entry,
         },
         Err(Failure::UnknownTool(_)) => entry.ended(AuditOutcome::Denied).with("code", "unknown_tool"),
+        // The call that brings the answer is the one that does something.
+        Err(Failure::Ask(_)) => entry.with("asked", true),
         Err(Failure::Internal) => entry.ended(AuditOutcome::Failed).with("code", "internal"),
         Err(Failure::Tool(error)) => {
             let refused = matches!(

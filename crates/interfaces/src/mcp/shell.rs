@@ -126,7 +126,7 @@ pub(super) async fn called(
         outcome = call => outcome,
     };
     step_up::note(context, &outcome);
-    outcome::to_result(outcome).map(Into::into)
+    outcome::to_result(outcome)
 }
 
 pub(super) fn cancelled() -> ErrorData {

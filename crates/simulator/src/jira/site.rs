@@ -117,6 +117,8 @@ pub struct JiraSite {
     pub(crate) recent_writes: HashMap<u64, Vec<i64>>,
     /// Contents of files, by their ids.
     pub(crate) files: HashMap<u64, Bytes>,
+    /// Progress of bulk operations, by the ids of their tasks, and how often each was asked for.
+    pub(crate) tasks: BTreeMap<String, (Value, usize)>,
     next_id: u64,
     last_ms: i64,
 }
@@ -149,6 +151,7 @@ impl JiraSite {
             switches: JiraSwitches::default(),
             recent_writes: HashMap::new(),
             files: HashMap::new(),
+            tasks: BTreeMap::new(),
             // Above the ids that data sets bring along, of comments and histories as well.
             next_id: 900_000_000,
             last_ms: 0,

@@ -3,9 +3,11 @@
 mod attachments;
 mod change;
 mod checks;
+mod moves;
 mod notes;
 mod relations;
 mod sprints;
+mod versions;
 mod watchers;
 
 use std::sync::Arc;
@@ -26,9 +28,11 @@ use crate::Shared;
 use attachments::attach;
 use change::Change;
 use checks::{checked, checked_updates};
+use moves::{move_issues, progress};
 use notes::{add_comment, add_worklog, append_comment, delete_comment, delete_worklog, edit_comment};
 use relations::{delete_property, link, set_property, unlink};
 pub(super) use sprints::{change_sprint, new_sprint, to_backlog, to_sprint};
+use versions::{change_version, new_version};
 pub(super) use watchers::watchers;
 use watchers::{unwatch, watch};
 
@@ -51,6 +55,10 @@ pub(super) fn dispatch(shared: &Arc<Shared>, site: usize, call: &Call<'_>) -> Op
         (&Method::DELETE, ["issue", _, "watchers"]) => unwatch,
         (&Method::PUT, ["issue", _, "properties", _]) => set_property,
         (&Method::DELETE, ["issue", _, "properties", _]) => delete_property,
+        (&Method::POST, ["bulk", "issues", "move"]) => move_issues,
+        (&Method::GET, ["bulk", "queue", _]) => progress,
+        (&Method::POST, ["version"]) => new_version,
+        (&Method::PUT, ["version", _]) => change_version,
         (&Method::POST, ["issueLink"]) => link,
         (&Method::DELETE, ["issueLink", _]) => unlink,
         (&Method::POST, ["webhook"]) => hooks::register,

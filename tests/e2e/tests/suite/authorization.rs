@@ -33,10 +33,15 @@ async fn every_caller_may_do_exactly_what_the_routes_and_tools_declare() {
     let mut tools = cases::tools(&world.own.api, &world.mcp, "mcp:sql").await;
     tools.extend(cases::tools(&world.own.api, &world.mcp_jira, "mcp:jira:read").await);
     let callers = world.callers().await;
+    let naming = world.callers_of_admin_tools().await;
+    let own = world.own.admin_tools(&[Scope::Admin]).await;
+    let at = format!("{}?toolsets=admin", world.server.mcp_jira_url.clone().unwrap());
+    let admin_tools = cases::tools(&own, &at, "mcp:jira:read").await;
+    assert!(!admin_tools.is_empty(), "the set admin has no tools");
     let before = foreign_rows(&world).await;
 
     let begun = Instant::now();
-    let wrong: Vec<String> = stream::iter(&callers)
+    let mut wrong: Vec<String> = stream::iter(&callers)
         .map(async |caller| {
             let mut wrong = Vec::new();
             for route in &routes {
@@ -50,6 +55,11 @@ async fn every_caller_may_do_exactly_what_the_routes_and_tools_declare() {
         .buffer_unordered(6)
         .concat()
         .await;
+    for caller in &naming {
+        for tool in &admin_tools {
+            try_tool(caller, tool, &mut wrong).await;
+        }
+    }
     println!(
         "{} callers x {} routes and {} tools in {:?}",
         callers.len(),

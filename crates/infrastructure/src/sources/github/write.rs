@@ -187,7 +187,10 @@ impl SourceWriter for GitHub {
             | ItemWrite::Watch(..)
             | ItemWrite::Attach(..)
             | ItemWrite::PutInSprint(..)
-            | ItemWrite::Sprint(_) => Ok(Look::Absent),
+            | ItemWrite::Sprint(_)
+            | ItemWrite::Delete(..)
+            | ItemWrite::Move(..)
+            | ItemWrite::Version(_) => Ok(Look::Absent),
         }
     }
 }

@@ -35,12 +35,15 @@ impl Said {
     /// Reads the body of a refusal; empty when it is something else, such as a proxy's page.
     pub(super) fn read(body: &[u8]) -> Self {
         let Ok(body) = serde_json::from_str::<ErrorBody>(&json_text(body)) else { return Self::default() };
+        // Bulk operations tell a list.
+        let rows = body.errors.as_ref().and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let mut messages: Vec<String> = body
             .messages
             .unwrap_or_default()
             .iter()
             .filter_map(Value::as_str)
             .chain(body.message.as_deref())
+            .chain(rows.iter().filter_map(|row| row.get("message")?.as_str()))
             .map(quoted)
             .collect();
         messages.retain(|message| !message.is_empty());

@@ -4,13 +4,16 @@
 mod attach;
 mod comment;
 mod create;
+mod delete;
 mod fields;
 pub(super) mod form;
 mod issue;
 mod link;
 mod look;
+mod move_to;
 mod people;
 pub(super) mod pick;
+mod project;
 mod rehearse;
 mod send;
 mod sprint;
@@ -19,6 +22,7 @@ mod text;
 mod transition;
 mod update;
 mod values;
+mod versions;
 mod watch;
 mod worklog;
 
@@ -28,8 +32,8 @@ use std::time::Duration;
 use application::ports::{Connection, ItemWrite, Look, SourceError, SourceErrorKind, SourceWriter};
 use async_trait::async_trait;
 use domain::{
-    ItemLink, ItemPatch, NewAttachment, NewComment, NewItem, NewWorklog, SprintWrite, Transition, Watching,
-    WrittenItem,
+    ItemDeletion, ItemLink, ItemMove, ItemPatch, NewAttachment, NewComment, NewItem, NewWorklog, SprintWrite,
+    Transition, VersionWrite, Watching, WrittenItem,
 };
 use serde_json::{Value, json};
 
@@ -147,6 +151,32 @@ impl SourceWriter for Jira {
         sprints::projects(&self.api(connection).await?, asked).await
     }
 
+    async fn delete_item(
+        &self,
+        connection: &Connection,
+        key: &str,
+        deletion: &ItemDeletion,
+    ) -> Result<WrittenItem, SourceError> {
+        delete::delete(&self.api(connection).await?, key, deletion).await
+    }
+
+    async fn move_item(
+        &self,
+        connection: &Connection,
+        key: &str,
+        to: &ItemMove,
+    ) -> Result<WrittenItem, SourceError> {
+        move_to::move_to(&self.api(connection).await?, key, to, Mode::Send).await
+    }
+
+    async fn write_version(
+        &self,
+        connection: &Connection,
+        asked: &VersionWrite,
+    ) -> Result<WrittenItem, SourceError> {
+        versions::write(&self.api(connection).await?, asked, Mode::Send).await
+    }
+
     async fn rehearse(&self, connection: &Connection, write: &ItemWrite) -> Result<WrittenItem, SourceError> {
         let api = self.api(connection).await?;
         match write {
@@ -157,6 +187,9 @@ impl SourceWriter for Jira {
             ItemWrite::Watch(key, watching) => watch::set(&api, key, watching, Mode::Rehearse).await,
             ItemWrite::Attach(key, file) => attach::attach(&api, key, file, Mode::Rehearse).await,
             ItemWrite::Sprint(asked) => sprints::write(&api, asked, Mode::Rehearse).await,
+            ItemWrite::Delete(key, deletion) => delete::rehearse(&api, key, deletion).await,
+            ItemWrite::Move(key, to) => move_to::move_to(&api, key, to, Mode::Rehearse).await,
+            ItemWrite::Version(asked) => versions::write(&api, asked, Mode::Rehearse).await,
             ItemWrite::Comment(..) | ItemWrite::Link(..) | ItemWrite::PutInSprint(..) => {
                 Err(SourceError::new(
                     SourceErrorKind::Unsupported,

@@ -93,7 +93,10 @@ async fn assert_once(world: &World, plan: &Planned, items_before: usize, what: &
         | ItemWrite::Watch(..)
         | ItemWrite::Attach(..)
         | ItemWrite::PutInSprint(..)
-        | ItemWrite::Sprint(_) => {
+        | ItemWrite::Sprint(_)
+        | ItemWrite::Delete(..)
+        | ItemWrite::Move(..)
+        | ItemWrite::Version(_) => {
             unreachable!("they have tests of their own")
         }
     }

@@ -140,7 +140,7 @@ impl JiraTools {
                 let ToolError { body, .. } = *told;
                 serde_json::to_value(body).unwrap_or_default()
             }
-            Failure::UnknownTool(_) | Failure::Internal => json!({"code": "internal"}),
+            Failure::UnknownTool(_) | Failure::Ask(_) | Failure::Internal => json!({"code": "internal"}),
         };
         if Instant::now() >= until {
             return Err(json!({"code": "not_done", "message": "the call's time was over before this issue"}));

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use http::{Extensions, HeaderMap, Uri};
 
+use super::super::confirming::Confirming;
 use super::super::invoke::{InvokeBody, respond};
 use super::super::{step_up, telemetry};
 use super::narrowed::Narrowed;
@@ -77,7 +78,9 @@ pub(super) async fn invoke(
     if let Some(key) = header.filter(|_| table::named(name).is_some_and(|tool| tool.takes_key)) {
         arguments.entry("idempotency_key").or_insert_with(|| key.into());
     }
-    let outcome = telemetry::plain_call(tools.call(&ctx, &narrowed, name, arguments)).await;
+    // Nobody sits behind a script who could be asked.
+    let nobody = Confirming::default();
+    let outcome = telemetry::plain_call(tools.call(&ctx, &narrowed, name, arguments, &nobody)).await;
     step_up::note_in(&extensions, &outcome);
     respond(outcome, "tools/list at /mcp names the tools")
 }

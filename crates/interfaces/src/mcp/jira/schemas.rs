@@ -2,6 +2,7 @@
 //! (docs/adr/0006-short-lists-of-tools.md); schemas have no unions and no references, because some model vendors refuse
 //! those.
 
+pub(super) mod admin;
 pub(super) mod agile;
 pub(super) mod bulk;
 pub(super) mod changes;

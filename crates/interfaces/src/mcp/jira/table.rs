@@ -11,12 +11,13 @@ use domain::Toolset;
 use rmcp::model::{JsonObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
 
-use super::schemas::{agile, bulk, changes, files, reading, work, writing};
+use super::schemas::{admin, agile, bulk, changes, files, reading, work, writing};
 
 /// The sets.
-const SETS: [&[Entry]; 7] = [
+const SETS: [&[Entry]; 8] = [
     &reading::TOOLS,
     &writing::TOOLS,
+    &admin::TOOLS,
     &agile::TOOLS,
     &bulk::TOOLS,
     &changes::TOOLS,

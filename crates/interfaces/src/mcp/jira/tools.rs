@@ -17,6 +17,7 @@ use rmcp::model::Tool;
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::super::confirming::Confirming;
 use super::super::outcome::{self, Answer, Failure, Size, ToolError};
 use super::super::record;
 use super::super::sql::now;
@@ -67,13 +68,14 @@ impl JiraTools {
         Ok(listed(ctx, narrowed, &access, several))
     }
 
-    /// Calls a tool.
+    /// Calls a tool. `confirming` is what a person was asked, for those that ask.
     pub(super) async fn call(
         &self,
         ctx: &Ctx,
         narrowed: &Narrowed,
         name: &str,
         given: Arguments,
+        confirming: &Confirming,
     ) -> Result<Answer, Failure> {
         let known = table::named(name);
         let mut entry = record::tool(name, &given);
@@ -102,7 +104,8 @@ impl JiraTools {
                 Toolset::JiraChanges => Box::pin(self.list_changes(ctx, &given)).await,
                 Toolset::JiraWork => Box::pin(self.work(ctx, name, &given)).await,
                 Toolset::JiraFiles => Box::pin(self.files(ctx, name, &given)).await,
-                Toolset::Sql | Toolset::JiraAdmin => Err(Failure::UnknownTool(name.to_owned())),
+                Toolset::JiraAdmin => Box::pin(self.admin(ctx, name, &given, confirming)).await,
+                Toolset::Sql => Err(Failure::UnknownTool(name.to_owned())),
             }
         })
         .await

@@ -184,7 +184,8 @@ fn label_change(value: &Value) -> Result<ListChange, Failure> {
 pub(super) fn told(answer: LiveAnswer, rehearsed: bool) -> Answer {
     let content = &answer.content;
     let changed = content.get("changed").and_then(Value::as_array).map_or(0, Vec::len);
-    let key = ["key", "sprint_id"].iter().find_map(|name| content.get(*name)).and_then(Value::as_str);
+    let key =
+        ["key", "sprint_id", "version_id"].iter().find_map(|name| content.get(*name)).and_then(Value::as_str);
     let key = key.unwrap_or("something new");
     let what = match rehearsed {
         true => format!("nothing was sent; {changed} fields would change"),

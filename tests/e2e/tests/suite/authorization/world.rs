@@ -87,6 +87,8 @@ impl World {
         let database = patchbay.database.url().unwrap();
         let wiretap = if overheard { Some(Wiretap::before(&database).await.unwrap()) } else { None };
         let mut settings = identity.settings().to_vec();
+        // The set admin is off unless an installation names it.
+        settings.push(("PATCHBAY_JIRA_TOOLSETS", "core,agile,work,files,bulk,changes,admin"));
         settings.extend(wiretap.as_ref().map(|wiretap| ("PATCHBAY_DATABASE_URL", wiretap.url())));
         let server = patchbay.serve_with("admin,mcp-jira,mcp-sql", &settings).await.unwrap();
         let worker = patchbay.serve("worker").await.unwrap();
@@ -152,6 +154,16 @@ impl World {
         let logout = ended.api.send(reqwest::Method::POST, "/auth/logout", None).await.unwrap();
         assert_eq!(logout.status, 204, "{logout:?}");
         callers.push(Caller { name: "an ended session".into(), scopes: Vec::new(), ..ended });
+        callers
+    }
+
+    /// Each scope by a key that names the set of tools which no other key has.
+    pub(crate) async fn callers_of_admin_tools(&self) -> Vec<Caller> {
+        let mut callers = Vec::new();
+        for scope in Scope::ALL {
+            let api = self.own.admin_tools(&[scope]).await;
+            callers.push(Caller::with_key(format!("the scope {scope}, naming jira_admin"), api, vec![scope]));
+        }
         callers
     }
 
@@ -226,6 +238,15 @@ impl Tenant {
 
     async fn new_key(&self, scopes: &[Scope]) -> (String, Api) {
         make_key(&self.api, scopes).await
+    }
+
+    /// A key that names the set `jira_admin`.
+    pub(crate) async fn admin_tools(&self, scopes: &[Scope]) -> Api {
+        let scopes: Vec<&str> = scopes.iter().map(|scope| scope.as_str()).collect();
+        let body = json!({"name": "tools", "kind": "service", "scopes": scopes,
+            "grant": {"toolsets": ["sql", "jira_core", "jira_admin"]}});
+        let key = made(&self.api, "/api/v1/keys", &body).await;
+        self.api.with_key(key["key"].as_str().unwrap())
     }
 
     async fn key(&self, scopes: &[Scope]) -> Api {

@@ -17,7 +17,7 @@ use super::issue::Issue;
 use super::people::Among;
 use super::update::{fill, project_of, read};
 use super::values::Place;
-use super::{attach, link, sprints, transition, watch, worklog};
+use super::{attach, delete, link, move_to, sprints, transition, versions, watch, worklog};
 
 /// Looks for one write. Changes nothing.
 pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Result<Look, SourceError> {
@@ -48,6 +48,9 @@ pub(super) async fn look(api: &Api<'_>, write: &ItemWrite, marker: &str) -> Resu
         ItemWrite::Watch(key, asked) => watch::look(api, key, asked).await,
         ItemWrite::PutInSprint(key, sprint) => sprints::look_put(api, key, sprint.as_deref()).await,
         ItemWrite::Sprint(asked) => sprints::look(api, asked).await,
+        ItemWrite::Delete(key, deletion) => delete::look(api, key, deletion).await,
+        ItemWrite::Move(key, to) => move_to::look(api, key, to).await,
+        ItemWrite::Version(asked) => versions::look(api, asked).await,
         ItemWrite::Link(key, asked) => match link::is_as_asked(api, key, asked).await? {
             Some(issue) => found(issue.written(api)),
             None => Ok(Look::Absent),
