@@ -1,7 +1,5 @@
 //! Requests to Asana's API: paths, pages, names of people, and what a refusal is about.
 
-use std::sync::{Mutex, PoisonError};
-
 use application::ports::{Connection, SourceError, SourceErrorKind};
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -35,9 +33,6 @@ pub(super) struct Api<'a> {
     headers: HeaderMap,
     names: &'a Names,
     pub(super) settings: Settings,
-    /// A query and an address with it. Those of a page's requests differ in their paths alone, and the list of fields in
-    /// them is long.
-    asked: Mutex<Option<(Vec<(String, String)>, Url)>>,
 }
 
 /// A part of a list: its objects, each as its own text.
@@ -94,14 +89,7 @@ impl<'a> Api<'a> {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, authorization);
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        Ok(Self {
-            client,
-            connection,
-            headers,
-            names,
-            settings: Settings::stored(&connection.settings),
-            asked: Mutex::default(),
-        })
+        Ok(Self { client, connection, headers, names, settings: Settings::stored(&connection.settings) })
     }
 
     pub(super) fn mappings(&self) -> &Mappings {
@@ -122,17 +110,7 @@ impl<'a> Api<'a> {
     }
 
     fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Url, SourceError> {
-        let base = &self.connection.base_url;
-        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |before: &[(String, String)]| {
-            before.iter().map(|(name, value)| (name.as_str(), value.as_str())).eq(query.iter().copied())
-        };
-        if let Some((_, url)) = asked.as_ref().filter(|(before, _)| same(before)) {
-            let mut url = url.clone();
-            url.set_path(&format!("{}{path}", base.path().trim_end_matches('/')));
-            return Ok(url);
-        }
-        let base = base.as_str().trim_end_matches('/');
+        let base = self.connection.base_url.as_str().trim_end_matches('/');
         let mut url = Url::parse(&format!("{base}{path}")).map_err(|error| {
             SourceError::new(SourceErrorKind::Rejected, format!("{path} is no address ({error})"))
         })?;
@@ -140,8 +118,6 @@ impl<'a> Api<'a> {
             let text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
             // Lists of fields stay legible.
             url.set_query(Some(&text.replace("%2C", ",")));
-            let query = query.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-            *asked = Some((query.collect(), url.clone()));
         }
         Ok(url)
     }
