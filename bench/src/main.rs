@@ -59,6 +59,9 @@ struct Options {
     /// Only these benchmarks
     #[arg(long, value_delimiter = ',')]
     only: Vec<Benchmark>,
+    /// Of sync only these sources, by the beginning of their names
+    #[arg(long, value_delimiter = ',')]
+    sources: Vec<String>,
     /// How often everything is measured; medians are shown
     #[arg(long, default_value_t = 3)]
     rounds: u32,
@@ -92,6 +95,7 @@ struct Bench {
     binaries: Binaries,
     redis_server: Option<PathBuf>,
     out: PathBuf,
+    sources: Vec<String>,
     rounds: u32,
     secs: u64,
 }
@@ -115,6 +119,7 @@ fn run() -> Result<()> {
         binaries: Binaries { patchbay: options.patchbay, simulator: options.simulator },
         redis_server: options.redis_server,
         out: options.out,
+        sources: options.sources,
         rounds: options.rounds.max(1),
         secs: options.secs.max(1),
     };
@@ -139,5 +144,10 @@ fn run() -> Result<()> {
 impl Bench {
     fn report(&self, name: &str) -> Result<Report> {
         Report::create(&self.out.join(format!("{name}.jsonl")))
+    }
+
+    /// Whether this source is asked for; all are when none is named.
+    fn measures(&self, source: &str) -> bool {
+        self.sources.is_empty() || self.sources.iter().any(|wanted| source.starts_with(wanted.as_str()))
     }
 }

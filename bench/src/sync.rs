@@ -24,7 +24,7 @@ const SYNCS: u32 = 10;
 /// Measures and prints.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     let mut report = bench.report("sync")?;
-    for source in sources::ALL {
+    for source in sources::ALL.iter().filter(|source| bench.measures(source.label)) {
         measure(bench, source, &mut report)?;
     }
     report.print(

@@ -19,6 +19,9 @@ pub(crate) struct Args {
     /// Only these, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<Benchmark>,
+    /// Of sync only these sources, by the beginning of their names
+    #[arg(long, value_delimiter = ',', value_name = "SOURCE")]
+    sources: Vec<String>,
     /// How often everything is measured; medians are shown
     #[arg(long, default_value_t = 3)]
     rounds: u32,
@@ -92,6 +95,9 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         .arg(workspace.root.join("out/bench"));
     if let Some(program) = redis_server {
         bench.arg("--redis-server").arg(program);
+    }
+    if !args.sources.is_empty() {
+        bench.arg("--sources").arg(args.sources.join(","));
     }
     let only: Vec<String> = args
         .only
