@@ -335,7 +335,7 @@ async fn a_key_writes_only_where_it_may_and_one_that_reads_is_shown_no_tool_that
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_create_sent_twenty_times_at_once_to_a_server_that_is_killed_makes_one_issue() {
+async fn a_create_sent_a_hundred_times_at_once_to_a_server_that_is_killed_makes_one_issue() {
     let World { patchbay, mut running, tracker, mut mcp, mut admin, writing_key, .. } = World::start().await;
     let db = &patchbay.database;
     for round in 0..3 {
@@ -354,7 +354,7 @@ async fn a_create_sent_twenty_times_at_once_to_a_server_that_is_killed_makes_one
         };
         let kind = if round < 2 { FaultKind::Slow { ms: 1_500 } } else { FaultKind::AnswerLost };
         tracker.control().add_fault(FaultRule { matching, kind });
-        let calls: Vec<_> = (0..20).map(|_| call(&mcp)).collect();
+        let calls: Vec<_> = (0..100).map(|_| call(&mcp)).collect();
         // When it is meant, when it is about to be sent, and when it has been done.
         match round {
             0 => while db.count(INTENDED).await.unwrap() == 0 {},
@@ -377,7 +377,7 @@ async fn a_create_sent_twenty_times_at_once_to_a_server_that_is_killed_makes_one
         running.kill_9().await.unwrap();
         let firsts = join_all(calls).await;
         let answered = firsts.into_iter().filter(|first| matches!(first, Ok(Ok(_)))).count();
-        println!("round {round}: {answered} of 20 calls were answered before the kill");
+        println!("round {round}: {answered} of 100 calls were answered before the kill");
         tracker.control().clear_faults();
         running = patchbay.serve_with("admin,mcp-jira", &WIDE).await.unwrap();
         mcp = running.mcp_jira_url.clone().unwrap();
@@ -399,7 +399,7 @@ async fn a_create_sent_twenty_times_at_once_to_a_server_that_is_killed_makes_one
             told = call().await;
         }
         assert_eq!(told.status, 200, "round {round}: {told:?}");
-        for again in join_all((0..20).map(|_| call())).await {
+        for again in join_all((0..100).map(|_| call())).await {
             assert_eq!(
                 (again.status, &again.body["key"]),
                 (200, &told.body["key"]),
