@@ -223,6 +223,10 @@ pub(crate) struct ListenArgs {
     #[arg(long, env = "PATCHBAY_TEMPLATE_CONNECTIONS", value_name = "N", default_value_t = 20,
           value_parser = clap::value_parser!(u16).range(1..=200))]
     pub(crate) template_connections: u16,
+    /// SQL templates that run at once in their first 50 ms; when not given, twice as many as there are cores, and one. More are
+    /// worth it where the database is a slow network away.
+    #[arg(long, env = "PATCHBAY_SHORT_TEMPLATES", value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
+    pub(crate) short_templates: Option<u16>,
     /// Seconds of silence after which a worker's jobs go to others.
     #[arg(long, env = "PATCHBAY_JOB_DEAD_AFTER_S", value_name = "SECONDS", default_value_t = 60,
           value_parser = clap::value_parser!(u16).range(1..=3600))]

@@ -79,6 +79,8 @@ pub(crate) struct WireOptions {
     pub(crate) sign_in: SignIn,
     /// Jobs this process does at once.
     pub(crate) worker_slots: usize,
+    /// Short queries of templates that run at once, when the usual number does not fit.
+    pub(crate) short_templates: Option<u16>,
     /// The most templates that a tenant may have published.
     pub(crate) published_templates: i64,
     /// The sets of the Jira server's tools that anybody may have.
@@ -190,7 +192,11 @@ impl Wiring {
         });
         let catalog = Arc::new(PgTemplates::load(&db).await?);
         let authored = Arc::new(PgAuthoredTemplates::new(db.clone(), pg_vault.audit_chain()));
-        let runner = Arc::new(PgTemplateRunner::new(db.clone()));
+        let runner = PgTemplateRunner::new(db.clone());
+        let runner = Arc::new(match options.short_templates {
+            Some(most) => runner.with_short_queries(most.into()),
+            None => runner,
+        });
         let authoring = AuthoringService::new(AuthoringParts {
             store: authored.clone(),
             prover: Arc::new(PgTemplateProver::new(db.clone(), clock.clone())),

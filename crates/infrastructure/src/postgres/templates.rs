@@ -73,6 +73,11 @@ impl PgTemplateRunner {
         }
     }
 
+    /// The same with another number of short queries at once; more are worth it where each round trip takes long.
+    pub fn with_short_queries(self, most: usize) -> Self {
+        Self { quick: QuickLane::of(most), ..self }
+    }
+
     async fn attempt(&self, ctx: &Ctx, asked: &Asked<'_>, tested: bool) -> Result<Given, Failure> {
         let connection = match asked.template.authored {
             true => self.db.author_connection(tested).await,

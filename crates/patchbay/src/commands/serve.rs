@@ -82,6 +82,7 @@ pub(crate) fn wire_options(
         answers_in_redis: None,
         sign_in: SignIn::new(&listen.sign_in)?,
         worker_slots: usize::from(listen.worker_concurrency),
+        short_templates: listen.short_templates,
         published_templates: listen.published_templates.into(),
         jira_toolsets: match &listen.jira_toolsets {
             Some(named) => named.iter().copied().collect(),

@@ -18,7 +18,11 @@ impl QuickLane {
     /// known here.
     pub(super) fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        Self(Semaphore::new(2 * cores + 1))
+        Self::of(2 * cores + 1)
+    }
+
+    pub(super) fn of(most: usize) -> Self {
+        Self(Semaphore::new(most.clamp(1, Semaphore::MAX_PERMITS)))
     }
 
     /// Runs it when there is room.
@@ -45,7 +49,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn slow_queries_make_room_for_short_ones() {
-        let lane = Arc::new(QuickLane(Semaphore::new(2)));
+        let lane = Arc::new(QuickLane::of(2));
         let slow: Vec<_> = (0..2)
             .map(|_| {
                 let lane = lane.clone();
@@ -63,7 +67,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_given_up_frees_its_place() {
-        let lane = QuickLane(Semaphore::new(1));
+        let lane = QuickLane::of(1);
         let given_up = tokio::time::timeout(Duration::ZERO, lane.run(pending::<()>())).await;
         assert!(given_up.is_err());
         assert_eq!(lane.run(ready(7)).await, 7);
