@@ -178,8 +178,8 @@ pub trait SourceWriter: Send + Sync {
     }
 
     /// Looks whether a write took place: by its marker for items and comments that were made, by the item's state
-    /// for changes, which are harmless to repeat, by its absence for an item that was deleted, and for files, which carry no marker, by name, size, who attached them
-    /// and when. Changes nothing.
+    /// for changes, which are harmless to repeat, by its absence for an item that was deleted, and for files, which carry
+    /// no marker, by name, size, who attached them and when. Changes nothing.
     async fn look(
         &self,
         connection: &Connection,
