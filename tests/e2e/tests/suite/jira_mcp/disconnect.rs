@@ -3,17 +3,6 @@
 use super::*;
 use crate::front::{self, Front};
 
-/// Waits for something to become so.
-async fn until(what: &str, mut holds: impl AsyncFnMut() -> bool) {
-    for _ in 0..1_200 {
-        if holds().await {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    panic!("never: {what}");
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_goes_away_ends_its_request_to_the_tracker_and_nobody_elses() {
     let world = World::unconnected().await;
@@ -48,11 +37,7 @@ async fn a_client_that_goes_away_ends_its_request_to_the_tracker_and_nobody_else
     until("the end of the second request", async || front.under_way() < 2).await;
     assert!(!stays.is_finished(), "it was not the client's leaving that ended the request");
     assert_eq!(front.under_way(), 1);
-    until("the record of it", async || {
-        let recorded = world.admin.get("/api/v1/audit?action=tool.call&limit=50").await.unwrap();
-        recorded.text.contains("\"cancelled\"")
-    })
-    .await;
+    world.recorded("tool.call", "\"cancelled\"").await;
     stays.abort();
     until("the end of the first request", async || front.under_way() == 0).await;
     world.end().await;

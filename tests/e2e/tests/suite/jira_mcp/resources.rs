@@ -90,8 +90,7 @@ async fn an_issue_is_read_as_the_synced_copy_has_it_by_who_may_see_it() {
     );
     world.set_policy(json!({"denied_tools": ["jira_get_issue"]})).await;
     assert_eq!(world.read_at("", &world.key, &uri).await["message"], absent["message"]);
-    let recorded = world.admin.get("/api/v1/audit?action=resource.read&limit=50").await.unwrap();
-    assert!(recorded.text.contains(&uri), "{recorded:?}");
+    world.recorded("resource.read", &uri).await;
     world.end().await;
 }
 
