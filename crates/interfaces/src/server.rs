@@ -1,5 +1,7 @@
 //! Serves a router on a listener: HTTP/1.1 and HTTP/2, with time-outs against slow clients and a graceful end.
 
+mod threads;
+
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tower::Service;
 
 use crate::limits::TrustedProxies;
+pub use threads::Threads;
 
 /// How long a client may take for the head of a request.
 const HEADER_DEADLINE: Duration = Duration::from_secs(10);
@@ -34,8 +37,10 @@ const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 #[derive(Debug, Clone)]
 pub struct Shutdown(pub CancellationToken);
 
-/// Serves until `shutdown` fires, then takes no more connections and lets running requests finish for up to `drain`.
+/// Serves on these threads until `shutdown` fires, then takes no more connections and lets running requests finish for up
+/// to `drain`.
 pub async fn serve(
+    threads: &Threads,
     listener: TcpListener,
     router: Router,
     proxies: TrustedProxies,
@@ -67,8 +72,12 @@ pub async fn serve(
         let service = FromClient { router: router.clone(), peer, proxies: proxies.clone() };
         let watcher = graceful.watcher();
         let stopping = shutdown.clone();
-        connections.spawn(async move {
-            let _slot = slot;
+        let thread = threads.least_busy();
+        let handle = thread.handle().clone();
+        let serving = async move {
+            let (_slot, _thread) = (slot, thread);
+            // From here on this thread's runtime watches it.
+            let Ok(stream) = TcpStream::from_std(stream) else { return };
             let http2 = tokio::select! {
                 () = stopping.cancelled() => return,
                 begun = tokio::time::timeout(HEADER_DEADLINE, speaks_http2(&stream)) => begun,
@@ -80,7 +89,8 @@ pub async fn serve(
             if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(%error, "A connection ended early");
             }
-        });
+        };
+        connections.spawn_on(serving, &handle);
     }
     drop(listener);
     if tokio::time::timeout(drain, graceful.shutdown()).await.is_err() {
@@ -125,11 +135,11 @@ where
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(std::net::TcpStream, IpAddr, tokio::sync::OwnedSemaphorePermit)> {
     let slot = slots.clone().acquire_owned().await.map_err(io::Error::other)?;
     let (stream, peer) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, peer.ip(), slot))
+    Ok((stream.into_std()?, peer.ip(), slot))
 }
 
 fn is_of_the_connection(error: &io::Error) -> bool {

@@ -8,6 +8,7 @@
 
 mod context;
 mod error;
+mod pipeline;
 mod pool;
 mod template_connection;
 mod tx;
@@ -22,7 +23,11 @@ use zeroize::Zeroizing;
 
 use self::context::context;
 pub(crate) use self::error::{store_error, unique_violation};
-use self::pool::{APP_SETTINGS, AUTHOR_IDLE, AUTHOR_SETTINGS, READER_SETTINGS, named, pool, rollback};
+use self::pipeline::PipelinePool;
+pub(crate) use self::pipeline::{PipelineError, PooledPipeline, Question};
+use self::pool::{
+    APP_SETTINGS, AUTHOR_IDLE, AUTHOR_SETTINGS, READER_IDLE, READER_SETTINGS, named, pool, rollback,
+};
 pub(crate) use self::template_connection::TemplateConnection;
 use self::tx::Inner;
 pub(crate) use self::tx::Tx;
@@ -33,10 +38,17 @@ use super::outage::{self, Breakdowns, in_time, is_broken};
 use super::seal::SealKey;
 use super::unit::PgUnit;
 
+/// Connections that templates are proved and explained on, for each role.
+const PROOFS: u32 = 2;
+
 /// Connections of a process.
 #[derive(Debug, Clone)]
 pub struct Db {
     app: PgPool,
+    /// Templates are run on these.
+    reader_runs: PipelinePool,
+    author_runs: PipelinePool,
+    /// They are proved and explained on these.
     reader: PgPool,
     author: PgPool,
     queue: PgPool,
@@ -58,13 +70,17 @@ impl Db {
         let pools = [
             (pool(sizes.app).after_release(rollback).connect_lazy_with(app.clone()), app),
             // No hook: what is left of a transaction is closed with its connection, see `TemplateConnection`.
-            (pool(sizes.reader).connect_lazy_with(reader.clone()), reader),
+            (pool(PROOFS).idle_timeout(AUTHOR_IDLE).connect_lazy_with(reader.clone()), reader),
             (pool(sizes.queue).after_release(rollback).connect_lazy_with(queue.clone()), queue),
-            (pool(sizes.author()).idle_timeout(AUTHOR_IDLE).connect_lazy_with(author.clone()), author),
+            (pool(PROOFS).idle_timeout(AUTHOR_IDLE).connect_lazy_with(author.clone()), author),
         ];
         let [app, reader, queue, author] = [0, 1, 2, 3].map(|at| pools[at].0.clone());
         let seal_key = SealKey::default();
+        let runs =
+            |like: &PgPool, size, idle| PipelinePool::new(like.clone(), breakdowns.clone(), size, idle);
         Self {
+            reader_runs: runs(&reader, sizes.reader, READER_IDLE),
+            author_runs: runs(&author, sizes.author(), AUTHOR_IDLE),
             app,
             reader,
             author,
@@ -180,7 +196,26 @@ impl Db {
         self.logins.changes() != before
     }
 
-    /// A connection of the role that may read the published views only, to begin a template's transaction on.
+    /// A connection of the role that may read the published views only, to run a template on; for one that a tenant has
+    /// written, of the role that also needs a seal on each transaction.
+    ///
+    /// `tested` asks the server first and passes over connections that broke while idle.
+    pub(crate) async fn pipeline(
+        &self,
+        authored: bool,
+        tested: bool,
+    ) -> Result<PooledPipeline, PipelineError> {
+        let pool = if authored { &self.author_runs } else { &self.reader_runs };
+        let before = self.logins.changes();
+        let mut pipeline = match pool.get(tested).await {
+            Err(error) if self.logins.renewed_after(before, error.code()).await => pool.get(tested).await?,
+            other => other?,
+        };
+        pipeline.key = authored.then(|| self.seal_key.clone());
+        Ok(pipeline)
+    }
+
+    /// A connection of the role that may read the published views only, to explain a template on.
     ///
     /// `tested` asks the server first and passes over connections that broke while idle.
     pub(crate) async fn template_connection(&self, tested: bool) -> Result<TemplateConnection, StoreError> {
@@ -217,12 +252,12 @@ impl Db {
 
     /// Most templates that run at once.
     pub(crate) fn reader_slots(&self) -> u32 {
-        self.reader.options().get_max_connections()
+        self.reader_runs.slots()
     }
 
     /// Most templates of tenants that run at once.
     pub(crate) fn author_slots(&self) -> u32 {
-        self.author.options().get_max_connections()
+        self.author_runs.slots()
     }
 
     /// What the contexts of tenants' own templates are sealed with; the vault knows it.
@@ -254,11 +289,13 @@ impl Db {
 
     /// Open and idle connections: app, then reader.
     pub fn pool_usage(&self) -> [(u32, usize); 2] {
-        [&self.app, &self.reader].map(|pool| (pool.size(), pool.num_idle()))
+        [(self.app.size(), self.app.num_idle()), self.reader_runs.usage()]
     }
 
     /// Closes every connection; waits for those in use.
     pub async fn close(&self) {
+        self.reader_runs.close();
+        self.author_runs.close();
         self.app.close().await;
         self.reader.close().await;
         self.author.close().await;

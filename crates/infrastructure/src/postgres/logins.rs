@@ -22,6 +22,8 @@ use crate::vault::MasterKeys;
 /// Spares the server a flood of wrong passwords when it takes none.
 const AGAIN_AFTER: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(5);
+/// "Password authentication failed", <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+const REFUSED: &str = "28P01";
 
 /// A pool and how its connections are opened, but for the password.
 pub(super) type Login = (PgPool, PgConnectOptions);
@@ -51,7 +53,13 @@ impl Logins {
     /// Whether the pools have other passwords now than when `before` was asked, so that a login which failed with this
     /// error is worth another try. Looks for passwords that the server takes when it refused the present ones.
     pub(super) async fn renewed(&self, before: u64, error: &sqlx::Error) -> bool {
-        let Some(keys) = self.keys.as_ref().filter(|_| is_refusal(error)) else { return false };
+        let code = error.as_database_error().and_then(|error| error.code());
+        self.renewed_after(before, code.as_deref().unwrap_or_default()).await
+    }
+
+    /// As [`Self::renewed`], of an error with this code.
+    pub(super) async fn renewed_after(&self, before: u64, code: &str) -> bool {
+        let Some(keys) = self.keys.as_ref().filter(|_| code == REFUSED) else { return false };
         let mut refused = self.refused.lock().await;
         if self.changes() != before {
             return true;
@@ -111,9 +119,8 @@ async fn log_in(options: &PgConnectOptions) -> Result<(), sqlx::Error> {
     connected.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await
 }
 
-/// "Password authentication failed".
 fn is_refusal(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some("28P01"))
+    error.as_database_error().is_some_and(|error| error.code().as_deref() == Some(REFUSED))
 }
 
 impl fmt::Debug for Logins {

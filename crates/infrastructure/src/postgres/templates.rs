@@ -12,20 +12,18 @@ mod rows;
 mod statements;
 mod tenants;
 
-use std::error::Error as _;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use application::Ctx;
 use application::ports::{Estimate, RowSet, StoreError, TemplateRunner};
 use async_trait::async_trait;
 use domain::template::{Argument, KeyValue, MAX_BYTES, Template};
-use futures::TryStreamExt;
 use sqlx::Arguments;
 use sqlx::postgres::PgArguments;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::Db;
-use super::db::{TemplateConnection, store_error};
+use super::db::{PipelineError, Question, store_error};
 pub use authored::PgAuthoredTemplates;
 pub use prove::{PgTemplates, Proof, RefusedTemplate, prove};
 pub use prover::PgTemplateProver;
@@ -79,30 +77,72 @@ impl PgTemplateRunner {
     }
 
     async fn attempt(&self, ctx: &Ctx, asked: &Asked<'_>, tested: bool) -> Result<Given, Failure> {
+        match asked.what {
+            What::Rows => self.rows(ctx, asked, tested).await.map(Given::Rows),
+            What::Estimate => self.estimate(ctx, asked, tested).await.map(Given::Estimate),
+        }
+    }
+
+    async fn rows(&self, ctx: &Ctx, asked: &Asked<'_>, tested: bool) -> Result<RowSet, Failure> {
+        let template = asked.template;
+        let statement = self.statements.get(template, asked.arguments, asked.after);
+        let (tenant, limit) = (ctx.tenant.as_uuid(), asked.most());
+        let mut values: Vec<&(dyn ToSql + Sync)> = vec![&tenant];
+        let mut types = vec![Type::UUID];
+        for argument in asked.arguments {
+            let (value, kind): (&(dyn ToSql + Sync), Type) = match argument {
+                Argument::Text(value) => (value, Type::TEXT),
+                Argument::Integer(value) => (value, Type::INT8),
+                Argument::Boolean(value) => (value, Type::BOOL),
+                Argument::Date(value) => (value, Type::DATE),
+                Argument::Timestamp(value) => (value, Type::TIMESTAMPTZ),
+                Argument::TextList(value) => (value, Type::TEXT_ARRAY),
+            };
+            values.push(value);
+            types.push(kind);
+        }
+        values.push(&limit);
+        types.push(Type::INT8);
+        for value in asked.after.unwrap_or_default() {
+            values.push(&value.text);
+            types.push(Type::TEXT);
+        }
+        let question = Question {
+            statement: &statement,
+            values: &values,
+            types: &types,
+            timeout_ms: template.timeout_ms,
+        };
+        let limit = usize::try_from(asked.limit).unwrap_or(0);
+        let max_bytes = self.max_bytes.min(template.max_bytes);
+        let mut reader = RowReader::new(&template.columns, template.page.as_ref(), limit, max_bytes);
+        let connection = self.db.pipeline(template.authored, tested).await;
+        let connection = connection.map_err(|error| Failure::Final(error.into()))?;
+        let read = connection.query(ctx, &question, |row| reader.push(row)).await;
+        read.and_then(|()| reader.finish()).map_err(|error| match error.is_broken() && !tested {
+            true => Failure::Broken(error.into()),
+            false => Failure::Final(run_failed(error, template)),
+        })
+    }
+
+    async fn estimate(&self, ctx: &Ctx, asked: &Asked<'_>, tested: bool) -> Result<Estimate, Failure> {
         let connection = match asked.template.authored {
             true => self.db.author_connection(tested).await,
             false => self.db.template_connection(tested).await,
         };
         let mut connection = connection.map_err(Failure::Final)?;
-        let result = match asked.what {
-            What::Rows => {
-                let statement = self.statements.get(asked.template, asked.arguments, asked.after);
-                fetch(&mut connection, ctx, asked, statement, self.max_bytes).await.map(Given::Rows)
-            }
-            What::Estimate => estimate::ask(&mut connection, ctx, asked).await.map(Given::Estimate),
-        };
-        match result {
+        match estimate::ask(&mut connection, ctx, asked).await {
             Ok(given) => {
                 connection.finish();
                 Ok(given)
             }
-            Err(error) if is_broken(&error) && !tested => Err(Failure::Broken(error)),
+            Err(error) if is_broken(&error) && !tested => Err(Failure::Broken(store_error(error))),
             Err(error) => {
                 // The server answered, so the connection is good for the next.
                 if matches!(error, sqlx::Error::Database(_)) {
                     connection.finish();
                 }
-                Err(Failure::Final(run_error(error, asked.template)))
+                Err(Failure::Final(estimate_failed(error, asked.template)))
             }
         }
     }
@@ -122,8 +162,7 @@ impl PgTemplateRunner {
         };
         let result = self.quick.run(attempts).await;
         result.map_err(|failure| match failure {
-            Failure::Final(error) => error,
-            Failure::Broken(error) => store_error(error),
+            Failure::Final(error) | Failure::Broken(error) => error,
         })
     }
 }
@@ -150,11 +189,15 @@ impl Asked<'_> {
         template_statement(self.template, self.arguments, self.after)
     }
 
+    /// One more than asked for tells whether there is more.
+    fn most(&self) -> i64 {
+        self.limit.saturating_add(1)
+    }
+
     /// The tenant, the arguments, the limit, and where to go on.
     fn bound(&self, ctx: &Ctx) -> Result<PgArguments, sqlx::Error> {
         let mut bound = bind(ctx, self.arguments)?;
-        // One more than asked for tells whether there is more.
-        bound.add(self.limit.saturating_add(1)).map_err(sqlx::Error::Encode)?;
+        bound.add(self.most()).map_err(sqlx::Error::Encode)?;
         for value in self.after.unwrap_or_default() {
             bound.add(value.text.as_deref()).map_err(sqlx::Error::Encode)?;
         }
@@ -213,32 +256,8 @@ fn label(template: &Template) -> String {
 /// Why an attempt did not give rows.
 enum Failure {
     /// The connection broke: another one may do.
-    Broken(sqlx::Error),
+    Broken(StoreError),
     Final(StoreError),
-}
-
-async fn fetch(
-    connection: &mut TemplateConnection,
-    ctx: &Ctx,
-    asked: &Asked<'_>,
-    statement: Arc<str>,
-    max_bytes: usize,
-) -> Result<RowSet, sqlx::Error> {
-    let template = asked.template;
-    let bound = asked.bound(ctx)?;
-    let mut tx = connection.begin(ctx, template.timeout_ms).await?;
-    #[expect(clippy::disallowed_methods, reason = "a template's statement passed the gate; values are bound")]
-    let statement = sqlx::AssertSqlSafe(statement);
-    let mut stream = sqlx::query_with(statement, bound).fetch(&mut *tx);
-    let limit = usize::try_from(asked.limit).unwrap_or(0);
-    let max_bytes = max_bytes.min(template.max_bytes);
-    let mut reader = RowReader::new(&template.columns, template.page.as_ref(), limit, max_bytes);
-    while let Some(row) = stream.try_next().await? {
-        if !reader.push(row)? {
-            break;
-        }
-    }
-    reader.finish()
 }
 
 /// The tenant, then the arguments.
@@ -271,19 +290,20 @@ fn is_broken(error: &sqlx::Error) -> bool {
     }
 }
 
-fn run_error(error: sqlx::Error, template: &Template) -> StoreError {
-    let code = error.as_database_error().and_then(|database| database.code()).unwrap_or_default();
-    match &*code {
-        // Cancelled by its time limit, or waiting for a lock.
-        "57014" | "55P03" => StoreError::Timeout { limit_ms: template.timeout_ms },
-        _ => {
-            tracing::warn!(
-                template.name = template.name,
-                error.code = &*code,
-                error.source = error.source().is_some(),
-                "A template failed"
-            );
-            store_error(error)
-        }
+fn run_failed(error: PipelineError, template: &Template) -> StoreError {
+    timed_out(error.code(), template).unwrap_or_else(|| error.into())
+}
+
+fn estimate_failed(error: sqlx::Error, template: &Template) -> StoreError {
+    let code = error.as_database_error().and_then(|database| database.code());
+    timed_out(code.as_deref().unwrap_or_default(), template).unwrap_or_else(|| store_error(error))
+}
+
+/// Whether this code says that the template was cancelled by its time limit, or waited for a lock.
+fn timed_out(code: &str, template: &Template) -> Option<StoreError> {
+    if matches!(code, "57014" | "55P03") {
+        return Some(StoreError::Timeout { limit_ms: template.timeout_ms });
     }
+    tracing::warn!(template.name = template.name, error.code = code, "A template failed");
+    None
 }

@@ -5,6 +5,7 @@
 mod asana;
 mod audit;
 mod authored_templates;
+mod certificates;
 mod credential_renewal;
 mod egress_guard;
 mod github_depth;
@@ -27,6 +28,7 @@ mod postgres_members;
 mod postgres_references;
 mod postgres_sessions;
 mod postgres_sync;
+mod postgres_tls;
 mod redis_server;
 mod redis_tls;
 mod second_lock;

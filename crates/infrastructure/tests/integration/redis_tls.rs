@@ -1,28 +1,14 @@
 //! Redis over TLS: whom to trust, and what is said when nobody can be. Security requirement 35.
 
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use application::ports::{Decision, Limit, LimitKey, RateLimiter};
 use domain::TenantId;
 use patchbay_infrastructure::limiter::{Limiter, LimiterSettings, RedisAddress, RedisProblem};
-use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::certificates::Certificates;
 use crate::redis_server::RedisServer;
-
-/// What openssl is told: authorities, and a server that is known by one name and one address.
-const REQUESTS: &str = "[req]
-distinguished_name = name
-[name]
-[authority]
-basicConstraints = critical, CA:TRUE
-keyUsage = critical, keyCertSign
-[server]
-basicConstraints = CA:FALSE
-subjectAltName = DNS:localhost, IP:127.0.0.1
-extendedKeyUsage = serverAuth
-";
 
 /// A server with a certificate, and its authority's.
 struct Site {
@@ -30,26 +16,7 @@ struct Site {
     authority: Vec<u8>,
     /// An authority that has nothing to do with it.
     stranger: Vec<u8>,
-    _folder: TempDir,
-}
-
-/// `false` when the program is not there.
-fn certificate(folder: &Path, name: &str, kind: &str, signed_by: Option<&str>) -> bool {
-    let mut command = Command::new("openssl");
-    command.current_dir(folder).args(["req", "-x509", "-config", "requests", "-extensions", kind, "-nodes"]);
-    command.args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-days", "2"]);
-    command.args(["-subj", &format!("/CN={name}"), "-keyout", &format!("{name}.key"), "-out"]);
-    command.arg(format!("{name}.pem"));
-    if let Some(by) = signed_by {
-        command.args(["-CA", &format!("{by}.pem"), "-CAkey", &format!("{by}.key")]);
-    }
-    match command.stdin(Stdio::null()).output() {
-        Ok(output) => {
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            true
-        }
-        Err(_) => false,
-    }
+    _made: Certificates,
 }
 
 /// `None`, with the reason printed, where the programs for it are missing.
@@ -63,17 +30,8 @@ async fn site() -> Option<Site> {
         println!("skipped: redis-server was built without TLS");
         return None;
     }
-    let folder = TempDir::new().unwrap();
-    let path = folder.path();
-    std::fs::write(path.join("requests"), REQUESTS).unwrap();
-    let made = certificate(path, "authority", "authority", None)
-        && certificate(path, "stranger", "authority", None)
-        && certificate(path, "server", "server", Some("authority"));
-    if !made {
-        println!("skipped: the program openssl is missing");
-        return None;
-    }
-    let file = |name: &str| path.join(name).to_str().unwrap().to_owned();
+    let made = Certificates::make("DNS:localhost, IP:127.0.0.1")?;
+    let file = |name: &str| made.file(name).to_str().unwrap().to_owned();
     let flags = [
         ("--port", "0".to_owned()),
         ("--tls-port", "$port".to_owned()),
@@ -86,8 +44,12 @@ async fn site() -> Option<Site> {
     // A second address, which the certificate was not made for.
     all.extend(["--bind", "127.0.0.1", "127.0.0.2"].map(str::to_owned));
     let server = RedisServer::with(all).await;
-    let read = |name: &str| std::fs::read(path.join(name)).unwrap();
-    Some(Site { server, authority: read("authority.pem"), stranger: read("stranger.pem"), _folder: folder })
+    Some(Site {
+        server,
+        authority: made.read("authority.pem"),
+        stranger: made.read("stranger.pem"),
+        _made: made,
+    })
 }
 
 fn at(site: &Site, host: &str) -> RedisAddress {

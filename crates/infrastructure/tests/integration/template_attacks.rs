@@ -189,7 +189,7 @@ const SESSION: &str = "select concat_ws('|', current_setting('search_path'), cur
         current_setting('client_encoding'), current_setting('plan_cache_mode'),
         current_setting('idle_in_transaction_session_timeout'), current_setting('client_connection_check_interval'),
         (select count(*) from pg_listening_channels()), (select count(*) from pg_cursors),
-        (select count(*) from pg_prepared_statements where name !~ '^sqlx_s_')) as x";
+        (select count(*) from pg_prepared_statements where from_sql)) as x";
 
 fn marked(rows: &RowSet) -> bool {
     rows.rows.iter().any(|row| row.iter().any(|value| value.to_string().contains(MARK)))

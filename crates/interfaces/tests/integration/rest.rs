@@ -28,6 +28,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use metrics_exporter_prometheus::PrometheusBuilder;
 use patchbay_interfaces::admin::AdminConfig;
+use patchbay_interfaces::server::{Threads, serve};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -99,13 +100,11 @@ impl Served {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(patchbay_interfaces::server::serve(
-            listener,
-            router,
-            patchbay_interfaces::limits::TrustedProxies::default(),
-            shutdown.clone(),
-            Duration::from_secs(5),
-        ));
+        let (stop, proxies) = (shutdown.clone(), patchbay_interfaces::limits::TrustedProxies::default());
+        let task = tokio::spawn(async move {
+            let threads = Threads::start()?;
+            serve(&threads, listener, router, proxies, stop, Duration::from_secs(5)).await
+        });
         Self { address, shutdown, task }
     }
 

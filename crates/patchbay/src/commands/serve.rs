@@ -12,6 +12,7 @@ use infrastructure::postgres::PoolSizes;
 use interfaces::admin::AdminConfig;
 use interfaces::limits::TrustedProxies;
 use interfaces::mcp::McpConfig;
+use interfaces::server::Threads;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -48,7 +49,7 @@ pub(crate) async fn run(args: ServeArgs) -> anyhow::Result<ExitCode> {
     let mut options = wire_options(&args.listen, limiter, "live")?;
     options.answers_in_redis = limits::answers_in_redis(&args.redis)?;
     let wiring = Wiring::new(db.clone(), master, options).await?;
-    let serving = Serving::start(&wiring, &args.listen, &args.only, &telemetry).await?;
+    let mut serving = Serving::start(&wiring, &args.listen, &args.only, &telemetry).await?;
     if let Some(path) = &args.listen.ready_file {
         serving.ready.write(path)?;
     }
@@ -101,6 +102,8 @@ pub(crate) struct Serving {
     stop: CancellationToken,
     grace: Duration,
     tasks: JoinSet<anyhow::Result<()>>,
+    /// Until the pools are closed: connections to the database are watched by the thread that opened them.
+    threads: Arc<Threads>,
 }
 
 impl Serving {
@@ -113,7 +116,9 @@ impl Serving {
     ) -> anyhow::Result<Self> {
         let stop = CancellationToken::new();
         let grace = Duration::from_secs(u64::from(listen.shutdown_grace_s));
-        let mut serving = Self { ready: Ready::default(), stop: stop.clone(), grace, tasks: JoinSet::new() };
+        let threads = Arc::new(Threads::start().context("the threads that serve cannot be started")?);
+        let mut serving =
+            Self { ready: Ready::default(), stop: stop.clone(), grace, tasks: JoinSet::new(), threads };
         // Bind all before serving any: a taken port stops the start, not half of it.
         let admin = match parts.contains(&Part::Admin) {
             true => Some(bind(listen.admin_addr, "the admin API", "--admin-addr").await?),
@@ -173,16 +178,16 @@ impl Serving {
     }
 
     fn spawn_server(&mut self, listener: TcpListener, router: axum::Router, proxies: TrustedProxies) {
-        let (stop, grace) = (self.stop.clone(), self.grace);
+        let (threads, stop, grace) = (self.threads.clone(), self.stop.clone(), self.grace);
         self.tasks.spawn(async move {
-            interfaces::server::serve(listener, router, proxies, stop, grace)
+            interfaces::server::serve(&threads, listener, router, proxies, stop, grace)
                 .await
                 .context("a server stopped")
         });
     }
 
     /// Serves until SIGINT or SIGTERM, or until a part fails; then lets running work finish.
-    pub(crate) async fn until_asked_to_end(mut self) -> anyhow::Result<()> {
+    pub(crate) async fn until_asked_to_end(&mut self) -> anyhow::Result<()> {
         let failed = tokio::select! {
             () = asked_to_end() => None,
             Some(ended) = self.tasks.join_next() => Some(ended),

@@ -34,6 +34,11 @@ pub(super) const AUTHOR_SETTINGS: [(&str, &str); 1] = [("plan_cache_mode", "forc
 /// Connections for tenants' own templates that nobody has needed for this long are closed: most installations need none.
 pub(super) const AUTHOR_IDLE: Duration = Duration::from_secs(60);
 
+/// Shipped templates' connections, more of which are open after a busy time than are needed.
+pub(super) const READER_IDLE: Duration = Duration::from_secs(10 * 60);
+/// Server processes grow with what they have seen.
+pub(super) const MAX_LIFETIME: Duration = Duration::from_secs(30 * 60);
+
 pub(super) fn named(options: &PgConnectOptions, name: &str) -> PgConnectOptions {
     options.clone().application_name(name)
 }
@@ -46,7 +51,7 @@ pub(super) fn pool(size: u32, breakdowns: Breakdowns) -> PgPoolOptions {
             let sound = breakdowns.outlived_by(connection.age);
             Box::pin(async move { Ok(sound) })
         })
-        .max_lifetime(Duration::from_secs(30 * 60))
+        .max_lifetime(MAX_LIFETIME)
         // Saves a round trip; a broken connection shows as an error that callers may repeat.
         .test_before_acquire(false)
 }

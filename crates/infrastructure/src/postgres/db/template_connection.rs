@@ -1,4 +1,5 @@
-//! Connections that templates run on: read-only, under bounds of their own, and never used again half-way.
+//! Connections that templates are proved and explained on: read-only, under bounds of their own, and never used again
+//! half-way. They are run on those of [`super::pipeline`].
 
 use application::Ctx;
 use sqlx::pool::PoolConnection;
@@ -9,8 +10,11 @@ use crate::postgres::outage::in_time;
 use crate::postgres::seal::{SealKey, SealedContext};
 
 /// How long a template's statement may take unless its header says otherwise, in milliseconds.
-const TEMPLATE_TIMEOUT_MS: u64 = 5_000;
+pub(super) const TEMPLATE_TIMEOUT_MS: u64 = 5_000;
 pub(super) const TEMPLATE_TIMEOUT_TEXT: &str = "5000";
+/// What of a transaction its seal is over: the session, and when it began.
+pub(super) const SEALED_OVER: &str =
+    "select pg_catalog.pg_backend_pid(), (extract(epoch from pg_catalog.now()) * 1000000)::bigint";
 
 /// A connection for one template. Unless it is [finished](Self::finish), it is closed when dropped, so that a
 /// statement does not go on for a caller who went away, and nothing of it meets the next user.
@@ -48,11 +52,17 @@ impl TemplateConnection {
 
 /// Seals the context of a transaction, for this session and this transaction only.
 async fn seal(tx: &mut PgConnection, key: &SealKey, ctx: &Ctx) -> Result<(), sqlx::Error> {
-    let (backend, began_us): (i32, i64) = sqlx::query_as(
-        "select pg_catalog.pg_backend_pid(), (extract(epoch from pg_catalog.now()) * 1000000)::bigint",
-    )
-    .fetch_one(&mut *tx)
-    .await?;
+    let (backend, began_us): (i32, i64) = sqlx::query_as(SEALED_OVER).fetch_one(&mut *tx).await?;
+    let Some(statement) = sealing(ctx, key, backend, began_us) else {
+        return Err(sqlx::Error::Configuration(
+            "the key of seals is not there: the vault is not open".into(),
+        ));
+    };
+    tx.execute(AssertSqlSafe(statement)).await.map(drop)
+}
+
+/// The statement that seals the context of the transaction which this server process began then; `None` without a key.
+pub(super) fn sealing(ctx: &Ctx, key: &SealKey, backend: i32, began_us: i64) -> Option<String> {
     let (instances, projects) = narrowing(ctx);
     let context = SealedContext {
         tenant: ctx.tenant,
@@ -61,13 +71,8 @@ async fn seal(tx: &mut PgConnection, key: &SealKey, ctx: &Ctx) -> Result<(), sql
         instances: instances.as_deref().unwrap_or_default(),
         projects: projects.as_deref().unwrap_or_default(),
     };
-    let Some(seal) = key.seal(&context) else {
-        return Err(sqlx::Error::Configuration(
-            "the key of seals is not there: the vault is not open".into(),
-        ));
-    };
     // Hexadecimal digits carry no SQL.
-    tx.execute(AssertSqlSafe(format!("SET LOCAL app.tenant_seal = '{seal}'"))).await.map(drop)
+    key.seal(&context).map(|seal| format!("SET LOCAL app.tenant_seal = '{seal}'"))
 }
 
 impl Drop for TemplateConnection {

@@ -1,10 +1,10 @@
 //! Where a page ends, so that the next one begins with the row behind it.
 
 use domain::template::{KeyValue, Page};
-use sqlx::postgres::PgRow;
-use sqlx::{Row, ValueRef};
+use tokio_postgres::Row;
 
-use super::rows::key_value;
+use super::rows::{key_value, raw};
+use crate::postgres::db::PipelineError;
 
 /// Keeps the rows of a page until it is known where it ends.
 ///
@@ -13,7 +13,7 @@ use super::rows::key_value;
 #[derive(Debug)]
 pub(super) struct PageEnd<'a> {
     page: &'a Page,
-    rows: Vec<PgRow>,
+    rows: Vec<Row>,
     /// There is no place to go on from.
     stuck: bool,
 }
@@ -24,12 +24,12 @@ impl<'a> PageEnd<'a> {
     }
 
     /// This row is on the page, behind those taken before.
-    pub(super) fn took(&mut self, row: PgRow) {
+    pub(super) fn took(&mut self, row: Row) {
         self.rows.push(row);
     }
 
     /// There is no room for this row. How many of those taken are on the page.
-    pub(super) fn ends_before(&mut self, row: &PgRow) -> Result<usize, sqlx::Error> {
+    pub(super) fn ends_before(&mut self, row: &Row) -> Result<usize, PipelineError> {
         let mut kept = self.rows.len();
         while let Some(last) = kept.checked_sub(1)
             && self.same(&self.rows[last], row)?
@@ -46,22 +46,15 @@ impl<'a> PageEnd<'a> {
     }
 
     /// The values of the last row on the page; `None` when no other page can follow.
-    pub(super) fn position(&self) -> Result<Option<Vec<KeyValue>>, sqlx::Error> {
+    pub(super) fn position(&self) -> Result<Option<Vec<KeyValue>>, PipelineError> {
         let last = self.rows.last().filter(|_| !self.stuck);
         last.map(|row| self.page.keys.iter().map(|key| key_value(row, &key.column)).collect()).transpose()
     }
 
     /// Compares values as they came: what differs there differs for PostgreSQL, but for a zero with a sign.
-    fn same(&self, a: &PgRow, b: &PgRow) -> Result<bool, sqlx::Error> {
+    fn same(&self, a: &Row, b: &Row) -> Result<bool, PipelineError> {
         for key in &self.page.keys {
-            let (a, b) = (a.try_get_raw(key.column.as_str())?, b.try_get_raw(key.column.as_str())?);
-            if a.is_null() || b.is_null() {
-                if a.is_null() != b.is_null() {
-                    return Ok(false);
-                }
-            } else if a.as_bytes().map_err(sqlx::Error::Decode)?
-                != b.as_bytes().map_err(sqlx::Error::Decode)?
-            {
+            if raw(a, key.column.as_str())? != raw(b, key.column.as_str())? {
                 return Ok(false);
             }
         }

@@ -9,6 +9,7 @@ use domain::template::{Argument, Column, KeyType, KeyValue, ParamType, SortKey, 
 use domain::{RequestId, TenantId};
 use sqlx::postgres::{PgColumn, PgDatabaseError, PgErrorPosition, PgTypeInfo};
 use sqlx::{Column as _, Executor, PgConnection, Postgres, SqlSafeStr, Statement, Type, TypeInfo};
+use tokio_postgres::types::Type as PgType;
 use uuid::Uuid;
 
 use super::estimate::{cost, plan_of};
@@ -158,8 +159,12 @@ impl From<sqlx::Error> for Refusal {
 /// <https://www.postgresql.org/docs/current/errcodes-appendix.html>
 pub(super) fn of_the_text(error: &sqlx::Error) -> Option<&str> {
     let database = error.as_database_error()?;
-    let code = database.code()?;
-    ["42", "22", "21", "0A", "54"].iter().any(|class| code.starts_with(class)).then(|| database.message())
+    blames_the_text(&database.code()?).then(|| database.message())
+}
+
+/// As [`of_the_text`], of an error with this code.
+pub(super) fn blames_the_text(code: &str) -> bool {
+    ["42", "22", "21", "0A", "54"].iter().any(|class| code.starts_with(class))
 }
 
 /// What PostgreSQL says of a statement it does not prepare. It counts from the beginning of the statement around it.
@@ -240,7 +245,7 @@ pub(super) async fn columns(
             }
             continue;
         }
-        let Some(kind) = column_type(column.type_info()) else {
+        let Some(kind) = column_type(&type_of(column)) else {
             let reason = format!(
                 "the column `{name}` has the type {}, which callers cannot be given: cast it to text, bigint, \
                  double precision, boolean, date, timestamptz or text[]",
@@ -260,7 +265,7 @@ fn middle(key: &SortKey, columns: &[PgColumn]) -> Result<KeyValue, Refusal> {
         let reason = format!("the page key names `{}`, which is no column of it", key.column);
         return Err(Refusal::Reason(reason, None));
     };
-    let kind = key_type(column.type_info()).ok_or_else(|| {
+    let kind = key_type(&type_of(column)).ok_or_else(|| {
         let kind = column.type_info().name();
         let reason = format!("rows cannot be paged by `{}`, whose type is {kind}", key.column);
         Refusal::Reason(reason, None)
@@ -274,6 +279,11 @@ fn middle(key: &SortKey, columns: &[PgColumn]) -> Result<KeyValue, Refusal> {
         KeyType::Timestamp => "1970-01-01T00:00:00Z",
     };
     Ok(KeyValue { kind, text: Some(text.into()) })
+}
+
+/// What rows of it are read as.
+fn type_of(column: &PgColumn) -> PgType {
+    column.type_info().oid().and_then(|oid| PgType::from_oid(oid.0)).unwrap_or(PgType::UNKNOWN)
 }
 
 fn database_type(kind: &ParamType) -> PgTypeInfo {

@@ -14,10 +14,10 @@ use tokio::sync::OnceCell;
 
 use super::estimate::{cost, plan_of};
 use super::probes::{self, PROBES, PROJECT};
-use super::prove::{Refusal, columns, of_the_text};
+use super::prove::{Refusal, blames_the_text, columns};
 use super::{Asked, PgTemplateRunner, What};
 use crate::postgres::Db;
-use crate::postgres::db::store_error;
+use crate::postgres::db::{PipelineError, store_error};
 use crate::templates::{Finding, check};
 
 /// The most that the planner may expect of a tenant's template, in PostgreSQL's units: about a sequential look at ten
@@ -146,37 +146,41 @@ fn reason(refusal: Refusal) -> Result<String, StoreError> {
             Ok(format!("took longer than its {limit_ms} ms for a tenant with five items"))
         }
         Refusal::Store(error) => Err(error),
-        Refusal::Driver(error) => match of_the_author(&error) {
-            Some(reason) => Ok(reason),
-            // While it was only planned: something else holds what it names.
-            None if has_code(&error, "57014") => Err(StoreError::Unavailable(Box::new(error))),
-            None => Err(store_error(error)),
-        },
+        Refusal::Driver(error) => {
+            let database = error.as_database_error();
+            let code = database.and_then(|database| database.code()).unwrap_or_default();
+            let message = database.map_or("", |database| database.message());
+            match of_the_author(&code, message) {
+                Some(reason) => Ok(reason),
+                // While it was only planned: something else holds what it names.
+                None if code == "57014" => Err(StoreError::Unavailable(Box::new(error))),
+                None => Err(store_error(error)),
+            }
+        }
     }
 }
 
 /// What a failure of a probe's run says of the template.
 fn of_probe(error: StoreError) -> Refusal {
-    match error {
-        StoreError::Internal(inside) => match inside.downcast::<sqlx::Error>() {
-            Ok(error) => Refusal::Driver(*error),
-            Err(inside) => Refusal::Store(StoreError::Internal(inside)),
-        },
-        error => Refusal::Store(error),
+    let said = match &error {
+        StoreError::Internal(inside) | StoreError::Unavailable(inside) => {
+            inside.downcast_ref::<PipelineError>().and_then(PipelineError::said)
+        }
+        _ => None,
+    };
+    match said.and_then(|(code, message)| of_the_author(code, message)) {
+        Some(reason) => Refusal::Reason(reason, None),
+        None => Refusal::Store(error),
     }
 }
 
 /// What the database said, when it is about the author's own text. In the tenant's context the statement is only planned,
 /// and the probes' data is made up, so no value of anybody stands in it.
-fn of_the_author(error: &sqlx::Error) -> Option<String> {
-    match of_the_text(error) {
-        Some(message) => Some(format!("does not fit the database: {message}")),
-        None => has_code(error, "53400").then(|| "needs more temporary space than it may have".to_owned()),
+fn of_the_author(code: &str, message: &str) -> Option<String> {
+    match code {
+        "53400" => Some("needs more temporary space than it may have".to_owned()),
+        code => blames_the_text(code).then(|| format!("does not fit the database: {message}")),
     }
-}
-
-fn has_code(error: &sqlx::Error, code: &str) -> bool {
-    error.as_database_error().and_then(|database| database.code()).is_some_and(|said| said == code)
 }
 
 async fn examine(

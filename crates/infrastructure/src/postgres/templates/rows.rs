@@ -1,40 +1,68 @@
 //! Rows of PostgreSQL as JSON, within a number of bytes.
 
+use std::error::Error;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use application::ports::RowSet;
 use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Timelike, Utc};
 use domain::template::{Column, ColumnType, KeyType, KeyValue, Page};
 use serde_json::{Number, Value};
-use sqlx::error::BoxDynError;
-use sqlx::postgres::{PgRow, PgTypeInfo, PgValueRef};
-use sqlx::{Column as _, Decode, Postgres, Row, TypeInfo, ValueRef};
+use tokio_postgres::Row;
+use tokio_postgres::row::RowIndex;
+use tokio_postgres::types::{FromSql, Type};
 
 use super::page_end::PageEnd;
+use crate::postgres::db::PipelineError;
+
+/// Why a value cannot be read.
+type BoxError = Box<dyn Error + Send + Sync>;
 
 /// Makes JSON of a value that is not null.
-type Read = fn(PgValueRef<'_>) -> Result<Value, BoxDynError>;
+type Read = fn(&[u8]) -> Result<Value, BoxError>;
 
 /// What a column of this database type is to a caller; `None` when callers cannot be given it.
-pub(super) fn column_type(database: &PgTypeInfo) -> Option<ColumnType> {
+pub(super) fn column_type(database: &Type) -> Option<ColumnType> {
     known(database).map(|(kind, _)| kind)
 }
 
-fn known(database: &PgTypeInfo) -> Option<(ColumnType, Read)> {
-    Some(match database.name() {
-        "TEXT" | "VARCHAR" | "NAME" => (ColumnType::Text, text),
-        "UUID" => (ColumnType::Text, uuid),
-        "INT2" => (ColumnType::Integer, whole::<i16>),
-        "INT4" => (ColumnType::Integer, whole::<i32>),
-        "INT8" => (ColumnType::Integer, whole::<i64>),
-        "FLOAT4" => (ColumnType::Number, number::<f32>),
-        "FLOAT8" => (ColumnType::Number, number::<f64>),
-        "BOOL" => (ColumnType::Boolean, boolean),
-        "DATE" => (ColumnType::Date, date),
-        "TIMESTAMPTZ" => (ColumnType::Timestamp, moment),
-        "TEXT[]" => (ColumnType::TextList, texts),
+fn known(database: &Type) -> Option<(ColumnType, Read)> {
+    Some(match *database {
+        Type::TEXT | Type::VARCHAR | Type::NAME => (ColumnType::Text, text),
+        Type::UUID => (ColumnType::Text, uuid),
+        Type::INT2 => (ColumnType::Integer, whole::<i16>),
+        Type::INT4 => (ColumnType::Integer, whole::<i32>),
+        Type::INT8 => (ColumnType::Integer, whole::<i64>),
+        Type::FLOAT4 => (ColumnType::Number, number::<f32>),
+        Type::FLOAT8 => (ColumnType::Number, number::<f64>),
+        Type::BOOL => (ColumnType::Boolean, boolean),
+        Type::DATE => (ColumnType::Date, date),
+        Type::TIMESTAMPTZ => (ColumnType::Timestamp, moment),
+        Type::TEXT_ARRAY => (ColumnType::TextList, texts),
         _ => return None,
     })
+}
+
+/// A value as it came.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Raw<'a>(&'a [u8]);
+
+impl<'a> FromSql<'a> for Raw<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, BoxError> {
+        Ok(Self(raw))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
+
+/// `None` where the value is null.
+pub(super) fn raw<'a>(
+    row: &'a Row,
+    column: impl RowIndex + Display,
+) -> Result<Option<Raw<'a>>, PipelineError> {
+    row.try_get(column).map_err(PipelineError::Postgres)
 }
 
 /// Collects rows until there are enough of them, or of their bytes.
@@ -72,7 +100,7 @@ impl<'a> RowReader<'a> {
     }
 
     /// Takes a row; false when no more are wanted.
-    pub(super) fn push(&mut self, row: PgRow) -> Result<bool, sqlx::Error> {
+    pub(super) fn push(&mut self, row: Row) -> Result<bool, PipelineError> {
         if self.rows.len() >= self.limit {
             return self.enough(&row);
         }
@@ -82,14 +110,11 @@ impl<'a> RowReader<'a> {
         let left = self.max_bytes.saturating_sub(self.bytes);
         let mut values = Vec::with_capacity(self.reads.len());
         for (i, read) in self.reads.iter().enumerate() {
-            let raw = row.try_get_raw(i)?;
-            values.push(match raw.is_null() {
-                true => Value::Null,
+            values.push(match raw(&row, i)? {
+                None => Value::Null,
                 // What nobody gets need not be read, however long it is.
-                false if raw.as_bytes().map_err(sqlx::Error::Decode)?.len() > left => {
-                    return self.enough(&row);
-                }
-                false => read(raw).map_err(sqlx::Error::Decode)?,
+                Some(Raw(value)) if value.len() > left => return self.enough(&row),
+                Some(Raw(value)) => read(value).map_err(PipelineError::Unreadable)?,
             });
         }
         let bytes = usize::from(!self.rows.is_empty()) + array_len(&values);
@@ -105,7 +130,7 @@ impl<'a> RowReader<'a> {
     }
 
     /// There is this row, which there is no room for.
-    fn enough(&mut self, row: &PgRow) -> Result<bool, sqlx::Error> {
+    fn enough(&mut self, row: &Row) -> Result<bool, PipelineError> {
         self.truncated = true;
         if let Some(pages) = &mut self.pages {
             // Never all of them: each that goes has a comma before it.
@@ -115,7 +140,7 @@ impl<'a> RowReader<'a> {
         Ok(false)
     }
 
-    pub(super) fn finish(self) -> Result<RowSet, sqlx::Error> {
+    pub(super) fn finish(self) -> Result<RowSet, PipelineError> {
         let next = match &self.pages {
             Some(pages) if self.truncated => pages.position()?,
             _ => None,
@@ -131,95 +156,97 @@ impl<'a> RowReader<'a> {
 }
 
 /// How the first columns of a statement are read.
-fn reads(row: &PgRow, columns: usize) -> Result<Vec<Read>, sqlx::Error> {
-    let read = |i| {
-        let database = row.try_column(i)?.type_info();
-        let unfit = || sqlx::Error::Decode(format!("a column of type {}", database.name()).into());
-        known(database).map(|(_, read)| read).ok_or_else(unfit)
+fn reads(row: &Row, columns: usize) -> Result<Vec<Read>, PipelineError> {
+    let found = row.columns().get(..columns).ok_or_else(|| unreadable("fewer columns than were proved"))?;
+    let read = |column: &tokio_postgres::Column| {
+        let unfit = || unreadable(format!("a column of type {}", column.type_()));
+        known(column.type_()).map(|(_, read)| read).ok_or_else(unfit)
     };
-    (0..columns).map(read).collect()
+    found.iter().map(read).collect()
+}
+
+fn unreadable(what: impl Into<BoxError>) -> PipelineError {
+    PipelineError::Unreadable(what.into())
 }
 
 /// What a column of this database type is in the order of pages; `None` when rows cannot be ordered by it.
-pub(super) fn key_type(database: &PgTypeInfo) -> Option<KeyType> {
-    Some(match database.name() {
-        "TEXT" | "VARCHAR" | "NAME" => KeyType::Text,
-        "UUID" => KeyType::Uuid,
-        "INT2" | "INT4" | "INT8" => KeyType::Integer,
-        "FLOAT4" | "FLOAT8" => KeyType::Number,
-        "BOOL" => KeyType::Boolean,
-        "DATE" => KeyType::Date,
-        "TIMESTAMPTZ" => KeyType::Timestamp,
+pub(super) fn key_type(database: &Type) -> Option<KeyType> {
+    Some(match *database {
+        Type::TEXT | Type::VARCHAR | Type::NAME => KeyType::Text,
+        Type::UUID => KeyType::Uuid,
+        Type::INT2 | Type::INT4 | Type::INT8 => KeyType::Integer,
+        Type::FLOAT4 | Type::FLOAT8 => KeyType::Number,
+        Type::BOOL => KeyType::Boolean,
+        Type::DATE => KeyType::Date,
+        Type::TIMESTAMPTZ => KeyType::Timestamp,
         _ => return None,
     })
 }
 
 /// The value of a column as PostgreSQL reads it back: nothing of it may be lost.
-pub(super) fn key_value(row: &PgRow, column: &str) -> Result<KeyValue, sqlx::Error> {
-    let raw = row.try_get_raw(column)?;
-    let database = raw.type_info();
-    let name = database.name();
-    let unfit = || sqlx::Error::Decode(format!("pages in the order of a column of type {name}").into());
-    let kind = key_type(&database).ok_or_else(unfit)?;
-    if raw.is_null() {
-        return Ok(KeyValue { kind, text: None });
-    }
-    let text = match kind {
-        KeyType::Text => row.try_get_unchecked::<String, _>(column)?,
-        KeyType::Uuid => row.try_get_unchecked::<uuid::Uuid, _>(column)?.to_string(),
-        KeyType::Integer => match name {
-            "INT2" => row.try_get_unchecked::<i16, _>(column)?.to_string(),
-            "INT4" => row.try_get_unchecked::<i32, _>(column)?.to_string(),
-            _ => row.try_get_unchecked::<i64, _>(column)?.to_string(),
-        },
-        KeyType::Number => match name {
-            "FLOAT4" => f64::from(row.try_get_unchecked::<f32, _>(column)?).to_string(),
-            _ => row.try_get_unchecked::<f64, _>(column)?.to_string(),
-        },
-        KeyType::Boolean => row.try_get_unchecked::<bool, _>(column)?.to_string(),
-        KeyType::Date => row.try_get_unchecked::<NaiveDate, _>(column)?.to_string(),
-        KeyType::Timestamp => {
-            let at = row.try_get_unchecked::<DateTime<Utc>, _>(column)?;
-            at.to_rfc3339_opts(SecondsFormat::Micros, true)
-        }
+pub(super) fn key_value(row: &Row, column: &str) -> Result<KeyValue, PipelineError> {
+    let known = row.columns().iter().find(|known| known.name() == column);
+    let database = known.ok_or_else(|| unreadable(format!("no column {column}")))?.type_();
+    let unfit = || unreadable(format!("pages in the order of a column of type {database}"));
+    let kind = key_type(database).ok_or_else(unfit)?;
+    let Some(Raw(value)) = raw(row, column)? else { return Ok(KeyValue { kind, text: None }) };
+    let text = match *database {
+        Type::UUID => read::<uuid::Uuid>(value)?.to_string(),
+        Type::INT2 => read::<i16>(value)?.to_string(),
+        Type::INT4 => read::<i32>(value)?.to_string(),
+        Type::INT8 => read::<i64>(value)?.to_string(),
+        Type::FLOAT4 => f64::from(read::<f32>(value)?).to_string(),
+        Type::FLOAT8 => read::<f64>(value)?.to_string(),
+        Type::BOOL => read::<bool>(value)?.to_string(),
+        Type::DATE => read::<NaiveDate>(value)?.to_string(),
+        Type::TIMESTAMPTZ => read::<DateTime<Utc>>(value)?.to_rfc3339_opts(SecondsFormat::Micros, true),
+        _ => read::<&str>(value)?.to_owned(),
     };
     Ok(KeyValue { kind, text: Some(text) })
 }
 
-fn text(raw: PgValueRef<'_>) -> Result<Value, BoxDynError> {
-    Ok(Value::String(clean(Decode::<Postgres>::decode(raw)?)))
+fn read<'a, T: FromSql<'a>>(value: &'a [u8]) -> Result<T, PipelineError> {
+    decode(value).map_err(PipelineError::Unreadable)
 }
 
-fn uuid(raw: PgValueRef<'_>) -> Result<Value, BoxDynError> {
-    let id: uuid::Uuid = Decode::<Postgres>::decode(raw)?;
-    Ok(Value::String(id.to_string()))
+/// What none of these types look at is given as their type.
+fn decode<'a, T: FromSql<'a>>(value: &'a [u8]) -> Result<T, BoxError> {
+    T::from_sql(&Type::UNKNOWN, value)
 }
 
-fn whole<T: for<'r> Decode<'r, Postgres> + Into<i64>>(raw: PgValueRef<'_>) -> Result<Value, BoxDynError> {
-    Ok(Value::from(T::decode(raw)?.into()))
+fn text(value: &[u8]) -> Result<Value, BoxError> {
+    Ok(Value::String(clean(str::from_utf8(value)?)))
+}
+
+fn uuid(value: &[u8]) -> Result<Value, BoxError> {
+    Ok(Value::String(decode::<uuid::Uuid>(value)?.to_string()))
+}
+
+fn whole<T: for<'r> FromSql<'r> + Into<i64>>(value: &[u8]) -> Result<Value, BoxError> {
+    Ok(Value::from(decode::<T>(value)?.into()))
 }
 
 /// JSON has no infinity and no "not a number".
-fn number<T: for<'r> Decode<'r, Postgres> + Into<f64>>(raw: PgValueRef<'_>) -> Result<Value, BoxDynError> {
-    Ok(Number::from_f64(T::decode(raw)?.into()).map_or(Value::Null, Value::Number))
+fn number<T: for<'r> FromSql<'r> + Into<f64>>(value: &[u8]) -> Result<Value, BoxError> {
+    Ok(Number::from_f64(decode::<T>(value)?.into()).map_or(Value::Null, Value::Number))
 }
 
-fn boolean(raw: PgValueRef<'_>) -> Result<Value, BoxDynError> {
-    Ok(Value::Bool(Decode::<Postgres>::decode(raw)?))
+fn boolean(value: &[u8]) -> Result<Value, BoxError> {
+    Ok(Value::Bool(decode(value)?))
 }
 
-fn date(raw: PgValueRef<'_>) -> Result<Value, BoxDynError> {
-    let day: NaiveDate = Decode::<Postgres>::decode(raw)?;
-    Ok(Value::String(day.to_string()))
+fn date(value: &[u8]) -> Result<Value, BoxError> {
+    Ok(Value::String(decode::<NaiveDate>(value)?.to_string()))
 }
 
-fn moment(raw: PgValueRef<'_>) -> Result<Value, BoxDynError> {
-    Ok(Value::String(timestamp(Decode::<Postgres>::decode(raw)?)))
+fn moment(value: &[u8]) -> Result<Value, BoxError> {
+    Ok(Value::String(timestamp(decode(value)?)))
 }
 
-fn texts(raw: PgValueRef<'_>) -> Result<Value, BoxDynError> {
-    let texts: Vec<Option<String>> = Decode::<Postgres>::decode(raw)?;
-    Ok(texts.into_iter().flatten().map(|text| Value::String(clean(&text))).collect())
+fn texts(value: &[u8]) -> Result<Value, BoxError> {
+    // The type tells what the elements are.
+    let texts = Vec::<Option<&str>>::from_sql(&Type::TEXT_ARRAY, value)?;
+    Ok(texts.into_iter().flatten().map(|text| Value::String(clean(text))).collect())
 }
 
 /// RFC 3339 in UTC, with as many thirds of a fraction as there are. Moments of our days, which nearly all are, go the
