@@ -16,7 +16,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::{Cli, Command};
+use crate::allocator::GiveBack;
+use crate::cli::{Cli, Command, Part};
 
 /// An answer is many small allocations: the system's allocator took a fifth of a call's time (docs/benchmarks.md).
 #[global_allocator]
@@ -24,8 +25,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    if matches!(cli.command, Command::Serve(_) | Command::Demo(_)) {
-        allocator::give_back_at_once();
+    match &cli.command {
+        Command::Serve(args) if !args.only.contains(&Part::Worker) => allocator::give_back(GiveBack::Soon),
+        Command::Serve(_) | Command::Demo(_) => allocator::give_back(GiveBack::AtOnce),
+        _ => {}
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

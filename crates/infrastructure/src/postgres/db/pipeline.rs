@@ -9,7 +9,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use application::Ctx;
@@ -86,8 +86,17 @@ impl Pipeline {
 
     /// Whether nothing is known of its end, with what has come in meanwhile.
     async fn is_open(&mut self) -> bool {
-        poll_fn(|cx| Poll::Ready(advance(&mut self.io, cx))).await;
+        poll_fn(|cx| {
+            advance(&mut self.io, cx);
+            Poll::Ready(())
+        })
+        .await;
         self.io.is_some()
+    }
+
+    /// Lets nobody be woken by what still comes, which is read by the next who uses it.
+    fn rest(&mut self) {
+        advance(&mut self.io, &mut Context::from_waker(Waker::noop()));
     }
 
     /// Asks the server for an answer, behind all that is still on its way.

@@ -175,7 +175,8 @@ impl PooledPipeline {
         result.map(drop)
     }
 
-    fn give_back(self) {
+    fn give_back(mut self) {
+        self.pipeline.rest();
         self.pool.take_back(self.pipeline);
     }
 }
