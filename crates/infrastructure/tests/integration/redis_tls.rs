@@ -1,6 +1,6 @@
 //! Redis over TLS: whom to trust, and what is said when nobody can be. Security requirement 35.
 
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use application::ports::{Decision, Limit, LimitKey, RateLimiter};
 use domain::TenantId;
