@@ -30,7 +30,8 @@ impl ItemReader<'_> {
         let budget = limits.budget(&adapter.capabilities());
         limits.count_upstream(instance.id, budget, UpstreamUse::Sync).await?;
         let before = live.requests();
-        let fetch = |connection: Arc<Connection>| async move { adapter.fetch_items(&connection, items).await };
+        let fetch =
+            |connection: Arc<Connection>| async move { adapter.fetch_items(&connection, items).await };
         let fetched = connections.call(ctx, instance, live, fetch).await;
         limits.debit_upstream(instance.id, budget, live.requests() - before).await;
         let mut fetched = fetched?;

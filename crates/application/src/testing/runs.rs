@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
-    InstanceId, ProjectId, Run, RunCounts, RunError, RunId, RunKind, RunState, StreamName, Tenant, TenantStatus,
-    WorkItem,
+    InstanceId, ProjectId, Run, RunCounts, RunError, RunId, RunKind, RunState, StreamName, Tenant,
+    TenantStatus, WorkItem,
 };
 
 use super::instances::page_of;
@@ -313,7 +313,8 @@ impl SyncStore for Memory {
             })
         };
         let outdated = seen.iter().filter(|(key, updated_at)| !current(key, updated_at));
-        let address = |(key, _): &(String, _)| ItemAddress { key: Some(key.clone()), ..ItemAddress::default() };
+        let address =
+            |(key, _): &(String, _)| ItemAddress { key: Some(key.clone()), ..ItemAddress::default() };
         Ok(Some(outdated.map(address).collect()))
     }
 

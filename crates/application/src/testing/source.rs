@@ -5,9 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::record::ItemRecord;
-use domain::{
-    Credential, Cursor, Hints, Invalid, Mappings, PageRecords, PriorityNorm, StatusNorm, TypeNorm,
-};
+use domain::{Credential, Cursor, Hints, Invalid, Mappings, PageRecords, PriorityNorm, StatusNorm, TypeNorm};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

@@ -133,12 +133,7 @@ impl LiveService {
         Ok(())
     }
 
-    async fn fetch(
-        &self,
-        ctx: &Ctx,
-        target: &Target,
-        items: &[ItemAddress],
-    ) -> Result<FetchedItems, Error> {
+    async fn fetch(&self, ctx: &Ctx, target: &Target, items: &[ItemAddress]) -> Result<FetchedItems, Error> {
         let Target { instance, adapter, .. } = target;
         let (connections, limits) = (&self.parts.connections, self.parts.limits.as_ref());
         let live = self.opened.take(ctx, connections, instance).await?;

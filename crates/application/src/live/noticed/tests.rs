@@ -31,11 +31,8 @@ impl World {
     }
 
     fn read_of(&self, tenant: TenantId, instance: InstanceId, keys: &[&str], updated: DateTime<Utc>) {
-        let issue = |key: &&str| LiveIssue {
-            key: (*key).to_owned(),
-            updated: Some(updated),
-            ..LiveIssue::default()
-        };
+        let issue =
+            |key: &&str| LiveIssue { key: (*key).to_owned(), updated: Some(updated), ..LiveIssue::default() };
         self.live.noticed.add(tenant, instance, &keys.iter().map(issue).collect::<Vec<_>>());
     }
 
@@ -110,7 +107,8 @@ async fn a_hundred_are_read_at_once_and_the_others_after_them() {
 async fn what_finds_no_place_is_counted() {
     let noticed = Noticed::default();
     let keys: Vec<String> = (0..MOST + 7).map(|number| number.to_string()).collect();
-    let issue = |key: &String| LiveIssue { key: key.clone(), updated: Some(moment()), ..LiveIssue::default() };
+    let issue =
+        |key: &String| LiveIssue { key: key.clone(), updated: Some(moment()), ..LiveIssue::default() };
     let mut issues: Vec<LiveIssue> = keys.iter().map(issue).collect();
     issues.push(LiveIssue { key: "undated".into(), ..LiveIssue::default() });
     noticed.add(TENANT, INSTANCE, &issues);
