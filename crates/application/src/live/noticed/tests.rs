@@ -1,12 +1,13 @@
 use std::sync::Arc;
 
 use chrono::TimeDelta;
-use domain::InstanceStatus;
+use domain::{InstanceStatus, Quota};
 use uuid::Uuid;
 
 use super::*;
+use crate::limits::Quotas;
 use crate::live::LiveService;
-use crate::ports::InstanceStore;
+use crate::ports::{Decision, InstanceStore, RateLimiter, UpstreamUse};
 use crate::testing::{Fault, INSTANCE, Memory, OTHER_TENANT, TENANT, changed, moment};
 use crate::{Ctx, Error};
 
@@ -22,6 +23,14 @@ impl World {
     fn new() -> Self {
         let memory = Memory::new();
         let live = memory.services().live.clone();
+        Self { memory, live }
+    }
+
+    /// One whose trackers get so many requests, of which syncs may use four fifths.
+    fn with_budget(budget: Quota) -> Self {
+        let memory = Memory::new();
+        let quotas = Quotas { upstream: Some(budget), ..Quotas::default() };
+        let live = memory.services_within(quotas).live.clone();
         Self { memory, live }
     }
 
@@ -131,6 +140,18 @@ async fn a_tracker_that_asks_to_wait_is_left_alone_by_everybody() {
     world.read(&["acme/core#1"], changed());
     assert_eq!(world.store().await, (0, 0, 1, 0));
     assert_eq!(world.asked(), 1, "it was asked again");
+}
+
+#[tokio::test]
+async fn what_is_reserved_for_people_is_not_touched() {
+    let budget = Quota::per(60, 60, 5);
+    let world = World::with_budget(budget);
+    let taken = world.memory.take_upstream(INSTANCE, budget, UpstreamUse::Person, 4).await;
+    assert!(matches!(taken, Decision::Allowed(_)), "{taken:?}");
+    world.read(&["acme/core#1"], changed());
+    assert_eq!(world.store().await, (0, 0, 1, 0));
+    assert_eq!(world.asked(), 4);
+    assert!(world.live.may_be_asked(INSTANCE).is_ok(), "people are refused what is left for them");
 }
 
 #[tokio::test]
