@@ -22,7 +22,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let memory = Memory::new();
-        let live = memory.services().live.clone();
+        let live = memory.services().live;
         Self { memory, live }
     }
 
@@ -30,7 +30,7 @@ impl World {
     fn with_budget(budget: Quota) -> Self {
         let memory = Memory::new();
         let quotas = Quotas { upstream: Some(budget), ..Quotas::default() };
-        let live = memory.services_within(quotas).live.clone();
+        let live = memory.services_within(quotas).live;
         Self { memory, live }
     }
 
