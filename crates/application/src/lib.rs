@@ -8,6 +8,7 @@ pub mod ctx;
 pub mod error;
 pub mod idempotency;
 pub mod instances;
+mod item_reads;
 pub mod item_writes;
 pub mod jobs;
 pub mod keys;

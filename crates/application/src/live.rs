@@ -14,6 +14,7 @@ mod files;
 mod fit;
 mod hide;
 mod links;
+mod noticed;
 mod opened;
 mod people;
 mod reads;
@@ -38,6 +39,7 @@ pub use self::context::SeenInstance;
 pub use self::deletions::{DeleteAsk, DeletionQuestion, DeletionStep};
 pub use self::files::{Download, FileAsk, FileForm, FileTold, LiveImage, MOST_IMAGE, MOST_TEXT};
 pub use self::links::{FileLink, Holder, LinkTo, SignedLink};
+pub use self::noticed::NoticedOutcome;
 pub use self::reads::{ActivityAsk, FieldsAsk, IssueAsk, ProjectsAsk, SearchAsk, UsersAsk};
 pub use self::uploads::{AttachAsk, MOST_OF_A_FILE, Received, UploadAsk, UploadTold};
 pub use self::watched::{ItemAddress, Watched};
@@ -45,6 +47,7 @@ pub use self::writes::WriteAsk;
 
 use self::cursor::LiveCursors;
 use self::links::FileLinks;
+use self::noticed::Noticed;
 use self::opened::Opened;
 use self::waits::Waits;
 use self::watched::Looks;
@@ -124,6 +127,7 @@ pub struct LiveService {
     waits: Waits,
     opened: Opened,
     looks: Looks,
+    noticed: Noticed,
 }
 
 /// An instance that is read, and what of it the caller may see.
@@ -148,6 +152,7 @@ impl LiveService {
             waits: Waits::default(),
             opened: Opened::default(),
             looks: Looks::default(),
+            noticed: Noticed::default(),
             parts,
         }
     }

@@ -73,7 +73,7 @@ use members::StoredInvitation;
 use runs::StoredRun;
 pub use sign_in::ISSUER;
 use sign_in::{IssuedToken, StoredSession};
-pub use source::StubSource;
+pub use source::{StubSource, changed};
 pub use templates::{Asked, built_in_templates};
 use uploads::KeptUpload;
 use webhooks::{KeptDelivery, KeptWebhook};

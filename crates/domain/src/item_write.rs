@@ -353,8 +353,8 @@ pub struct VersionWrite {
     pub archived: Option<bool>,
 }
 
-/// What a write did.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// What a write did. By default nothing, to no item: what is of none, such as a version, fills in the rest.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct WrittenItem {
     /// The source's immutable id of the item.
     pub source_id: String,

@@ -23,6 +23,9 @@ pub const WEBHOOK_DELIVERIES: &str = "webhook_deliveries_total";
 /// Seconds since the last success of the instance that waits longest, by source.
 pub const SYNC_LAG: &str = "sync_lag_seconds";
 
+/// Issues that live reads found, by what became of the synced copy.
+pub const LIVE_READ_ITEMS: &str = "live_read_items_total";
+
 /// Bounds for [`HTTP_DURATION`], in seconds; to be given to the Prometheus recorder.
 pub const DURATION_BUCKETS: [f64; 14] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
@@ -37,6 +40,10 @@ pub fn describe() {
         SYNC_LAG,
         Unit::Seconds,
         "Time since the last successful sync of the instance that waits longest"
+    );
+    describe_counter!(
+        LIVE_READ_ITEMS,
+        "Issues that live reads found: stored, current, left to the next sync, dropped as too many at once"
     );
     describe_histogram!(HTTP_DURATION, Unit::Seconds, "Time until the answer to an HTTP request began");
 }

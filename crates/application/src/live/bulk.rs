@@ -152,6 +152,7 @@ impl LiveService {
             };
             let (reader, search) = (target.reader()?, &search);
             let page = self.ask(ctx, target, |c| async move { reader.search(&c, search).await }).await?;
+            self.noticed.add(ctx.tenant, target.instance.id, &page.issues);
             for LiveIssue { key, updated, .. } in page.issues {
                 let Some(updated) = updated else { continue };
                 if seen.insert(key.clone()) {

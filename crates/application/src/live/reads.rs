@@ -1,6 +1,7 @@
 //! Searching, and reading issues, projects and fields.
 
 use std::collections::BTreeSet;
+use std::slice;
 
 use chrono::{DateTime, Utc};
 use domain::Cursor;
@@ -144,6 +145,7 @@ impl LiveService {
         // The adapter promises it. What is another's is worth a second look.
         let mut issues: Vec<_> =
             found.issues.into_iter().filter(|issue| target.within.allows_issue(&issue.key)).collect();
+        self.noticed.add(ctx.tenant, target.instance.id, &issues);
         issues.iter_mut().for_each(|issue| hide::of_issue(hidden, issue));
         let mut draft = Draft::new();
         draft.rows("issues", &issues, LIST_BYTES, |issue| issue.key.clone());
@@ -175,6 +177,7 @@ impl LiveService {
         if !target.within.allows_issue(&found.key) {
             return Err(Error::not_found(format!("the issue {}", ask.key)));
         }
+        self.noticed.add(ctx.tenant, target.instance.id, slice::from_ref(&found));
         hide::of_issue(hidden, &mut found);
         let mut draft = Draft::new();
         draft.whole(&found, ask.max_chars);

@@ -368,6 +368,16 @@ pub trait SyncStore: Send + Sync {
         deliveries: &[uuid::Uuid],
     ) -> Result<RunCounts, StoreError>;
 
+    /// Of items that were seen at the source, by key and last change, those that are stored as they were before that, as
+    /// deleted, or not at all. `None` when nothing is to be stored: no run has read the instance to its end yet, or the
+    /// tenant is suspended.
+    async fn outdated_items(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+        seen: &[(String, DateTime<Utc>)],
+    ) -> Result<Option<Vec<ItemAddress>>, StoreError>;
+
     /// Live items behind `after` in the order of their ids at the source, each with what was received of it last: at
     /// most `limit`, and fewer where the objects are large. Empty when there are no more.
     async fn kept_items(

@@ -1,10 +1,14 @@
-//! Runs: their states, fencing tokens and stream positions. Objects of pages are counted, not kept.
+//! Runs: their states, fencing tokens and stream positions. Objects of pages are counted, not kept; of items read by
+//! themselves the time of their last change is.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use domain::{InstanceId, ProjectId, Run, RunCounts, RunError, RunId, RunKind, RunState, StreamName};
+use domain::{
+    InstanceId, ProjectId, Run, RunCounts, RunError, RunId, RunKind, RunState, StreamName, Tenant,
+    TenantStatus, WorkItem,
+};
 
 use super::instances::page_of;
 use super::{INSTANCE, Memory, RUN, State, TENANT, moment};
@@ -268,15 +272,50 @@ impl SyncStore for Memory {
 
     async fn commit_items(
         &self,
-        _: &Ctx,
-        _: InstanceId,
+        ctx: &Ctx,
+        instance: InstanceId,
         records: domain::PageRecords,
         _: DateTime<Utc>,
         _: &[uuid::Uuid],
     ) -> Result<RunCounts, StoreError> {
         self.reach("runs.commit_items").await?;
+        let mut state = self.state();
+        for record in &records.items {
+            let same = |item: &WorkItem| item.instance_id == instance && item.source_key == record.source_key;
+            let stored = state.items.iter_mut().find(|(tenant, item)| *tenant == ctx.tenant && same(item));
+            if let Some((_, item)) = stored {
+                item.updated_at = item.updated_at.max(record.updated_at);
+            }
+        }
         let upserted = i64::try_from(records.items.len()).unwrap_or(i64::MAX);
         Ok(RunCounts { upserted, ..RunCounts::default() })
+    }
+
+    async fn outdated_items(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+        seen: &[(String, DateTime<Utc>)],
+    ) -> Result<Option<Vec<ItemAddress>>, StoreError> {
+        self.reach("runs.outdated_items").await?;
+        let state = self.state();
+        let active = |tenant: &Tenant| tenant.id == ctx.tenant && tenant.status == TenantStatus::Active;
+        if !state.synced.contains_key(&instance) || !state.tenants.iter().any(active) {
+            return Ok(None);
+        }
+        let current = |key: &String, updated_at: &DateTime<Utc>| {
+            state.items.iter().any(|(tenant, item)| {
+                *tenant == ctx.tenant
+                    && item.instance_id == instance
+                    && item.source_key == *key
+                    && item.deleted_at.is_none()
+                    && item.updated_at >= *updated_at
+            })
+        };
+        let outdated = seen.iter().filter(|(key, updated_at)| !current(key, updated_at));
+        let address =
+            |(key, _): &(String, _)| ItemAddress { key: Some(key.clone()), ..ItemAddress::default() };
+        Ok(Some(outdated.map(address).collect()))
     }
 
     async fn kept_items(&self, _: &Ctx, _: InstanceId, _: &str, _: i64) -> Result<Vec<KeptItem>, StoreError> {

@@ -7,22 +7,21 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use domain::webhook::MOST_ATTEMPTS;
-use domain::{Hint, Instance, InstanceId, InstanceStatus, PageRecords, RequestId, TenantId};
+use domain::{Hint, InstanceId, InstanceStatus, PageRecords, RequestId, TenantId};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::WebhookParts;
 use crate::connections::LiveConnection;
+use crate::item_reads::{ItemReader, MOST_ITEMS};
 use crate::ports::{
-    Connection, FetchedItems, ItemAddress, Job, JobOutcome, JobQueue, OpenDelivery, PutOff, SourceAdapter,
-    SourceError, SourceErrorKind, StoreError, SyncStore, UpstreamUse,
+    FetchedItems, ItemAddress, Job, JobOutcome, JobQueue, OpenDelivery, PutOff, SourceError, SourceErrorKind,
+    StoreError, SyncStore,
 };
 use crate::schedules::ScheduleService;
 use crate::{Ctx, Error};
 
-/// Most items read at once; what [`SourceAdapter::fetch_items`] takes.
-const MOST_ITEMS: usize = 100;
 /// Deliveries looked at once: in a storm many point at the same items.
 const MOST_DELIVERIES: i64 = 500;
 /// After this time a job makes room for others.
@@ -88,14 +87,6 @@ impl Batch {
     }
 }
 
-/// What stays the same during a job.
-struct Work<'a> {
-    ctx: &'a Ctx,
-    instance: &'a Instance,
-    adapter: &'a dyn SourceAdapter,
-    live: LiveConnection,
-}
-
 impl HintApplier {
     /// Puts it together.
     pub fn new(
@@ -155,7 +146,14 @@ impl HintApplier {
             Err(Error::Source(error)) => return self.put_off(ctx, id, &Batch::of(open), &error).await,
             Err(error) => return Err(error),
         };
-        let work = Work { ctx, instance: &instance, adapter: adapter.as_ref(), live };
+        let work = ItemReader {
+            connections: &self.parts.connections,
+            limits: &self.parts.limits,
+            ctx,
+            instance: &instance,
+            adapter: adapter.as_ref(),
+            live,
+        };
         while !open.is_empty() {
             if stop.is_cancelled() || began.elapsed() >= SHARE {
                 let again = Job::ApplyHints { tenant: ctx.tenant, instance: id, retry: false };
@@ -167,10 +165,10 @@ impl HintApplier {
         Ok(())
     }
 
-    async fn apply_batch(&self, work: &Work<'_>, mut batch: Batch) -> Result<(), Error> {
+    async fn apply_batch(&self, work: &ItemReader<'_>, mut batch: Batch) -> Result<(), Error> {
         let (ctx, id) = (work.ctx, work.instance.id);
         let fetched_at = self.parts.clock.now();
-        let mut records = match self.read(work, &batch).await {
+        let mut records = match read(work, &batch).await {
             Ok(records) => records,
             Err(Error::Source(error)) => return self.put_off(ctx, id, &batch, &error).await,
             Err(Error::RateLimited { retry_after, .. } | Error::Closed { retry_after }) => {
@@ -199,30 +197,6 @@ impl HintApplier {
             self.schedules.sync_soon(ctx, id).await?;
         }
         Ok(())
-    }
-
-    /// Reads the items, within the instance's budget.
-    async fn read(&self, work: &Work<'_>, batch: &Batch) -> Result<PageRecords, Error> {
-        if batch.items.is_empty() {
-            return Ok(PageRecords::default());
-        }
-        let (id, limits) = (work.instance.id, &self.parts.limits);
-        let budget = limits.budget(&work.adapter.capabilities());
-        limits.count_upstream(id, budget, UpstreamUse::Sync).await?;
-        let items: Vec<ItemAddress> = batch.items.iter().cloned().collect();
-        let (items, adapter) = (items.as_slice(), work.adapter);
-        let before = work.live.requests();
-        let fetch =
-            |connection: Arc<Connection>| async move { adapter.fetch_items(&connection, items).await };
-        let fetched = self.parts.connections.call(work.ctx, work.instance, &work.live, fetch).await;
-        limits.debit_upstream(id, budget, work.live.requests() - before).await;
-        let FetchedItems { mut records, invisible } = fetched?;
-        work.live.current().mappings.apply(&mut records);
-        if !invisible.is_empty() {
-            // That proves nothing; a comparison with the source finds out.
-            info!(instance.id = %id, items = invisible.len(), "Deliveries point at items that are not visible");
-        }
-        Ok(records)
     }
 
     async fn put_off(
@@ -258,6 +232,20 @@ impl HintApplier {
         }
         Ok(())
     }
+}
+
+async fn read(work: &ItemReader<'_>, batch: &Batch) -> Result<PageRecords, Error> {
+    if batch.items.is_empty() {
+        return Ok(PageRecords::default());
+    }
+    let items: Vec<ItemAddress> = batch.items.iter().cloned().collect();
+    let FetchedItems { records, invisible } = work.read(&items).await?;
+    if !invisible.is_empty() {
+        // That proves nothing; a comparison with the source finds out.
+        let id = work.instance.id;
+        info!(instance.id = %id, items = invisible.len(), "Deliveries point at items that are not visible");
+    }
+    Ok(records)
 }
 
 fn wait_after(attempts: i32) -> Duration {

@@ -13,6 +13,7 @@ mod items;
 mod links;
 mod live;
 mod metrics;
+mod outdated;
 mod pages;
 mod pending;
 mod reference;
@@ -165,6 +166,15 @@ impl SyncStore for PgSync {
         deliveries: &[uuid::Uuid],
     ) -> Result<RunCounts, StoreError> {
         live::commit(&self.db, ctx, instance, records, fetched_at, deliveries).await
+    }
+
+    async fn outdated_items(
+        &self,
+        ctx: &Ctx,
+        instance: InstanceId,
+        seen: &[(String, DateTime<Utc>)],
+    ) -> Result<Option<Vec<ItemAddress>>, StoreError> {
+        outdated::find(&self.db, ctx, instance, seen).await
     }
 
     async fn kept_items(

@@ -8,6 +8,7 @@ mod bounds;
 mod faults;
 mod files;
 mod hidden;
+mod noticed;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -17,6 +17,7 @@ mod limiter;
 mod live_reads;
 mod live_sync;
 mod official_descriptions;
+mod outdated_items;
 mod postgres_access;
 mod postgres_cancelled_begin;
 mod postgres_catalog;

@@ -151,6 +151,7 @@ impl Serving {
             let config = mcp_config(listen, address, listen.mcp_jira_url.as_ref(), &stop)?;
             let router = interfaces::mcp::jira::router(&wiring.services, &config);
             serving.spawn_server(listener, router, proxies.clone());
+            serving.tasks.spawn(ticks::store_noticed(wiring.services.clone(), stop.clone()));
         }
         if let Some((listener, address)) = mcp_sql {
             serving.ready.mcp_sql_url = Some(format!("http://{address}/mcp"));

@@ -1,14 +1,16 @@
-//! What a worker does by the clock: starting runs that are due, looking after webhooks, and removing old deliveries and files
-//! that nobody attached.
-//!
-//! Every process with a worker ticks; the database gives each piece of work to one of them.
+//! What a process does by the clock. A worker: starting runs that are due, looking after webhooks, and removing old deliveries
+//! and files that nobody attached; the database gives each piece of work to one of them. A server of live tools: storing what
+//! was read.
 
 use std::time::{Duration, Instant};
 
+use application::live::NoticedOutcome;
 use application::{Error, Services};
+use interfaces::metrics::LIVE_READ_ITEMS;
 use tokio_util::sync::CancellationToken;
 
-/// How often it is looked what is due: a sync begins within moments of its time, and the look is one small statement.
+/// How often it is looked what is due and what was read: a sync begins within moments of its time, and a look is one small
+/// statement, or none when nothing was read.
 const EVERY: Duration = Duration::from_secs(1);
 /// How often instances without a schedule get theirs.
 const GIVE_EVERY: Duration = Duration::from_secs(5);
@@ -40,6 +42,24 @@ impl Now {
 /// Ticks until `stop` fires. Looking after webhooks calls trackers, so it does not stand in the way of schedules.
 pub(super) async fn tick(services: Services, stop: CancellationToken) -> anyhow::Result<()> {
     tokio::join!(schedules(&services, &stop), webhooks(&services, &stop));
+    Ok(())
+}
+
+/// Stores what was read live until `stop` fires. What is under way then is left to the next sync.
+pub(super) async fn store_noticed(services: Services, stop: CancellationToken) -> anyhow::Result<()> {
+    let mut failing = false;
+    while waited(&stop, EVERY).await {
+        let NoticedOutcome { stored, current, left, dropped, failed } = tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            outcome = services.live.store_noticed() => outcome,
+        };
+        for (outcome, items) in
+            [("stored", stored), ("current", current), ("left", left), ("dropped", dropped)]
+        {
+            metrics::counter!(LIVE_READ_ITEMS, "outcome" => outcome).increment(items);
+        }
+        note("What was read live could not be stored", &mut failing, failed.map_or(Ok(()), Err));
+    }
     Ok(())
 }
 

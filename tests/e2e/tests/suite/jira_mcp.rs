@@ -8,6 +8,7 @@ mod changes;
 mod disconnect;
 mod files;
 mod injection;
+mod noticed;
 mod policy;
 mod resources;
 mod work;

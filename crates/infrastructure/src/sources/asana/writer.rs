@@ -211,12 +211,8 @@ impl There {
             source_id: self.task.gid.clone(),
             key: self.task.gid.clone(),
             url: self.task.permalink_url.clone(),
-            comment_id: None,
-            worklog_id: None,
-            attachment_id: None,
-            changed: Vec::new(),
             updated_at: Some(self.task.modified_at),
-            warnings: Vec::new(),
+            ..WrittenItem::default()
         }
     }
 

@@ -5,14 +5,14 @@ use super::*;
 const CHANGES: &str = "?toolsets=changes";
 
 impl World {
-    async fn told(&self, key: &str, arguments: Value) -> Value {
+    pub(super) async fn told(&self, key: &str, arguments: Value) -> Value {
         let answer = self.call_at(CHANGES, key, "jira_list_changes", arguments.clone()).await;
         assert_ne!(answer["isError"], true, "{arguments}: {answer}");
         answer["structuredContent"].clone()
     }
 
     /// Asks until something changed; a transaction of another test on this server may hold it back.
-    async fn next_changes(&self, key: &str, since: &Value) -> Value {
+    pub(super) async fn next_changes(&self, key: &str, since: &Value) -> Value {
         for _ in 0..200 {
             let told = self.told(key, json!({"since": since})).await;
             if told["changes"] != json!([]) {

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::work::fits;
-use super::writes::change;
+use super::writes::{INTENDED, PASSED, change};
 use super::*;
 
 const TOOLS: [&str; 3] = ["jira_get_attachment", "jira_create_upload", "jira_attach_file"];
@@ -28,6 +28,15 @@ impl World {
         let sent = self.admin.follow(url, Some(content.to_vec())).await.unwrap();
         assert_eq!(sent.status, 200, "{sent:?}");
         room["upload_handle"].as_str().unwrap().to_owned()
+    }
+
+    /// How many files of this name an issue has, asked without Patchbay.
+    async fn attached(&self, key: &str, name: &str) -> usize {
+        let jira = Api::new(&self.tracker.url(), WRITER).unwrap();
+        let issue = jira.get(&format!("/jira/acme/rest/api/2/issue/{key}?fields=attachment")).await.unwrap();
+        assert_eq!(issue.status, 200, "{issue:?}");
+        let files = issue.body["fields"]["attachment"].as_array();
+        files.into_iter().flatten().filter(|file| file["filename"] == name).count()
     }
 
     /// Files of an issue, as its tracker has them.
@@ -206,5 +215,64 @@ async fn links_and_handles_are_good_for_who_got_them_and_while_they_may() {
     assert_eq!(world.admin.follow(&link, None).await.unwrap().status, 422);
     let hidden = world.refused(&world.writing_key, "jira_attach_file", attach).await;
     assert_eq!(hidden["field"], "/attachment", "{hidden}");
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_attached_once_though_the_server_is_killed_while_it_attaches_it() {
+    let mut world = World::with("files").await;
+    let key = world.make("Needs logs").await;
+    // Kept waiting for longer than the test takes: what the dead server had asked for is not done later.
+    let never = FaultKind::Slow { ms: 3_600_000 };
+    for (moment, method, path, kind) in [
+        ("meant", "GET", "/issue/", never.clone()),
+        ("sent", "POST", "/attachments", never),
+        ("done", "POST", "/attachments", FaultKind::AnswerLost),
+    ] {
+        let name = format!("{moment}.txt");
+        let handle = world.upload(&name, b"some text").await;
+        let attach = json!({"key": key, "upload_handle": handle, "idempotency_key": moment});
+        let next = world.patchbay.serve_with("admin,mcp-jira", &WIDE).await.unwrap();
+        let control = world.tracker.control();
+        control.reset_requests();
+        let matching = FaultMatch {
+            method: Some(method.into()),
+            path_contains: Some(path.into()),
+            ..FaultMatch::default()
+        };
+        control.add_fault(FaultRule { matching, kind });
+        let (api, mcp, first) = (world.admin.with_key(&world.writing_key), world.mcp.clone(), attach.clone());
+        let first = tokio::spawn(async move { api.invoke(&mcp, "jira_attach_file", &first).await });
+        let arrived = || {
+            let requests = world.tracker.control().requests();
+            requests.iter().any(|one| one.method == method && one.path_and_query.contains(path))
+        };
+        until(moment, async || match moment {
+            "meant" => arrived() && world.patchbay.database.count(INTENDED).await.unwrap() == 1,
+            "sent" => arrived(),
+            _ => world.attached(&key, &name).await > 0,
+        })
+        .await;
+        std::mem::replace(&mut world.running, next).kill_9().await.unwrap();
+        // Whether it was answered before is of no matter.
+        drop(first.await);
+        world.tracker.control().clear_faults();
+        world.mcp = format!("{}?toolsets=core,files", world.running.mcp_jira_url.clone().unwrap());
+        world.admin = world.running.api(&world.patchbay.key("acme", "admin").await.unwrap()).unwrap();
+        assert_eq!(world.attached(&key, &name).await, usize::from(moment == "done"), "{moment}");
+
+        let mut told = Value::Null;
+        until("an answer that is certain", async || {
+            world.patchbay.database.execute(PASSED, "intended").await.unwrap();
+            let again = world.call(&world.writing_key, "jira_attach_file", attach.clone()).await;
+            told = again["structuredContent"].clone();
+            !["idempotency_in_flight", "write_unsure"].iter().any(|code| told["code"] == *code)
+        })
+        .await;
+        assert!(told["attachment_id"].is_string(), "{moment}: {told}");
+        let again = world.done("jira_attach_file", attach).await;
+        assert_eq!((&again["attachment_id"], &again["replayed"]), (&told["attachment_id"], &json!(true)));
+        assert_eq!(world.attached(&key, &name).await, 1, "{moment}: files at the tracker");
+    }
     world.end().await;
 }

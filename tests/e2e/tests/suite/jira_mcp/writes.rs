@@ -5,7 +5,10 @@ use patchbay_e2e::Answer;
 
 use super::*;
 
-const INTENDED: &str = "select count(*) from write_intents where state = 'intended'";
+pub(super) const INTENDED: &str = "select count(*) from write_intents where state = 'intended'";
+/// Jira gives up what it was asked within a minute, and a dead server's claim runs out: pretends that both have passed.
+pub(super) const PASSED: &str = "update write_intents set lease_until = now() - interval '1 s',
+    attempt_over_at = now() - interval '5 minutes' where state = $1";
 const WRITTEN: &str = "select count(*) from audit_log where action = 'tracker.write' and outcome = 'ok' and principal_id is not null";
 
 impl World {
@@ -385,16 +388,13 @@ async fn a_create_sent_a_hundred_times_at_once_to_a_server_that_is_killed_makes_
         let call = async || -> Answer {
             admin.with_key(&writing_key).invoke(&mcp, "jira_create_issue", &new).await.unwrap()
         };
-        // Jira gives up what it was asked within a minute, and the dead server's claim runs out: pretend both have passed.
-        let past = "update write_intents set lease_until = now() - interval '1 s',
-            attempt_over_at = now() - interval '5 minutes' where state = $1";
-        db.execute(past, "intended").await.unwrap();
+        db.execute(PASSED, "intended").await.unwrap();
         let mut told = call().await;
         for _ in 0..40 {
             if !["idempotency_in_flight", "write_unsure"].iter().any(|code| told.body["code"] == *code) {
                 break;
             }
-            db.execute(past, "intended").await.unwrap();
+            db.execute(PASSED, "intended").await.unwrap();
             tokio::time::sleep(Duration::from_millis(100)).await;
             told = call().await;
         }

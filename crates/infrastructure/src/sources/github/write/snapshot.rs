@@ -144,12 +144,10 @@ impl Snapshot {
             source_id: self.id.to_string(),
             key: format!("{repository}#{}", self.number),
             url: self.html_url.clone(),
-            comment_id: None,
-            worklog_id: None,
-            attachment_id: None,
             changed,
             updated_at: Some(self.updated_at),
             warnings,
+            ..WrittenItem::default()
         }
     }
 

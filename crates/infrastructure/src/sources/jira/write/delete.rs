@@ -147,11 +147,7 @@ fn deleted(api: &Api<'_>, key: &str, deletion: &ItemDeletion) -> WrittenItem {
         source_id: confirmed.map(|confirmed| confirmed.item.source_id.clone()).unwrap_or_default(),
         key: key.to_owned(),
         url: api.browse(key),
-        comment_id: None,
-        worklog_id: None,
-        attachment_id: None,
         changed,
-        updated_at: None,
-        warnings: Vec::new(),
+        ..WrittenItem::default()
     }
 }

@@ -75,12 +75,8 @@ impl Issue {
             source_id: self.id.clone(),
             key: self.key.clone(),
             url: api.browse(&self.key),
-            comment_id: None,
-            worklog_id: None,
-            attachment_id: None,
-            changed: Vec::new(),
             updated_at: self.updated_at(),
-            warnings: Vec::new(),
+            ..WrittenItem::default()
         }
     }
 }
@@ -131,12 +127,8 @@ pub(super) async fn finish(
                 source_id: id.to_owned(),
                 key: key.to_owned(),
                 url: api.browse(key),
-                comment_id: None,
-                worklog_id: None,
-                attachment_id: None,
-                changed: Vec::new(),
-                updated_at: None,
                 warnings,
+                ..WrittenItem::default()
             }
         }
     }

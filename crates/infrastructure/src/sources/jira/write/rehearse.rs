@@ -14,17 +14,8 @@ pub(super) fn of_new(draft: Draft<'_, '_>) -> WrittenItem {
     let after = after(&draft, &none);
     let mut watched = draft.watched;
     watched.retain(|(name, _)| name != "project");
-    WrittenItem {
-        source_id: String::new(),
-        key: String::new(),
-        url: String::new(),
-        comment_id: None,
-        worklog_id: None,
-        attachment_id: None,
-        changed: changes(&watched, None, &after),
-        updated_at: None,
-        warnings: draft.warnings,
-    }
+    let changed = changes(&watched, None, &after);
+    WrittenItem { changed, warnings: draft.warnings, ..WrittenItem::default() }
 }
 
 /// What would change of an issue, and the status that it would get to.

@@ -262,17 +262,7 @@ fn pointers() -> BTreeMap<String, String> {
 
 fn told(api: &Api<'_>, id: &str, board: Option<&str>, changed: Vec<ChangedField>) -> WrittenItem {
     let url = board.map(|board| format!("{}/secure/RapidBoard.jspa?rapidView={board}", api.site.home));
-    WrittenItem {
-        source_id: id.to_owned(),
-        key: String::new(),
-        url: url.unwrap_or_default(),
-        comment_id: None,
-        worklog_id: None,
-        attachment_id: None,
-        changed,
-        updated_at: None,
-        warnings: Vec::new(),
-    }
+    WrittenItem { source_id: id.to_owned(), url: url.unwrap_or_default(), changed, ..WrittenItem::default() }
 }
 
 #[cfg(test)]

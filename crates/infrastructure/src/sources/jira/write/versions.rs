@@ -196,14 +196,9 @@ fn told(api: &Api<'_>, asked: &VersionWrite, id: &str, changed: Vec<ChangedField
     let page = || format!("{}/projects/{}/versions/{id}", api.site.home, asked.project);
     WrittenItem {
         source_id: id.to_owned(),
-        key: String::new(),
         url: if id.is_empty() { String::new() } else { page() },
-        comment_id: None,
-        worklog_id: None,
-        attachment_id: None,
         changed,
-        updated_at: None,
-        warnings: Vec::new(),
+        ..WrittenItem::default()
     }
 }
 
