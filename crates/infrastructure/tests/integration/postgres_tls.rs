@@ -12,10 +12,11 @@ use patchbay_infrastructure::postgres::{
 };
 use patchbay_infrastructure::vault::{MasterKey, MasterKeys};
 use private_postgres::{Cluster, Durability, Options, find_binaries};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use uuid::Uuid;
 
 use crate::certificates::Certificates;
+use crate::support::run;
 use crate::template_data::raw;
 
 /// Of all addresses of this machine two that nobody else is likely to listen on; the certificate is for the first.
@@ -53,7 +54,7 @@ async fn both_drivers_believe_and_refuse_the_same_servers() {
             "copy (select unnest(string_to_array('{text}', E'\\n'))) to program 'umask 077; cat > {}'",
             to.display()
         );
-        connection.execute(AssertSqlSafe(statement)).await.unwrap();
+        run(&mut connection, statement).await;
     }
     // Over the network with encryption and a password, or not at all.
     let rules = "local all postgres trust\nhostssl all all 127.0.0.0/8 scram-sha-256\n";
