@@ -47,6 +47,22 @@ impl World {
         until(&what, async || self.noticed(outcome).await >= before + more).await;
     }
 
+    /// Walks on from a cursor until this is told of an issue, and of no other that it was updated; where to go on. What was
+    /// stored before the cursor may be told again: another test's transaction on this server holds its beginning back.
+    async fn until_told(&self, since: &Value, key: &str, kind: &str) -> Value {
+        let mut since = since.clone();
+        loop {
+            let told = self.next_changes(&self.key, &since).await;
+            since = told["next_cursor"].clone();
+            let changes = told["changes"].as_array().unwrap();
+            let other = |change: &&Value| change["kind"] == "updated" && change["key"] != "ENG-7";
+            assert_eq!(changes.iter().find(other), None, "{told}");
+            if changes.iter().any(|change| change["key"] == key && change["kind"] == kind) {
+                return since;
+            }
+        }
+    }
+
     async fn synced_summary(&self, key: &str) -> Value {
         self.read_at("", &self.key, &Self::uri(key)).await["summary"].clone()
     }
@@ -76,10 +92,7 @@ async fn what_is_read_live_is_in_the_synced_copy_then_and_nobody_else_has_it() {
 
     assert_eq!(world.read_live("ENG-7").await["summary"], "Renamed in Jira");
     until("the copy has it", async || world.synced_summary("ENG-7").await == "Renamed in Jira").await;
-    let told = world.next_changes(&world.key, &begin["next_cursor"]).await;
-    let change = &told["changes"][0];
-    assert_eq!((&change["key"], &change["kind"]), (&json!("ENG-7"), &json!("updated")), "{told}");
-    assert_eq!(told["changes"].as_array().map(Vec::len), Some(1), "{told}");
+    let next = world.until_told(&begin["next_cursor"], "ENG-7", "updated").await;
 
     // One that is made in Jira and found by a search, with what was said about it.
     let new = json!({"fields": {"project": {"key": "ENG"}, "issuetype": {"name": "Task"}, "summary": "Made in Jira"}});
@@ -87,16 +100,15 @@ async fn what_is_read_live_is_in_the_synced_copy_then_and_nobody_else_has_it() {
     world.in_jira(Method::POST, &format!("/{made}/comment"), json!({"body": "Said in Jira"})).await;
     let found = world.call(&world.key, "jira_search_issues", json!({"jql": format!("key = {made}")})).await;
     assert_eq!(found["structuredContent"]["issues"][0]["key"], json!(made), "{found}");
-    let told = world.next_changes(&world.key, &told["next_cursor"]).await;
-    let change = &told["changes"][0];
-    assert_eq!((&change["key"], &change["kind"]), (&json!(made), &json!("created")), "{told}");
+    world.until_told(&next, &made, "created").await;
     let said = "select count(*) from comments c join work_items w on w.tenant_id = c.tenant_id
         and w.instance_id = c.instance_id and w.ref_key = c.item_ref_key where w.source_key = $1";
     assert_eq!(world.patchbay.database.count_of(&made, said).await.unwrap(), 1);
 
     // The other tenant has what it had, and cannot read what this one read.
     let told = world.told(&world.foreign_key, json!({"since": outside["next_cursor"]})).await;
-    assert_eq!(told["changes"], json!([]), "{told}");
+    let theirs = |change: &Value| change["key"].as_str().is_some_and(|key| key.starts_with("GLO-"));
+    assert!(told["changes"].as_array().unwrap().iter().all(theirs), "{told}");
     let of_globex = "select count(*) from work_items w join tenants t on t.id = w.tenant_id
         where t.slug = 'globex' and w.project_key <> $1";
     assert_eq!(world.patchbay.database.count_of("GLO", of_globex).await.unwrap(), 0);
