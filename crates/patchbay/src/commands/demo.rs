@@ -75,12 +75,13 @@ pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<ExitCode> {
     let limiter = Limiter::in_process(args.listen.limits.replicas);
     let wiring = Wiring::new(db.clone(), master, wire_options(&args.listen, limiter, "demo")?).await?;
     let trackers = Trackers::start().await?;
-    let mut serving = Serving::start(&wiring, &args.listen, &PARTS, &telemetry).await?;
-
     let kept = dir.join("tenants.json");
     let tenants = tenants(&wiring.services, &kept).await?;
+    // Before a worker begins with what is due from last time, at addresses that were last time's.
+    let connected = connect_all(&wiring.services, &tenants, &trackers).await?;
+    let mut serving = Serving::start(&wiring, &args.listen, &PARTS, &telemetry).await?;
     tokio::select! {
-        synced = sync(&wiring.services, &tenants, &trackers) => synced?,
+        synced = sync(&wiring.services, connected) => synced?,
         () = super::serve::asked_to_end() => {
             println!("\nStopped before the backfill had ended; the next start goes on.");
             return Ok(ExitCode::SUCCESS);
@@ -188,27 +189,35 @@ fn reveal(key: SecretString) -> String {
     key.expose_secret().to_owned()
 }
 
-/// Connects each tenant to its simulated trackers and reads them, with a bar each.
-async fn sync(
+/// Connects each tenant to its simulated trackers: the instances, and whether they are new.
+async fn connect_all(
     services: &Services,
     tenants: &[(Ctx, ReadyTenant)],
     trackers: &Trackers,
-) -> anyhow::Result<()> {
-    let bars = MultiProgress::new();
-    let mut reading = JoinSet::new();
+) -> anyhow::Result<Vec<(Ctx, Instance, bool)>> {
+    let mut connected = Vec::new();
     for (index, (ctx, _)) in tenants.iter().enumerate() {
         let page = ListPage { limit: 100, cursor: None };
         let known = services.instances.list(ctx, &page).await.map_err(explain)?.items;
         for connection in trackers.connections(index)? {
             let (instance, new) = connect(services, ctx, &known, connection).await?;
-            let bar = bars.add(ProgressBar::new(0));
-            bar.set_style(
-                ProgressStyle::with_template("{prefix:>18} [{bar:30}] {pos}/{len} {msg}")?
-                    .progress_chars("=> "),
-            );
-            bar.set_prefix(instance.name.clone());
-            reading.spawn(read(services.clone(), ctx.clone(), instance, new, bar));
+            connected.push((ctx.clone(), instance, new));
         }
+    }
+    Ok(connected)
+}
+
+/// Reads all of them, with a bar each.
+async fn sync(services: &Services, connected: Vec<(Ctx, Instance, bool)>) -> anyhow::Result<()> {
+    let bars = MultiProgress::new();
+    let mut reading = JoinSet::new();
+    for (ctx, instance, new) in connected {
+        let bar = bars.add(ProgressBar::new(0));
+        bar.set_style(
+            ProgressStyle::with_template("{prefix:>18} [{bar:30}] {pos}/{len} {msg}")?.progress_chars("=> "),
+        );
+        bar.set_prefix(instance.name.clone());
+        reading.spawn(read(services.clone(), ctx, instance, new, bar));
     }
     while let Some(done) = reading.join_next().await {
         done??;
