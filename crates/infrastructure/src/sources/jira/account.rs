@@ -1,5 +1,7 @@
 //! Who the credential belongs to, what it may do, and which projects it sees.
 
+use std::collections::HashSet;
+
 use application::ports::{
     ConnectionReport, MissingScope, ProjectProbe, ProjectRef, SourceError, SourceErrorKind,
 };
@@ -173,6 +175,11 @@ pub(super) async fn list_projects(api: &Api<'_>) -> Result<Vec<ProjectRef>, Sour
         }
     }
     Ok(refs)
+}
+
+/// Ids of the projects of these keys that the account sees.
+pub(super) async fn selected_ids(api: &Api<'_>, keys: &[String]) -> Result<HashSet<String>, SourceError> {
+    Ok(by_keys(api, keys).await?.into_iter().flatten().map(|project| project.id).collect())
 }
 
 /// The projects of these keys, each found or with what is wrong with it.

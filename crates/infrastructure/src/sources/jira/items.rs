@@ -11,12 +11,12 @@ use serde_json::value::RawValue;
 use super::api::{Answer, Api, segment};
 use super::changelogs::{self, Told, Waiting};
 use super::full::{self, BATCH};
-use super::model::Issue;
+use super::model::{Issue, Project};
 use super::normalize::{Mapper, distinct_records, unmapped};
 use super::people::People;
 use super::settings::Stream;
 use super::walk::{Found, fields, last_rows};
-use super::{epics, internal};
+use super::{account, epics, internal};
 
 /// The details of items that changed.
 pub(super) async fn details(api: &Api<'_>, items: &[PendingItem]) -> Result<Page, SourceError> {
@@ -123,7 +123,19 @@ async fn read(api: &Api<'_>, names: &[String]) -> Result<(PageRecords, HashSet<S
     };
     let (mut records, mut people) = (PageRecords::default(), People::default());
     let (mut mapped, mut found) = (Vec::new(), HashSet::new());
-    for raw in last_rows(&rows) {
+    let (rows, elsewhere) = by_selection(api, last_rows(&rows)).await?;
+    for issue in elsewhere {
+        records.gone.push(GoneRecord {
+            item_ref_key: issue.id.clone(),
+            reason: "transferred",
+            proof: format!(
+                "Jira answered that it is {} in a project that the instance's settings leave out",
+                issue.key
+            ),
+        });
+        found.extend([issue.id, issue.key]);
+    }
+    for raw in rows {
         match mapper.issue(raw, &mut records, &mut people) {
             Ok(new) => {
                 let item = &records.items[new.index];
@@ -144,6 +156,34 @@ async fn read(api: &Api<'_>, names: &[String]) -> Result<(PageRecords, HashSet<S
     epics::resolve(api, &mapped, &mut records).await?;
     records.users = people.into_records();
     Ok((records, found))
+}
+
+/// Takes out the issues of projects that are not selected. A webhook that was set up by hand may tell of every project, and
+/// an issue may have been moved to another.
+async fn by_selection<'a>(
+    api: &Api<'_>,
+    rows: Vec<&'a RawValue>,
+) -> Result<(Vec<&'a RawValue>, Vec<Issue<'a>>), SourceError> {
+    let Some(keys) = &api.settings.projects else { return Ok((rows, Vec::new())) };
+    let project =
+        |raw: &RawValue| serde_json::from_str::<Issue<'_>>(raw.get()).ok()?.get::<Project>("project");
+    let projects: Vec<Option<Project>> = rows.iter().map(|raw| project(raw)).collect();
+    let is_named = |project: &Project| keys.iter().any(|key| key.eq_ignore_ascii_case(&project.key));
+    if projects.iter().flatten().all(is_named) {
+        return Ok((rows, Vec::new()));
+    }
+    // Another key may be the new one of a project that was selected by its old one.
+    let selected = account::selected_ids(api, keys).await?;
+    let (mut here, mut elsewhere) = (Vec::new(), Vec::new());
+    for (raw, project) in rows.into_iter().zip(projects) {
+        let is_here = project.is_none_or(|project| is_named(&project) || selected.contains(&project.id));
+        match serde_json::from_str(raw.get()) {
+            Ok(issue) if !is_here => elsewhere.push(issue),
+            // One that cannot be read is told by the mapper.
+            _ => here.push(raw),
+        }
+    }
+    Ok((here, elsewhere))
 }
 
 /// What became of issues that Jira left out. It leaves out alike what is deleted and what may not be seen: an issue is

@@ -132,6 +132,37 @@ async fn what_is_gone_is_told_apart_from_what_may_not_be_seen() {
 }
 
 #[tokio::test]
+async fn issues_of_projects_that_are_not_selected_are_no_items_however_one_hears_of_them() {
+    let mut site = site(2);
+    site.projects.push(json!({"id": "10001", "key": "OPS"}));
+    site.issues.push(issue(50, "OPS-1", &minute(1), &json!({"project": {"id": "10001", "key": "OPS"}})));
+    let replay = Replay::start(site).await;
+    let (adapter, connection) = (jira(), connection(&replay.url, json!({"projects": ["ENG"]})));
+    let wanted = [address("1", "ENG-1"), address("50", "OPS-1")];
+    let fetched = adapter.fetch_items(&connection, &wanted).await.unwrap();
+    assert_eq!(ids(&fetched.records), BTreeSet::from(["1"]));
+    assert_eq!((fetched.records.details_done.len(), fetched.invisible.len()), (1, 0));
+    // Had it been here before, it is no more.
+    let gone: Vec<_> =
+        fetched.records.gone.iter().map(|gone| (gone.item_ref_key.as_str(), gone.reason)).collect();
+    assert_eq!(gone, [("50", "transferred")]);
+    assert!(fetched.records.gone[0].proof.contains("OPS-1"), "{:?}", fetched.records.gone);
+
+    // The project's key was changed, and the old one leads to it still.
+    replay.change(|site| {
+        site.projects[0]["key"] = json!("PROD");
+        let project = site.projects[0].clone();
+        site.issues[0]["key"] = json!("PROD-1");
+        site.issues[0]["fields"]["project"] = project.clone();
+        site.fault =
+            Some(Box::new(move |_, path, _| path.ends_with("/project/ENG").then(|| (200, project.clone()))));
+    });
+    let fetched = adapter.fetch_items(&connection, &[address("1", "ENG-1")]).await.unwrap();
+    assert_eq!(fetched.records.items[0].source_key, "PROD-1");
+    assert!(fetched.records.gone.is_empty() && fetched.invisible.is_empty(), "{fetched:?}");
+}
+
+#[tokio::test]
 async fn an_expired_access_token_that_shows_as_not_found_is_told_for_what_it_is() {
     let mut site = site(1);
     site.fault = Some(Box::new(|_, path, _| {
