@@ -20,6 +20,8 @@ const BATCH: i64 = 50;
 const AT_ONCE: usize = 4;
 /// After what a reference hint points at the next sync looks; others that come until then are covered by it.
 const SOON: TimeDelta = TimeDelta::seconds(30);
+/// How long a new instance is not compared by itself: its first backfill has just read everything.
+const UNCOMPARED_AT_FIRST: Duration = Duration::from_secs(12 * 60 * 60);
 
 /// What an admin says about an instance's schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,7 +88,7 @@ impl ScheduleService {
             next_reconcile_at: None,
         };
         schedule.check()?;
-        self.set_out(&mut schedule);
+        self.set_out(&mut schedule, Duration::ZERO);
         match self.store.put(ctx, id, &schedule).await? {
             true => Ok(schedule),
             false => Err(unknown(id)),
@@ -107,7 +109,7 @@ impl ScheduleService {
     pub async fn give_missing(&self) -> Result<(), Error> {
         for (tenant, instance, source) in self.store.without_schedule(BATCH).await? {
             let mut schedule = self.usual(instance, source.as_str());
-            self.set_out(&mut schedule);
+            self.set_out(&mut schedule, UNCOMPARED_AT_FIRST);
             self.store.give(&self.ctx(tenant), instance, &schedule).await?;
         }
         Ok(())
@@ -163,10 +165,10 @@ impl ScheduleService {
         Ok(self.store.started(ctx, instance, kind, next).await?)
     }
 
-    fn set_out(&self, schedule: &mut Schedule) {
+    fn set_out(&self, schedule: &mut Schedule, uncompared: Duration) {
         let now: DateTime<Utc> = self.clock.now();
         schedule.next_sync_at = Some(schedule.sync_after(now, self.chance()));
-        schedule.next_reconcile_at = schedule.reconcile_after(now, self.chance());
+        schedule.next_reconcile_at = schedule.reconcile_after(now + uncompared, self.chance());
     }
 
     fn usual(&self, instance: InstanceId, source: &str) -> Schedule {
