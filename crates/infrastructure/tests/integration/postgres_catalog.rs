@@ -31,7 +31,7 @@ const POLICY: &str =
 const POLICY_OF_TENANTS: &str =
     "(id = (NULLIF(current_setting('app.current_tenant_id'::text, true), ''::text))::uuid)";
 
-const FUNCTIONS: [&str; 25] = [
+const FUNCTIONS: [&str; 26] = [
     "append_audit(uuid[],bigint[],uuid[],timestamp with time zone[],text[],uuid[],text[],text[],text[],uuid[],text[],\
      text[],text[],text[],bytea[],text[],bytea[],uuid[],bigint[],bytea[],bytea[]) of patchbay_lookup",
     "claim_due_syncs(bigint,double precision) of patchbay_lookup",
@@ -45,6 +45,7 @@ const FUNCTIONS: [&str; 25] = [
     "find_user(text,text) of patchbay_lookup",
     "find_user_by_id(uuid) of patchbay_lookup",
     "find_webhook(bytea) of patchbay_lookup",
+    "forget_audit_log() of patchbay_owner",
     "forget_members() of patchbay_lookup",
     "instances_without_schedule(bigint) of patchbay_lookup",
     "list_tenants() of patchbay_lookup",

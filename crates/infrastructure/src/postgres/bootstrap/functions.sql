@@ -323,8 +323,7 @@ as $$
     where h.tenant_id = any (p_tenants) order by h.tenant_id for update skip locked
 $$;
 
--- The application's sessions plan each statement for its values, and that goes for the look at `tenants` which the foreign
--- key takes for every record, too: planning it was the half of what a record costs. Here it is planned once.
+-- The application's sessions plan each statement for its values; this one is planned once.
 create or replace function public.append_audit(
     p_tenant_id uuid[], p_seq bigint[], p_id uuid[], p_at timestamptz[], p_principal_kind text[], p_principal_id uuid[],
     p_principal_name text[], p_client text[], p_address text[], p_request_id uuid[], p_action text[],

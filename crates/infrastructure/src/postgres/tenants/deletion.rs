@@ -214,7 +214,7 @@ pub(super) async fn remove_rows(
     Ok(removed)
 }
 
-/// The application may not take anything off the record, so the log goes with its tenant: by the cascade, as its owner.
+/// The application may not take anything off the record, so the log goes with its tenant: by a trigger, as its owner.
 pub(super) async fn remove_tenant(db: &Db, deletion: &Deletion) -> Result<(), StoreError> {
     let mut tx = begin_tx(db, deletion).await?;
     if !hold(&mut tx, deletion).await? {

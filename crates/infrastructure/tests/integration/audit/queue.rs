@@ -254,6 +254,49 @@ async fn records_of_a_tenant_that_is_gone_hold_up_nothing() {
     assert_eq!(records(&log, &alpha).await.len(), 2);
 }
 
+// No key refers from a record to its tenant: the head of the chain does, and whoever adds a record has locked it.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_tenant_that_is_deleted_while_it_is_recorded_nothing_stays_and_of_others_all() {
+    let test = TestDb::new().await;
+    let mut tenants = Vec::new();
+    for n in 0..9 {
+        tenants.push(test.ctx(&format!("t{n}")).await);
+    }
+    let log =
+        test.log_with(AuditQueueBounds { linger: Duration::from_millis(2), ..AuditQueueBounds::default() });
+    let (stays, go) = tenants.split_first().unwrap();
+    let noting = async {
+        for n in 0..400 {
+            for tenant in &tenants {
+                log.note(tenant, call(n)).await.unwrap();
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let deleting = async {
+        let mut admin = test.admin().await;
+        for tenant in go {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            let recorded = log.head(tenant).await.unwrap().unwrap().seq;
+            assert!(recorded > 1, "nothing was recorded yet");
+            sqlx::query("delete from tenants where id = $1")
+                .bind(tenant.tenant.as_uuid())
+                .execute(&mut admin)
+                .await
+                .unwrap();
+        }
+    };
+    tokio::join!(noting, deleting);
+    assert_eq!(log.close(Duration::from_secs(10)).await, 0);
+    let left: Vec<(Uuid, i64)> = sqlx::query_as("select tenant_id, count(*) from audit_log group by 1")
+        .fetch_all(&mut test.admin().await)
+        .await
+        .unwrap();
+    // One record is of the tenant's creation.
+    assert_eq!(left, [(stays.tenant.as_uuid(), 401)]);
+    assert_eq!(test.verdict(stays).await.broken, None);
+}
+
 // Security requirement 67.
 #[tokio::test]
 async fn a_record_that_the_database_refuses_is_tried_again_and_not_dropped() {
