@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use application::keys::KeySpec;
 use application::ports::ListPage;
 use application::{Ctx, Services};
-use domain::{Instance, InstancePatch, KeyKind, NewInstance, RunState, Scope, Scopes, Tenant};
+use domain::{Instance, InstancePatch, KeyKind, NewInstance, Quota, RunState, Scope, Scopes, Tenant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use infrastructure::limiter::Limiter;
 use infrastructure::postgres::PoolSizes;
@@ -70,6 +70,8 @@ pub(crate) async fn run(mut args: DemoArgs) -> anyhow::Result<ExitCode> {
     database.migrate(&master).await?;
     // The simulated trackers are on this machine.
     args.listen.egress_allow.push("127.0.0.0/8".parse()?);
+    // They may be asked as often as one likes: a minute of Asana's requests is not waited for at each start.
+    args.listen.limits.limit_upstream.get_or_insert(Quota::per(60_000, 60, 10_000));
     let db = database.connect(PoolSizes::default());
     // One process, and nobody else: nothing to share limits with.
     let limiter = Limiter::in_process(args.listen.limits.replicas);
