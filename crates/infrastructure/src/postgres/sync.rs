@@ -230,10 +230,10 @@ impl SyncStore for PgSync {
 
     async fn cached_freshness(&self, ctx: &Ctx) -> Result<Arc<Vec<Freshness>>, StoreError> {
         let narrowed = ctx.grant.instances.as_list().map(|list| list.iter().copied().collect());
-        // try_get_with: many callers at once cause one query.
+        // try_get_with: many callers at once cause one query. Boxed, as it is rare and would be copied for each of them.
         self.recent
             .try_get_with((ctx.tenant, narrowed), async {
-                freshness::read(&self.db, ctx).await.map(Arc::new)
+                Box::pin(freshness::read(&self.db, ctx)).await.map(Arc::new)
             })
             .await
             .map_err(|error| match &*error {

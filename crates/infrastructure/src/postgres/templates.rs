@@ -12,6 +12,7 @@ mod rows;
 mod statements;
 mod tenants;
 
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use application::Ctx;
@@ -79,7 +80,8 @@ impl PgTemplateRunner {
     async fn attempt(&self, ctx: &Ctx, asked: &Asked<'_>, tested: bool) -> Result<Given, Failure> {
         match asked.what {
             What::Rows => self.rows(ctx, asked, tested).await.map(Given::Rows),
-            What::Estimate => self.estimate(ctx, asked, tested).await.map(Given::Estimate),
+            // Boxed, as it is rare and would make the others' future as large.
+            What::Estimate => Box::pin(self.estimate(ctx, asked, tested)).await.map(Given::Estimate),
         }
     }
 
@@ -151,15 +153,16 @@ impl PgTemplateRunner {
     async fn ask(&self, ctx: &Ctx, asked: &Asked<'_>) -> Result<Given, StoreError> {
         let slots = if asked.template.authored { &self.author_slots } else { &self.slots };
         let _slot = slots.take(ctx.tenant).await?;
-        let attempts = async {
+        // Pinned here: handed on by value it would be copied.
+        let attempts = pin!(async {
             match self.attempt(ctx, asked, false).await {
                 Err(Failure::Broken(error)) => {
                     tracing::debug!(%error, "A template meets a broken connection and is run again");
-                    self.attempt(ctx, asked, true).await
+                    Box::pin(self.attempt(ctx, asked, true)).await
                 }
                 result => result,
             }
-        };
+        });
         let result = self.quick.run(attempts).await;
         result.map_err(|failure| match failure {
             Failure::Final(error) | Failure::Broken(error) => error,

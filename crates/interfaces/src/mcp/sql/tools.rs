@@ -54,7 +54,8 @@ impl SqlTools {
             Some(Ok(_)) => record::template(name, &arguments),
             _ => self.entry(ctx, name, &arguments).await,
         };
-        outcome::run(&self.services.audit, ctx, counted_as, entry, async {
+        // On the heap: each that it is handed on to would copy it otherwise.
+        let call = Box::pin(async {
             self.services.limits.count_tool(ctx, ToolClass::Read).await?;
             match found {
                 Some(Ok(template)) => {
@@ -74,8 +75,8 @@ impl SqlTools {
                 GET_DICTIONARY => self.get_dictionary(ctx, &arguments),
                 _ => Err(Failure::UnknownTool(name.to_owned())),
             }
-        })
-        .await
+        });
+        outcome::run(&self.services.audit, ctx, counted_as, entry, call).await
     }
 
     /// What goes on the record of a call.

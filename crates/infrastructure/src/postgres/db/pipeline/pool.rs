@@ -38,7 +38,7 @@ struct Shared {
 }
 
 struct Idle {
-    pipeline: Pipeline,
+    pipeline: Box<Pipeline>,
     since: Instant,
 }
 
@@ -68,8 +68,9 @@ impl PipelinePool {
                     return Ok((place, pipeline));
                 }
             }
-            let pipeline = Pipeline::open(&shared.like.connect_options()).await?;
-            Ok((place, pipeline))
+            // Boxed, as it is rare and would make every caller's future as large.
+            let pipeline = Box::pin(Pipeline::open(&shared.like.connect_options())).await?;
+            Ok((place, Box::new(pipeline)))
         };
         let (place, pipeline) =
             timeout(BEGIN_DEADLINE, found).await.unwrap_or(Err(PipelineError::TimedOut))?;
@@ -105,7 +106,7 @@ impl Shared {
 
     /// The one that was last used on this runtime. Where there is none, one of another runtime makes room for a new one
     /// if it must.
-    fn own(&self) -> Option<Pipeline> {
+    fn own(&self) -> Option<Box<Pipeline>> {
         let here = Handle::current().id();
         let mut idle = self.idle();
         if let Some(at) = idle.iter().rposition(|idle| idle.pipeline.home() == here) {
@@ -122,7 +123,7 @@ impl Shared {
         age < MAX_LIFETIME && self.breakdowns.outlived_by(age) && pipeline.is_open().await
     }
 
-    fn take_back(&self, pipeline: Pipeline) {
+    fn take_back(&self, pipeline: Box<Pipeline>) {
         let mut idle = self.idle();
         if !self.places.is_closed() {
             idle.push_back(Idle { pipeline, since: Instant::now() });
@@ -142,7 +143,8 @@ async fn close_idle(pool: Weak<Shared>, after: Duration) {
 /// A connection for one template. Unless its answer was read it is closed, so that a statement does not go on for a caller
 /// who went away, and nothing of it meets the next user.
 pub(crate) struct PooledPipeline {
-    pipeline: Pipeline,
+    /// Boxed, as it is some kilobytes and changes hands often.
+    pipeline: Box<Pipeline>,
     /// For the role that sees no row without a seal.
     pub(in crate::postgres::db) key: Option<SealKey>,
     pool: Arc<Shared>,
