@@ -152,7 +152,9 @@ fn narrowing(table: &str) -> Option<Vec<String>> {
 async fn wrongly_narrowed(connection: &mut PgConnection) -> Vec<String> {
     let found: Vec<(String, Vec<String>)> = sqlx::query_as(sqlx::AssertSqlSafe(format!(
         "select c.relname::text, array(
-             select case when p.polcmd = '*' and p.polroles = '{{0}}' and p.polwithcheck is null
+             select case when p.polcmd = '*' and p.polwithcheck is null and array(
+                              select role::regrole::text from unnest(p.polroles) role order by 1) = array[
+                              'patchbay_app', 'patchbay_author', 'patchbay_owner', 'patchbay_reader']
                          then regexp_replace(pg_get_expr(p.polqual, p.polrelid), '\\s+', ' ', 'g') else 'of other form' end
              from pg_policy p where p.polrelid = c.oid and not p.polpermissive and p.polname <> 'author_seal')
          from pg_class c where c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace

@@ -13,9 +13,10 @@ use std::sync::Arc;
 
 use application::Ctx;
 use application::ports::{
-    InstanceStore, ListPage, RowSet, RunFilter, SyncStore, TemplateCatalog, TemplateRunner, WorkItemStore,
+    IdCommit, InstanceStore, ListPage, RowSet, RunFilter, SliceKey, StoreError, StreamCommit, SyncStore,
+    TemplateCatalog, TemplateRunner, WorkItemStore,
 };
-use domain::{Allowed, Grant, InstanceId, ProjectKey, RunId, WorkItemFilter, WorkItemId};
+use domain::{Allowed, Grant, InstanceId, ProjectKey, RunId, StreamName, WorkItemFilter, WorkItemId};
 use patchbay_infrastructure::postgres::{PgInstances, PgSync, PgTemplateRunner, PgTemplates, PgWorkItems};
 use serde_json::{Value, json};
 use sqlx::PgConnection;
@@ -297,6 +298,30 @@ async fn every_store_answers_a_narrowed_caller_as_if_the_rest_were_not_there() {
                 .collect::<Vec<(InstanceId, RunId)>>()
         }
     };
+    // Pages are written by a role that is not narrowed.
+    let key = SliceKey { run: RunId::new(Uuid::now_v7()), instance: core, fence: 1 };
+    let nothing = || IdCommit {
+        ids: Vec::new(),
+        first: true,
+        stream: StreamCommit {
+            stream: StreamName::new("issues"),
+            project: "1".into(),
+            cursor: None,
+            complete: true,
+            watermark: None,
+            validator: None,
+            seen: 0,
+            estimate: None,
+        },
+        requests: 0,
+        fetched_at: chrono::Utc::now(),
+        end_slice: false,
+    };
+    let refused = sync.commit_ids(&narrow, &key, nothing()).await.unwrap_err();
+    assert!(matches!(refused, StoreError::Internal(_)), "{refused}");
+    let fenced = sync.commit_ids(&alpha, &key, nothing()).await.unwrap_err();
+    assert!(matches!(fenced, StoreError::Fenced), "{fenced}");
+
     let (every, own) = (runs(alpha.clone()).await, runs(narrow.clone()).await);
     assert_eq!((every.len(), own.len()), (2, 1));
     let (_, theirs) = *every.iter().find(|(instance, _)| *instance == web).unwrap();

@@ -114,10 +114,15 @@ async fn without_a_tenant_every_table_is_empty_and_takes_nothing() {
     let test = TestDb::new().await;
     let alpha = test.ctx("alpha").await;
     let instance = fill(&test, &alpha, 3).await;
-    for role in ["patchbay_app", "patchbay_reader"] {
+    for (login, role) in [
+        ("patchbay_app", "patchbay_app"),
+        ("patchbay_reader", "patchbay_reader"),
+        ("patchbay_app", "patchbay_sync"),
+    ] {
         let tables = tenant_tables(&test, role).await;
         assert!(tables.len() >= 6, "{role} reads {tables:?}");
-        let mut connection = test.connect(role).await;
+        let mut connection = test.connect(login).await;
+        run(&mut connection, format!("set role {role}")).await;
         for round in ["never set", "after a transaction"] {
             for table in &tables {
                 assert_eq!(count(&mut connection, table).await, 0, "{role} sees {table}, {round}");
@@ -139,6 +144,57 @@ async fn without_a_tenant_every_table_is_empty_and_takes_nothing() {
     }
     let changed = sqlx::query("update source_instances set name = 'x'").execute(&mut app).await.unwrap();
     assert_eq!(changed.rows_affected(), 0);
+}
+
+// What a key is narrowed to does not hold for this role, so it has nothing but what syncs write.
+#[tokio::test]
+async fn who_writes_what_a_sync_has_read_is_held_to_its_tenant_and_has_no_secrets() {
+    let test = TestDb::new().await;
+    let (alpha, beta) = (test.ctx("alpha").await, test.ctx("beta").await);
+    fill(&test, &alpha, 3).await;
+    let theirs = fill(&test, &beta, 5).await;
+    let mut app = test.connect("patchbay_app").await;
+    context(&mut app, &alpha).await;
+    run(&mut app, format!("set local app.allowed_instances = '{}'", Uuid::nil())).await;
+    assert_eq!(count(&mut app, "work_items").await, 0, "the application is narrowed");
+    run(&mut app, "set local role patchbay_sync".into()).await;
+    for (table, rows) in [("work_items", 3), ("comments", 3), ("projects", 1), ("sync_runs", 1)] {
+        assert_eq!(count(&mut app, table).await, rows, "{table}");
+    }
+    let changed = sqlx::query("update work_items set title = 'x' where instance_id = $1")
+        .bind(theirs.as_uuid())
+        .execute(&mut app)
+        .await
+        .unwrap();
+    assert_eq!(changed.rows_affected(), 0);
+    let moved = format!("update work_items set tenant_id = '{}'", beta.tenant);
+    assert_eq!(refusal(&mut app, moved).await.0, "42501");
+    for table in [
+        "credentials",
+        "api_keys",
+        "sessions",
+        "memberships",
+        "invitations",
+        "users",
+        "tenant_data_keys",
+        "idempotency_keys",
+        "write_intents",
+        "audit_log",
+        "audit_heads",
+        "uploads",
+        "sql_templates",
+    ] {
+        assert_eq!(refusal(&mut app, format!("select from {table}")).await.0, "42501", "{table}");
+    }
+    for statement in
+        ["set local role patchbay_lookup", "set local role patchbay_owner", "truncate work_items"]
+    {
+        assert_eq!(refusal(&mut app, statement.into()).await.0, "42501", "{statement}");
+    }
+    // It ends with the transaction.
+    run(&mut app, "commit".into()).await;
+    let role: String = sqlx::query_scalar("select current_user::text").fetch_one(&mut app).await.unwrap();
+    assert_eq!(role, "patchbay_app");
 }
 
 // Security requirements 8 and 10; cases 1 to 6, 10 and 11 of reference/security.md 3.2.

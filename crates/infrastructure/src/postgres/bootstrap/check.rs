@@ -92,7 +92,7 @@ const MIGRATE_AS_SUPERUSER: &str = "run `patchbay migrate` with a superuser's ad
 const CHECKS: [(&str, &str); 7] = [
     (
         "select format('the role %s does not exist', name)
-         from unnest(array['patchbay_owner', 'patchbay_app', 'patchbay_reader', 'patchbay_author', 'patchbay_queue',
+         from unnest(array['patchbay_owner', 'patchbay_app', 'patchbay_sync', 'patchbay_reader', 'patchbay_author', 'patchbay_queue',
                            'patchbay_lookup', 'patchbay_backup']) name
          where not exists (select from pg_catalog.pg_roles where rolname = name)",
         "run `patchbay migrate`",
@@ -100,7 +100,8 @@ const CHECKS: [(&str, &str); 7] = [
     (
         "select format('the role %s may bypass row-level security or act for the whole server', rolname)
          from pg_catalog.pg_roles
-         where rolname in ('patchbay_owner', 'patchbay_app', 'patchbay_reader', 'patchbay_author', 'patchbay_queue')
+         where rolname in ('patchbay_owner', 'patchbay_app', 'patchbay_sync', 'patchbay_reader', 'patchbay_author',
+                           'patchbay_queue')
            and (rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication)",
         MIGRATE_AS_SUPERUSER,
     ),

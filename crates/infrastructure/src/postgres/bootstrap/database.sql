@@ -10,4 +10,5 @@ end
 $$;
 revoke create on schema public from public;
 grant usage, create on schema public to patchbay_owner;
-grant usage on schema public to patchbay_app, patchbay_reader, patchbay_author, patchbay_queue, patchbay_lookup;
+grant usage on schema public
+    to patchbay_app, patchbay_sync, patchbay_reader, patchbay_author, patchbay_queue, patchbay_lookup;

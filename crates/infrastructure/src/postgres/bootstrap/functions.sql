@@ -538,6 +538,27 @@ grant execute on function public.search_work_item_ids(text, integer) to patchbay
 
 revoke create on schema public from patchbay_lookup, patchbay_queue;
 
+-- Who writes what a sync has read may do there what the application may, and has no business with credentials, and with
+-- what people do.
+do $$
+declare
+    allowed record;
+begin
+    for allowed in
+        select c.oid::regclass as on_table, a.privilege_type as what
+        from pg_catalog.pg_class c, pg_catalog.aclexplode(c.relacl) a
+        where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and a.grantee = 'patchbay_app'::regrole
+          and c.relname not in ('credentials', 'write_intents', 'bulk_plans', 'uploads')
+          and exists (select from pg_catalog.pg_policy p
+                      where p.polrelid = c.oid and p.polname in ('instance_grant', 'project_grant'))
+    loop
+        execute format('grant %s on %s to patchbay_sync', allowed.what, allowed.on_table);
+    end loop;
+end
+$$;
+grant select (id, status) on public.tenants to patchbay_sync;
+grant execute on function public.enqueue_job(text, json, text, timestamptz, integer, text, integer) to patchbay_sync;
+
 -- It was needed once, to make the queue's schema.
 do $$
 begin

@@ -42,6 +42,8 @@ begin
         execute format('grant execute on function %s to patchbay_owner, patchbay_app, patchbay_queue', object.name);
     end loop;
     grant execute on function pg_catalog.pg_export_snapshot() to patchbay_backup;
+    -- A changed item notes the transaction it was changed in.
+    grant execute on function pg_catalog.pg_current_xact_id() to patchbay_sync;
 
     -- Other sessions' statements, other tenants' row counts and column values.
     for object in

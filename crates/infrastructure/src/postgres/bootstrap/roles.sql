@@ -14,6 +14,8 @@ begin
             ('patchbay_owner', false, false),
             -- API, MCP and workers.
             ('patchbay_app', true, false),
+            -- What the application becomes while it writes what a sync has read: no key's narrowing is planned for it.
+            ('patchbay_sync', false, false),
             -- SQL templates.
             ('patchbay_reader', true, false),
             -- SQL templates that tenants write.
@@ -80,6 +82,9 @@ begin
         end if;
     end loop;
 
+    if not pg_catalog.pg_has_role('patchbay_app', 'patchbay_sync', 'member') then
+        grant patchbay_sync to patchbay_app;
+    end if;
     -- An administrator who is no superuser becomes these roles by membership.
     if not administrator_is_superuser then
         grant patchbay_owner, patchbay_queue, patchbay_lookup to current_user;

@@ -71,8 +71,8 @@ pub(super) fn rules() -> Vec<(&'static str, String)> {
                and a.grantee <> c.relowner
                and (a.grantee = 0 or a.privilege_type not in ('SELECT', 'INSERT', 'UPDATE', 'DELETE')
                     or (a.grantee in ('patchbay_reader'::regrole, 'patchbay_author'::regrole) and a.privilege_type <> 'SELECT')
-                    or a.grantee not in ('patchbay_app'::regrole, 'patchbay_reader'::regrole, 'patchbay_author'::regrole,
-                                         'patchbay_lookup'::regrole)
+                    or a.grantee not in ('patchbay_app'::regrole, 'patchbay_sync'::regrole, 'patchbay_reader'::regrole,
+                                         'patchbay_author'::regrole, 'patchbay_lookup'::regrole)
                     or a.is_grantable)"
                 .to_owned(),
         ),
@@ -82,7 +82,8 @@ pub(super) fn rules() -> Vec<(&'static str, String)> {
              from pg_class c join pg_attribute t on t.attrelid = c.oid, aclexplode(t.attacl) a
              where c.relnamespace in ('public'::regnamespace, 'published'::regnamespace)
                and (a.privilege_type <> 'SELECT'
-                    or a.grantee not in ('patchbay_reader'::regrole, 'patchbay_author'::regrole, 'patchbay_lookup'::regrole))
+                    or a.grantee not in ('patchbay_sync'::regrole, 'patchbay_reader'::regrole, 'patchbay_author'::regrole,
+                                         'patchbay_lookup'::regrole))
                -- Id and slug of a tenant stay as they are.
                and not (c.relname = 'tenants' and t.attname in ('status', 'suspended_at', 'strict_audit')
                     and a.privilege_type = 'UPDATE' and a.grantee = 'patchbay_app'::regrole)
@@ -96,11 +97,12 @@ pub(super) fn rules() -> Vec<(&'static str, String)> {
             "lets somebody create objects or temporary tables",
             "select format('schema %s: %s', n.nspname, r.rolname) from pg_namespace n, pg_roles r
              where n.nspname in ('public', 'published') and has_schema_privilege(r.oid, n.oid, 'create')
-               and r.rolname in ('patchbay_app', 'patchbay_reader', 'patchbay_author', 'patchbay_queue', 'patchbay_lookup', 'patchbay_backup')
+               and r.rolname in ('patchbay_app', 'patchbay_sync', 'patchbay_reader', 'patchbay_author', 'patchbay_queue', 'patchbay_lookup',
+                                 'patchbay_backup')
              union all
              select format('database: %s', r.rolname) from pg_roles r
              where has_database_privilege(r.oid, current_database(), 'temporary')
-               and r.rolname in ('patchbay_app', 'patchbay_reader', 'patchbay_author', 'patchbay_queue', 'patchbay_lookup')"
+               and r.rolname in ('patchbay_app', 'patchbay_sync', 'patchbay_reader', 'patchbay_author', 'patchbay_queue', 'patchbay_lookup')"
                 .to_owned(),
         ),
         (
@@ -128,14 +130,15 @@ pub(super) fn rules() -> Vec<(&'static str, String)> {
              union all
              select format('%s is a member of %s', m.member::regrole, m.roleid::regrole) from pg_auth_members m
              where m.member::regrole::text like 'patchbay\\_%'
-               and (m.member, m.roleid) <> ('patchbay_backup'::regrole, 'pg_read_all_data'::regrole)"
+               and (m.member, m.roleid) not in (('patchbay_backup'::regrole, 'pg_read_all_data'::regrole),
+                                                ('patchbay_app'::regrole, 'patchbay_sync'::regrole))"
                 .to_owned(),
         ),
         (
             "lets the application or the reader at people",
             "select format('%s: %s', c.relname, r.rolname) from pg_class c, pg_roles r
              where c.relname in ('users', 'user_identities') and c.relnamespace = 'public'::regnamespace
-               and r.rolname in ('patchbay_app', 'patchbay_reader', 'patchbay_author', 'patchbay_queue')
+               and r.rolname in ('patchbay_app', 'patchbay_sync', 'patchbay_reader', 'patchbay_author', 'patchbay_queue')
                and (not c.relrowsecurity or not c.relforcerowsecurity
                     or exists (select from pg_policy p where p.polrelid = c.oid)
                     or has_any_column_privilege(r.oid, c.oid, 'select, insert, update')
