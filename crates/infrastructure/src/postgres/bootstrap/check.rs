@@ -92,8 +92,8 @@ const MIGRATE_AS_SUPERUSER: &str = "run `patchbay migrate` with a superuser's ad
 const CHECKS: [(&str, &str); 7] = [
     (
         "select format('the role %s does not exist', name)
-         from unnest(array['patchbay_owner', 'patchbay_app', 'patchbay_sync', 'patchbay_reader', 'patchbay_author', 'patchbay_queue',
-                           'patchbay_lookup', 'patchbay_backup']) name
+         from unnest(array['patchbay_owner', 'patchbay_app', 'patchbay_sync', 'patchbay_reader', 'patchbay_author',
+                           'patchbay_queue', 'patchbay_lookup', 'patchbay_backup']) name
          where not exists (select from pg_catalog.pg_roles where rolname = name)",
         "run `patchbay migrate`",
     ),
