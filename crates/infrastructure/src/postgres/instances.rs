@@ -26,6 +26,24 @@ impl PgInstances {
     pub fn new(db: Db, audit: AuditChain) -> Self {
         Self { db, audit }
     }
+
+    /// A transaction in which nobody else works at the instance, nor at a run of it.
+    ///
+    /// A run that is started between the two locks is not among the locked ones, and its worker would wait for the
+    /// instance while its deletion waits for the run: then all are let go and locked anew.
+    async fn lock_whole(&self, ctx: &Ctx, id: InstanceId) -> Result<Tx, StoreError> {
+        for _ in 0..DELETION_TRIES {
+            let mut tx = self.db.tenant_tx(ctx).await?;
+            let locked = execute(&mut tx, ctx, id, LOCK_RUNS).await?;
+            execute(&mut tx, ctx, id, LOCK_CREDENTIAL).await?;
+            // Nobody who writes what belongs to the instance is in the middle of it, and no run is started from here on.
+            execute(&mut tx, ctx, id, LOCK_INSTANCE).await?;
+            if execute(&mut tx, ctx, id, RUNS).await? == locked {
+                return Ok(tx);
+            }
+        }
+        Err(StoreError::Unavailable(format!("runs of instance {id} are started all the time").into()))
+    }
 }
 
 const CREATED: AuditAction = AuditAction::new("instance.create");
@@ -33,6 +51,15 @@ const UPDATED: AuditAction = AuditAction::new("instance.update");
 const DELETED: AuditAction = AuditAction::new("instance.delete");
 /// A credential was handed out to be opened.
 pub(super) const CREDENTIAL_USED: AuditAction = AuditAction::new("credential.use");
+
+/// Locks are taken in this order everywhere: runs, credential, instance.
+const LOCK_RUNS: &str =
+    "select from sync_runs where tenant_id = $1 and instance_id = $2 order by id for update";
+const RUNS: &str = "select from sync_runs where tenant_id = $1 and instance_id = $2";
+const LOCK_CREDENTIAL: &str = "select from credentials where tenant_id = $1 and instance_id = $2 for update";
+const LOCK_INSTANCE: &str = "select from source_instances where tenant_id = $1 and id = $2 for update";
+/// How often a deletion begins anew because a run was started meanwhile; an instance has one unfinished run at a time.
+const DELETION_TRIES: u32 = 8;
 
 const COLUMNS: &str = "id, slug, source, name, base_url, settings, status, created_at, updated_at";
 
@@ -81,6 +108,17 @@ pub(super) async fn find_in(tx: &mut Tx, ctx: &Ctx, id: InstanceId) -> Result<Op
     .await
     .map_err(store_error)?;
     row.map(Instance::try_from).transpose()
+}
+
+/// Runs a statement about an instance; the number of its rows.
+async fn execute(tx: &mut Tx, ctx: &Ctx, id: InstanceId, statement: &'static str) -> Result<u64, StoreError> {
+    let done = sqlx::query(statement)
+        .bind(ctx.tenant.as_uuid())
+        .bind(id.as_uuid())
+        .execute(&mut **tx)
+        .await
+        .map_err(store_error)?;
+    Ok(done.rows_affected())
 }
 
 #[async_trait]
@@ -152,6 +190,10 @@ impl InstanceStore for PgInstances {
         credential: Option<&Sealed>,
     ) -> Result<bool, StoreError> {
         let mut tx = self.db.tenant_tx(ctx).await?;
+        if credential.is_some() {
+            // Before the instance, as a renewal that is refused does.
+            execute(&mut tx, ctx, instance.id, LOCK_CREDENTIAL).await?;
+        }
         let updated = sqlx::query(
             "update source_instances set name = $3, base_url = $4, settings = $5, status = $6, updated_at = $7
              where tenant_id = $1 and id = $2",
@@ -182,21 +224,7 @@ impl InstanceStore for PgInstances {
     }
 
     async fn delete(&self, ctx: &Ctx, id: InstanceId) -> Result<bool, StoreError> {
-        let mut tx = self.db.tenant_tx(ctx).await?;
-        // Runs first, as those who work at them lock them: run, then instance.
-        sqlx::query("select from sync_runs where tenant_id = $1 and instance_id = $2 order by id for update")
-            .bind(ctx.tenant.as_uuid())
-            .bind(id.as_uuid())
-            .execute(&mut *tx)
-            .await
-            .map_err(store_error)?;
-        // Then the instance, so that what is being written is there before what no foreign key takes along is removed.
-        sqlx::query("select from source_instances where tenant_id = $1 and id = $2 for update")
-            .bind(ctx.tenant.as_uuid())
-            .bind(id.as_uuid())
-            .execute(&mut *tx)
-            .await
-            .map_err(store_error)?;
+        let mut tx = self.lock_whole(ctx, id).await?;
         for without_foreign_key in [
             "delete from raw_objects where tenant_id = $1 and instance_id = $2",
             "delete from work_item_labels l using work_items w
@@ -204,21 +232,13 @@ impl InstanceStore for PgInstances {
             "delete from work_item_homes h using work_items w
              where h.tenant_id = $1 and w.tenant_id = $1 and w.instance_id = $2 and h.work_item_id = w.id",
         ] {
-            sqlx::query(without_foreign_key)
-                .bind(ctx.tenant.as_uuid())
-                .bind(id.as_uuid())
-                .execute(&mut *tx)
-                .await
-                .map_err(store_error)?;
+            execute(&mut tx, ctx, id, without_foreign_key).await?;
         }
         // Everything else synced through it goes with it by foreign key.
-        let deleted = sqlx::query("delete from source_instances where tenant_id = $1 and id = $2")
-            .bind(ctx.tenant.as_uuid())
-            .bind(id.as_uuid())
-            .execute(&mut *tx)
-            .await
-            .map_err(store_error)?;
-        if deleted.rows_affected() == 0 {
+        let deleted =
+            execute(&mut tx, ctx, id, "delete from source_instances where tenant_id = $1 and id = $2")
+                .await?;
+        if deleted == 0 {
             return Ok(false);
         }
         self.audit.record(&mut tx, ctx, &AuditEntry::ok(DELETED).to("instance", id)).await?;

@@ -63,11 +63,14 @@ async fn ten_thousand_operations_of_three_tenants_show_and_take_nothing_of_anoth
     for (what, times) in &*tally.lock().unwrap() {
         println!("{times:6} {what}");
     }
+    let logs = world.patchbay.logs().unwrap();
+    let errors: Vec<&str> = logs.lines().filter(|line| line.contains("error.chain")).take(20).collect();
     assert!(
         wrong.is_empty(),
-        "seed {seed}: {} violations:\n{}",
+        "seed {seed}: {} violations:\n{}\nlogged:\n{}",
         wrong.len(),
-        wrong[..wrong.len().min(20)].join("\n")
+        wrong[..wrong.len().min(20)].join("\n"),
+        errors.join("\n")
     );
     world.learn().await.unwrap();
     check_books(&world, seed).await;
