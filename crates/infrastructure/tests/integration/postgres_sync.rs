@@ -1,6 +1,7 @@
 //! Runs and what they write, as the application role.
 
 mod deletion;
+mod metrics;
 mod pages;
 mod runs;
 

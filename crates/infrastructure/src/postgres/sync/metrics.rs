@@ -7,6 +7,9 @@ use domain::InstanceId;
 use crate::postgres::db::{Tx, store_error};
 
 /// Days are UTC. Writes only days whose figures changed, and removes those that no longer have any.
+///
+/// A first backfill ends before any statistics of its tables exist, when a join can be planned as each row with each. So
+/// items of transitions are looked up by their key, and what is stored is met in a full join, which has no such plan.
 pub(in crate::postgres) async fn refresh(
     tx: &mut Tx,
     ctx: &Ctx,
@@ -26,26 +29,33 @@ pub(in crate::postgres) async fn refresh(
              union all
              select w.project_key, (t.at at time zone 'UTC')::date, 0, 0, 0, 1, 0
              from work_item_transitions t
-             join work_items w on w.tenant_id = t.tenant_id and w.instance_id = t.instance_id and w.ref_key = t.item_ref_key
-             where t.tenant_id = $1 and t.instance_id = $2 and w.tenant_id = $1 and w.deleted_at is null
+             cross join lateral (
+                 select w.project_key from work_items w
+                 where w.tenant_id = $1 and w.instance_id = $2 and w.ref_key = t.item_ref_key and w.deleted_at is null
+                 offset 0) w
+             where t.tenant_id = $1 and t.instance_id = $2
                  and t.from_norm in ('done', 'cancelled') and t.to_norm not in ('done', 'cancelled')
          ), days as (
              select project_key, day, sum(created) as created, sum(completed) as completed,
                  sum(cancelled) as cancelled, sum(reopened) as reopened, sum(hours) as hours,
                  sum(sum(created - completed - cancelled)) over (partition by project_key order by day) as open_at_end
              from facts group by project_key, day
+         ), stored as (
+             select ctid as place, project_key, day, created, completed, cancelled, reopened, lead_time_hours, open_at_end
+             from work_item_metrics_daily where tenant_id = $1 and instance_id = $2
+         ), both_sides as materialized (
+             select d.*, s.place,
+                 (s.created, s.completed, s.cancelled, s.reopened, s.lead_time_hours, s.open_at_end)
+                     is distinct from (d.created, d.completed, d.cancelled, d.reopened, d.hours, d.open_at_end) as differs
+             from days d full join stored s on s.project_key = d.project_key and s.day = d.day
          ), gone as (
-             delete from work_item_metrics_daily m where m.tenant_id = $1 and m.instance_id = $2
-                 and not exists (select 1 from days d where d.project_key = m.project_key and d.day = m.day)
+             delete from work_item_metrics_daily
+             where tenant_id = $1 and ctid = any (array(select place from both_sides where day is null))
          )
          insert into work_item_metrics_daily as m (tenant_id, instance_id, project_key, day, created, completed,
              cancelled, reopened, lead_time_hours, open_at_end)
-         select $1, $2, d.project_key, d.day, d.created, d.completed, d.cancelled, d.reopened, d.hours, d.open_at_end
-         from days d
-         where not exists (select 1 from work_item_metrics_daily o where o.tenant_id = $1 and o.instance_id = $2
-             and o.project_key = d.project_key and o.day = d.day and o.created = d.created
-             and o.completed = d.completed and o.cancelled = d.cancelled and o.reopened = d.reopened
-             and o.lead_time_hours = d.hours and o.open_at_end = d.open_at_end)
+         select $1, $2, project_key, day, created, completed, cancelled, reopened, hours, open_at_end
+         from both_sides where day is not null and differs
          on conflict (tenant_id, instance_id, project_key, day) do update set created = excluded.created,
              completed = excluded.completed, cancelled = excluded.cancelled, reopened = excluded.reopened,
              lead_time_hours = excluded.lead_time_hours, open_at_end = excluded.open_at_end",
