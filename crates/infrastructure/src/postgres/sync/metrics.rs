@@ -9,7 +9,8 @@ use crate::postgres::db::{Tx, store_error};
 /// Days are UTC. Writes only days whose figures changed, and removes those that no longer have any.
 ///
 /// A first backfill ends before any statistics of its tables exist, when a join can be planned as each row with each. So
-/// items of transitions are looked up by their key, and what is stored is met in a full join, which has no such plan.
+/// items of transitions are looked up by their key (the instance is compared in a way that no index is looked for by), and
+/// what is stored is met in a full join, which has no such plan.
 pub(in crate::postgres) async fn refresh(
     tx: &mut Tx,
     ctx: &Ctx,
@@ -30,10 +31,10 @@ pub(in crate::postgres) async fn refresh(
              select w.project_key, (t.at at time zone 'UTC')::date, 0, 0, 0, 1, 0
              from work_item_transitions t
              cross join lateral (
-                 select w.project_key from work_items w
-                 where w.tenant_id = $1 and w.instance_id = $2 and w.ref_key = t.item_ref_key and w.deleted_at is null
+                 select w.project_key, w.deleted_at from work_items w
+                 where w.tenant_id = $1 and w.instance_id is not distinct from $2 and w.ref_key = t.item_ref_key
                  offset 0) w
-             where t.tenant_id = $1 and t.instance_id = $2
+             where t.tenant_id = $1 and t.instance_id = $2 and w.deleted_at is null
                  and t.from_norm in ('done', 'cancelled') and t.to_norm not in ('done', 'cancelled')
          ), days as (
              select project_key, day, sum(created) as created, sum(completed) as completed,
