@@ -304,17 +304,20 @@ async fn a_refusal_is_kept_and_a_request_to_wait_is_not() {
 async fn after_a_lost_answer_the_tracker_is_asked_before_anything_is_sent_again() {
     let world = World::new().await;
     for (fault, answered_at_once) in [
-        (Fault::ResetAfter, true),
-        (Fault::ErrorAfter, true),
-        (Fault::ResetBefore, false),
-        (Fault::ErrorBefore, false),
-        (Fault::Slow, false),
+        (Fault::ResetAfter, Some(true)),
+        (Fault::ErrorAfter, Some(true)),
+        (Fault::ResetBefore, Some(false)),
+        (Fault::ErrorBefore, Some(false)),
+        // The look comes before the effect or, on a busy machine, after it.
+        (Fault::Slow, None),
     ] {
         let title = format!("{fault:?}");
         world.plan(&[fault]);
         let before = world.tracker.requests.load(Ordering::SeqCst);
         let first = world.once(&title).await;
-        assert_eq!(first.is_ok(), answered_at_once, "{title}: {first:?}");
+        if let Some(at_once) = answered_at_once {
+            assert_eq!(first.is_ok(), at_once, "{title}: {first:?}");
+        }
         let settled = world.until_settled(&title).await.unwrap();
         assert_eq!(settled.value["title"], title);
         let sent = world.tracker.requests.load(Ordering::SeqCst) - before;
