@@ -54,14 +54,10 @@ use self::watched::Looks;
 use crate::connections::Connections;
 use crate::limits::LimitService;
 use crate::ports::{
-    Bounds, BulkPlanStore, ChangeStore, Clock, HiddenFields, Ids, InstanceStore, ListPage, LiveReader,
-    PolicyStore, SourceAdapter, Sources, SyncStore, UploadStore, Vault, WorkItemStore,
+    Bounds, BulkPlanStore, ChangeStore, Clock, HiddenFields, Ids, InstanceStore, LiveReader, PolicyStore,
+    SourceAdapter, Sources, SyncStore, UploadStore, Vault, WorkItemStore,
 };
 use crate::{Ctx, Error};
-
-/// Pages of instances that are looked through: nobody has more trackers than that.
-const INSTANCE_PAGES: usize = 5;
-const INSTANCES_A_PAGE: i64 = 200;
 
 /// How long a call may take, and how often it is tried.
 #[derive(Debug, Clone, Copy)]
@@ -173,20 +169,10 @@ impl LiveService {
     }
 
     async fn read_live(&self, ctx: &Ctx) -> Result<Vec<Instance>, Error> {
-        let mut page = ListPage { limit: INSTANCES_A_PAGE, cursor: None };
-        let mut found = Vec::new();
-        for _ in 0..INSTANCE_PAGES {
-            let listing = self.parts.instances.list(ctx, &page).await?;
-            found.extend(listing.items.into_iter().filter(|instance| {
-                self.parts.sources.get(&instance.source).is_some_and(|source| source.live().is_some())
-            }));
-            page.cursor = listing.next;
-            if page.cursor.is_none() {
-                break;
-            }
-        }
-        found.sort_by(|a, b| a.slug.as_str().cmp(b.slug.as_str()));
-        Ok(found)
+        let live = |instance: &&Instance| {
+            self.parts.sources.get(&instance.source).is_some_and(|source| source.live().is_some())
+        };
+        Ok(self.parts.instances.recent(ctx).await?.iter().filter(live).cloned().collect())
     }
 
     /// The instance of this short name, or the only one.

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,6 +20,10 @@ pub trait InstanceStore: Send + Sync {
 
     /// Newest first.
     async fn list(&self, ctx: &Ctx, page: &ListPage) -> Result<Listing<Instance>, StoreError>;
+
+    /// Those the caller reaches, by slug, as they were at most a second ago: for what asks at every call. The first
+    /// thousand; what is written through this store shows at once.
+    async fn recent(&self, ctx: &Ctx) -> Result<Arc<[Instance]>, StoreError>;
 
     /// Writes name, base URL, settings, status and `updated_at`, and the credential when one is given.
     /// `false` when it does not exist for this tenant.

@@ -1,5 +1,7 @@
 //! Instances.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use domain::{Credential, Instance, InstanceId, InstanceStatus, SourceKind};
 use uuid::Uuid;
@@ -78,6 +80,18 @@ impl InstanceStore for Memory {
         let mine = state.instances.iter().rev().filter(|(tenant, ..)| *tenant == ctx.tenant);
         let rows = mine.map(|(_, instance, _)| instance.clone()).collect();
         Ok(page_of(rows, page, |row| ListCursor { after: row.created_at.to_rfc3339(), id: row.id.as_uuid() }))
+    }
+
+    async fn recent(&self, ctx: &Ctx) -> Result<Arc<[Instance]>, StoreError> {
+        self.reach("instances.recent").await?;
+        let state = self.state();
+        let mine = state
+            .instances
+            .iter()
+            .filter(|(tenant, row, _)| *tenant == ctx.tenant && ctx.grant.instances.allows(&row.id));
+        let mut rows: Vec<Instance> = mine.map(|(_, instance, _)| instance.clone()).collect();
+        rows.sort_by(|a, b| a.slug.as_str().cmp(b.slug.as_str()));
+        Ok(rows.into())
     }
 
     async fn update(

@@ -21,8 +21,9 @@ use application::ports::StoreError;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgPool, Postgres, Transaction};
 use zeroize::Zeroizing;
 
-use self::context::{context, narrowing};
-pub(crate) use self::error::{store_error, unique_violation};
+use self::context::context;
+pub(super) use self::context::narrowing;
+pub(crate) use self::error::{shared_error, store_error, unique_violation};
 use self::pipeline::PipelinePool;
 pub(crate) use self::pipeline::{PipelineError, PooledPipeline, Question};
 use self::pool::{

@@ -1,30 +1,57 @@
 //! Configured connections of a tenant.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use application::Ctx;
 use application::ports::{
     CredentialRenewer, InstanceStore, ListCursor, ListPage, Listing, Sealed, StoreError, StoredCredential,
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use domain::{AuditAction, AuditEntry, Instance, InstanceId, InstanceStatus, SourceKind};
+use domain::{AuditAction, AuditEntry, Instance, InstanceId, InstanceStatus, SourceKind, TenantId};
+use moka::future::Cache;
 use sqlx::QueryBuilder;
 use uuid::Uuid;
 
 use super::audit::AuditChain;
 use super::credentials;
-use super::db::{Db, Tx, store_error, unique_violation};
+use super::db::{Db, Tx, narrowing, shared_error, store_error, unique_violation};
 
 /// [`InstanceStore`] over PostgreSQL.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct PgInstances {
     db: Db,
     audit: AuditChain,
+    /// By tenant, and by what of its instances the caller is narrowed to.
+    recent: Cache<(TenantId, Option<String>), Arc<[Instance]>>,
+}
+
+impl std::fmt::Debug for PgInstances {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PgInstances")
+    }
 }
 
 impl PgInstances {
     /// Uses these connections, and puts changes on this record.
     pub fn new(db: Db, audit: AuditChain) -> Self {
-        Self { db, audit }
+        let recent = Cache::builder().max_capacity(MOST_KEPT).time_to_live(RECENT).build();
+        Self { db, audit, recent }
+    }
+
+    async fn read_recent(&self, ctx: &Ctx) -> Result<Arc<[Instance]>, StoreError> {
+        let mut tx = self.db.tenant_read(ctx).await?;
+        let rows: Vec<Row> = sqlx::query_as(
+            "select id, slug, source, name, base_url, settings, status, created_at, updated_at
+             from source_instances where tenant_id = $1 order by slug limit $2",
+        )
+        .bind(ctx.tenant.as_uuid())
+        .bind(MOST_RECENT)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(store_error)?;
+        rows.into_iter().map(Instance::try_from).collect()
     }
 
     /// A transaction in which nobody else works at the instance, nor at a run of it.
@@ -60,6 +87,12 @@ const LOCK_CREDENTIAL: &str = "select from credentials where tenant_id = $1 and 
 const LOCK_INSTANCE: &str = "select from source_instances where tenant_id = $1 and id = $2 for update";
 /// How often a deletion begins anew because a run was started meanwhile; an instance has one unfinished run at a time.
 const DELETION_TRIES: u32 = 8;
+
+/// A change by another process shows after this, at the latest.
+const RECENT: Duration = Duration::from_secs(1);
+const MOST_RECENT: i64 = 1_000;
+/// Lists of callers; some kilobytes each, as a rule.
+const MOST_KEPT: u64 = 10_000;
 
 const COLUMNS: &str = "id, slug, source, name, base_url, settings, status, created_at, updated_at";
 
@@ -154,7 +187,9 @@ impl InstanceStore for PgInstances {
             .with("source", instance.source.as_str())
             .with("slug", instance.slug.as_str());
         self.audit.record(&mut tx, ctx, &entry).await?;
-        tx.commit().await.map_err(store_error)
+        tx.commit().await.map_err(store_error)?;
+        self.recent.invalidate_all();
+        Ok(())
     }
 
     async fn find(&self, ctx: &Ctx, id: InstanceId) -> Result<Option<Instance>, StoreError> {
@@ -181,6 +216,14 @@ impl InstanceStore for PgInstances {
             .filter(|_| more)
             .map(|last| ListCursor { after: String::new(), id: last.id.as_uuid() });
         Ok(Listing { items, next })
+    }
+
+    async fn recent(&self, ctx: &Ctx) -> Result<Arc<[Instance]>, StoreError> {
+        // Outside a unit of work: what is kept must be what is stored.
+        let ctx = ctx.detached();
+        let (instances, _) = narrowing(&ctx);
+        let found = self.recent.try_get_with((ctx.tenant, instances), self.read_recent(&ctx)).await;
+        found.map_err(shared_error)
     }
 
     async fn update(
@@ -220,6 +263,7 @@ impl InstanceStore for PgInstances {
             .with("credential_changed", credential.is_some());
         self.audit.record(&mut tx, ctx, &entry).await?;
         tx.commit().await.map_err(store_error)?;
+        self.recent.invalidate_all();
         Ok(true)
     }
 
@@ -243,6 +287,7 @@ impl InstanceStore for PgInstances {
         }
         self.audit.record(&mut tx, ctx, &AuditEntry::ok(DELETED).to("instance", id)).await?;
         tx.commit().await.map_err(store_error)?;
+        self.recent.invalidate_all();
         Ok(true)
     }
 
@@ -262,6 +307,9 @@ impl InstanceStore for PgInstances {
         id: InstanceId,
         renewer: &dyn CredentialRenewer,
     ) -> Result<(), StoreError> {
-        credentials::renew(&self.db, &self.audit, ctx, id, renewer).await
+        let renewed = credentials::renew(&self.db, &self.audit, ctx, id, renewer).await;
+        // A refusal changes the instance's status.
+        self.recent.invalidate_all();
+        renewed
     }
 }

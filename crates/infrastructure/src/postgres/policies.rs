@@ -11,7 +11,7 @@ use domain::{Allowed, AuditAction, AuditEntry, JiraPolicy, TenantId, Toolset};
 use moka::future::Cache;
 
 use super::audit::AuditChain;
-use super::db::{Db, Tx, store_error};
+use super::db::{Db, Tx, shared_error, store_error};
 
 const UPDATED: AuditAction = AuditAction::new("policy.update");
 /// A change shows on every replica after this, at the latest.
@@ -94,10 +94,7 @@ impl PolicyStore for PgPolicies {
         // Outside a unit of work: what is kept must be what is stored.
         let ctx = ctx.detached();
         let found = self.kept.try_get_with(ctx.tenant, async { self.find(&ctx).await.map(Arc::new) }).await;
-        found.map_err(|error| match &*error {
-            StoreError::Unavailable(_) => StoreError::Unavailable(error.to_string().into()),
-            error => StoreError::Internal(error.to_string().into()),
-        })
+        found.map_err(shared_error)
     }
 
     async fn replace(

@@ -30,6 +30,7 @@ mod postgres_references;
 mod postgres_sessions;
 mod postgres_sync;
 mod postgres_tls;
+mod recent_instances;
 mod redis_server;
 mod redis_tls;
 mod second_lock;

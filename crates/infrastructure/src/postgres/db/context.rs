@@ -17,7 +17,7 @@ pub(super) fn context(begin: &str, ctx: &Ctx) -> String {
 }
 
 /// What the principal is narrowed to, instances and projects, as the settings hold it. `None` for all.
-pub(super) fn narrowing(ctx: &Ctx) -> (Option<String>, Option<String>) {
+pub(in crate::postgres) fn narrowing(ctx: &Ctx) -> (Option<String>, Option<String>) {
     let instances = ctx.grant.instances.as_list().map(|instances| {
         let list: Vec<String> = instances.iter().map(ToString::to_string).collect();
         // Empty would read as not narrowed: the nil UUID names no instance.

@@ -1,5 +1,7 @@
 //! What errors of the driver mean to callers.
 
+use std::sync::Arc;
+
 use application::ports::StoreError;
 
 /// What a driver error means to a caller. A unique violation is told apart by its constraint with
@@ -18,6 +20,17 @@ pub(crate) fn store_error(error: sqlx::Error) -> StoreError {
             StoreError::Unavailable(Box::new(error))
         }
         _ => StoreError::Internal(Box::new(error)),
+    }
+}
+
+/// The same error for one of several callers that waited for one answer.
+pub(crate) fn shared_error(error: Arc<StoreError>) -> StoreError {
+    match &*error {
+        StoreError::Conflict(what) => StoreError::Conflict(what),
+        StoreError::Fenced => StoreError::Fenced,
+        StoreError::Timeout { limit_ms } => StoreError::Timeout { limit_ms: *limit_ms },
+        StoreError::Unavailable(_) => StoreError::Unavailable(Box::new(error)),
+        StoreError::Internal(_) => StoreError::Internal(Box::new(error)),
     }
 }
 

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use self::rows::{ListRow, PublishedRow, VersionRow};
 use crate::postgres::audit::AuditChain;
-use crate::postgres::db::{Db, Tx, store_error};
+use crate::postgres::db::{Db, Tx, shared_error, store_error};
 
 const ADDED: AuditAction = AuditAction::new("template.create");
 const PROVED: AuditAction = AuditAction::new("template.prove");
@@ -167,10 +167,7 @@ impl AuthoredTemplateStore for PgAuthoredTemplates {
         // Outside a unit of work: what is kept must be what is stored.
         let ctx = ctx.detached();
         let read = self.published.try_get_with(ctx.tenant, self.read_published(&ctx)).await;
-        read.map_err(|error| match &*error {
-            StoreError::Unavailable(_) => StoreError::Unavailable(error.to_string().into()),
-            error => StoreError::Internal(error.to_string().into()),
-        })
+        read.map_err(shared_error)
     }
 
     async fn list(&self, ctx: &Ctx) -> Result<Vec<AuthoredTemplate>, StoreError> {

@@ -2,6 +2,7 @@
 //! costs a few commits, a lone delivery waits for nobody, and each is answered when its own transaction is on disk.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use application::Ctx;
 use application::ports::{NewDelivery, StoreError};
@@ -12,7 +13,7 @@ use sqlx::types::Json;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::postgres::db::{Db, store_error};
+use crate::postgres::db::{Db, shared_error, store_error};
 use crate::postgres::jobs;
 
 /// Most deliveries that wait; more are turned away, and the tracker sends them again.
@@ -70,15 +71,12 @@ async fn store_and_answer(db: &Db, tenant: TenantId, all: Vec<Waiting>) {
             }
         }
         Err(error) => {
-            let texts = |error: &StoreError| match error {
-                StoreError::Unavailable(why) => StoreError::Unavailable(why.to_string().into()),
-                other => StoreError::Internal(other.to_string().into()),
-            };
             if !matches!(error, StoreError::Unavailable(_)) {
                 tracing::error!(error = &error as &dyn std::error::Error, "Deliveries could not be stored");
             }
+            let error = Arc::new(error);
             for answer in answers {
-                let _ = answer.send(Err(texts(&error)));
+                let _ = answer.send(Err(shared_error(error.clone())));
             }
         }
     }
