@@ -7,6 +7,7 @@ import { Provider } from "oidc-provider";
 const server = createServer();
 await new Promise((resolve) => server.listen(0, "localhost", resolve));
 const issuer = `http://localhost:${server.address().port}`;
+const ofPatchbay = ["mcp:sql", "mcp:jira:read", "mcp:jira:write", "instances:read", "items:read", "sync:run"];
 
 const provider = new Provider(issuer, {
   clients: [
@@ -31,7 +32,7 @@ const provider = new Provider(issuer, {
     }),
   }),
   cookies: { keys: ["a-key-that-only-tests-know"] },
-  scopes: ["openid", "offline_access", "email", "profile", "mcp:sql", "instances:read", "items:read", "sync:run"],
+  scopes: ["openid", "offline_access", "email", "profile", ...ofPatchbay],
   pkce: { required: () => true },
   rotateRefreshToken: true,
   issueRefreshToken: async (_, client) => client.grantTypeAllowed("refresh_token"),
@@ -43,7 +44,7 @@ const provider = new Provider(issuer, {
       defaultResource: () => undefined,
       useGrantedResource: () => true,
       getResourceServerInfo: (_, resource) => ({
-        scope: "mcp:sql instances:read items:read sync:run",
+        scope: ofPatchbay.join(" "),
         audience: resource,
         accessTokenFormat: "jwt",
         jwt: { sign: { alg: "RS256" } },

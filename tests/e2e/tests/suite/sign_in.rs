@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use patchbay_e2e::{Api, Browser, IdentityServer, Patchbay, Started, setting};
 use reqwest::{Method, Url};
 use serde_json::{Value, json};
+use simulator::{Deployment, JiraLogin, Simulator, SimulatorConfig, generate};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 
 /// An installation that people sign in to.
@@ -18,10 +19,10 @@ struct Site {
 }
 
 impl Site {
-    async fn start() -> Self {
+    async fn serving(parts: &str) -> Self {
         let identity = IdentityServer::start().await.unwrap();
         let patchbay = Patchbay::install().await.unwrap();
-        let running = patchbay.serve_with("admin,mcp-sql", &identity.settings()).await.unwrap();
+        let running = patchbay.serve_with(parts, &identity.settings()).await.unwrap();
         let mut admin: Url = running.admin_url.as_deref().unwrap().parse().unwrap();
         admin.set_host(Some("localhost")).unwrap();
         Self { identity, patchbay, running, admin }
@@ -63,7 +64,7 @@ async fn invite(api: &Api, email: &str, role: &str) -> String {
 // Security requirements 32, 42, 60, 61 and 65.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invited_person_signs_in_with_a_browser_works_by_cookie_and_signs_out() {
-    let site = Site::start().await;
+    let site = Site::serving("admin,mcp-sql").await;
     let acme = site.tenant("acme").await;
     let invitation = invite(&acme, "Alice@Example.com", "admin").await;
 
@@ -125,7 +126,7 @@ async fn an_invited_person_signs_in_with_a_browser_works_by_cookie_and_signs_out
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invitation_of_the_command_line_says_how_it_is_used_and_its_link_signs_in() {
-    let site = Site::start().await;
+    let site = Site::serving("admin,mcp-sql").await;
     site.patchbay.tenant("acme").await.unwrap();
     let create = async |email: &str, settings: &[(&str, &str)]| {
         let args = ["invitation", "create", "--tenant", "acme", "--email", email, "--role", "owner"];
@@ -152,11 +153,15 @@ async fn an_invitation_of_the_command_line_says_how_it_is_used_and_its_link_sign
 
 /// The official SDK's way through OAuth, with a person at the browser; the lines it says.
 async fn by_oauth(mcp: &str, name: &str, resource: Option<&str>) -> Vec<Value> {
+    signed_in(mcp, name, &json!(["search_issues_by_project", {"project": "acme/app"}]), resource).await
+}
+
+/// The same with another call, of a name and arguments.
+async fn signed_in(mcp: &str, name: &str, call: &Value, resource: Option<&str>) -> Vec<Value> {
     let script = std::path::Path::new(&setting("PATCHBAY_TEST_MCP_CLIENT_DIR").unwrap()).join("oauth.mjs");
-    let call = json!(["search_issues_by_project", {"project": "acme/app"}]).to_string();
     let mut child = tokio::process::Command::new(setting("PATCHBAY_TEST_NODE").unwrap())
         .arg(script)
-        .args([mcp, &call])
+        .args([mcp, &call.to_string()])
         .args(resource)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -181,7 +186,7 @@ async fn by_oauth(mcp: &str, name: &str, resource: Option<&str>) -> Vec<Value> {
 // Security requirements 24 to 27 and 32.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_sdk_client_discovers_registers_signs_in_and_calls_a_tool() {
-    let site = Site::start().await;
+    let site = Site::serving("admin,mcp-sql").await;
     let acme = site.tenant("acme").await;
     let mcp = site.running.mcp_sql_url.clone().unwrap();
     let (_, status, problem) = site.sign_in("bob", &invite(&acme, "bob@example.com", "viewer").await).await;
@@ -244,5 +249,66 @@ async fn an_sdk_client_discovers_registers_signs_in_and_calls_a_tool() {
         assert!(suspended.elapsed() < Duration::from_secs(6), "still {by_token} and {by_key}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+    site.stop().await;
+}
+
+/// A link carries no token: who follows it is asked for anew each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_persons_links_to_files_are_good_while_they_are_a_member() {
+    let site = Site::serving("admin,mcp-jira").await;
+    let tracker = Simulator::start(SimulatorConfig::default()).await.unwrap();
+    let jira = generate::jira("acme", Deployment::Cloud, &[("ENG", 7, 20)]);
+    let login = JiraLogin::new(Some("bot@example.com"), "jira-token");
+    tracker.control().add_jira(jira.with_login(login)).unwrap();
+    let attached =
+        tracker.control().with_jira("acme", |jira| jira.attach_file("ENG-7", "a.txt", b"text".to_vec()));
+    let attached = attached.unwrap().unwrap();
+    let acme = site.tenant("acme").await;
+    let new = json!({"source": "jira", "name": "acme", "base_url": format!("{}/jira/acme", tracker.url()),
+        "credentials": {"kind": "basic", "email": "bot@example.com", "token": "jira-token"}});
+    let made = acme.post("/api/v1/instances", &new).await.unwrap();
+    assert_eq!(made.status, 201, "{made:?}");
+    let (_, status, problem) = site.sign_in("bob", &invite(&acme, "bob@example.com", "member").await).await;
+    assert_eq!(status, 303, "{problem}");
+
+    let mcp = format!("{}?toolsets=core,files", site.running.mcp_jira_url.as_deref().unwrap());
+    let call = json!(["jira_get_attachment", {"key": "ENG-7", "attachment": attached}]);
+    let said = signed_in(&mcp, "bob", &call, None).await;
+    let link = said[2]["result"]["structuredContent"]["url"].as_str().unwrap_or_else(|| panic!("{said:?}"));
+    let token = said[1]["token"].as_str().unwrap();
+    assert!(!link.contains(token), "{link}");
+    let bob = Api::new(site.running.admin_url.as_deref().unwrap(), token).unwrap();
+    let room =
+        bob.invoke(&mcp, "jira_create_upload", &json!({"filename": "b.txt", "size": 4})).await.unwrap();
+    assert_eq!(room.status, 200, "{room:?}");
+    let room = &room.body;
+    let put = room["url"].as_str().unwrap_or_else(|| panic!("{room}"));
+
+    let read = acme.follow(link, None).await.unwrap();
+    assert_eq!((read.status, read.body.as_slice()), (200, b"text".as_slice()));
+    assert_eq!(acme.follow(put, Some(b"more".to_vec())).await.unwrap().status, 200);
+    let attach = json!({"key": "ENG-7", "upload_handle": room["upload_handle"]});
+    let done = bob.invoke(&mcp, "jira_attach_file", &attach).await.unwrap();
+    assert_eq!((done.status, done.body["key"].as_str()), (200, Some("ENG-7")), "{done:?}");
+    let noted = "select principal_kind || ' ' || principal_name from audit_log where action like 'attachment.%' order by seq";
+    let since = Instant::now();
+    // Reads are put on the record a moment later.
+    while site.patchbay.database.texts(noted).await.unwrap().len() < 2 {
+        assert!(since.elapsed() < Duration::from_secs(5), "files that went by links are not on the record");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(site.patchbay.database.texts(noted).await.unwrap(), ["user bob", "user bob"]);
+
+    let members = acme.get("/api/v1/members").await.unwrap().body;
+    let id = members["items"][0]["id"].as_str();
+    let path = format!("/api/v1/members/{}", id.unwrap_or_else(|| panic!("{members}")));
+    let removed = acme.send(Method::DELETE, &path, None).await.unwrap();
+    assert_eq!(removed.status, 204, "{removed:?}");
+    let since = Instant::now();
+    while acme.follow(link, None).await.unwrap().status == 200 {
+        assert!(since.elapsed() < Duration::from_secs(6), "a link outlives its person's membership");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(matches!(acme.follow(put, Some(b"more".to_vec())).await.unwrap().status, 403 | 404));
     site.stop().await;
 }
