@@ -1,5 +1,6 @@
--- 200,000 work items in 100 tenants, straight into the schema: set-wise, as the administrator, the same at each run.
--- Tenant sizes are skewed: the share of a tenant falls with its number, from about 11,400 items to about 1,200.
+-- :items work items in :tenants tenants, straight into the schema: set-wise, as the administrator, the same at each run.
+-- Tenant sizes are skewed: the share of a tenant falls with its number, of 200,000 items in 100 tenants from about 11,400
+-- to about 1,200.
 \set ON_ERROR_STOP 1
 begin;
 
@@ -9,20 +10,20 @@ $$ select (hashint8extended(i, salt) & 1048575) / 1048576.0::float8 $$;
 create function pg_temp.pick(i bigint, salt bigint, choices text[]) returns text immutable language sql as
 $$ select choices[1 + floor(pg_temp.part(i, salt) * cardinality(choices))::int] $$;
 create function pg_temp.tenant(n int) returns uuid immutable language sql as
-$$ select ('00000000-0000-7000-8000-000000000' || (100 + n))::uuid $$;
+$$ select ('00000000-0000-7000-8000-' || lpad((100 + n)::text, 12, '0'))::uuid $$;
 
-insert into tenants (id, slug) select pg_temp.tenant(n), 'bench-' || n from generate_series(0, 99) n;
+insert into tenants (id, slug) select pg_temp.tenant(n), 'bench-' || n from generate_series(0, :tenants - 1) n;
 
 insert into source_instances (tenant_id, id, slug, source, name, base_url, settings, status, created_at, updated_at,
     synced_at, backfilled_at)
 select pg_temp.tenant(n), pg_temp.tenant(n), 'tracker', 'github', 'Tracker', 'https://api.github.com', '{}', 'active',
     now(), now(), now(), now()
-from generate_series(0, 99) n;
+from generate_series(0, :tenants - 1) n;
 
 insert into projects (tenant_id, id, instance_id, source_id, key, name, url, content_hash, synced_at)
-select pg_temp.tenant(n), ('00000000-0000-7000-9' || lpad(p::text, 3, '0') || '-000000000' || (100 + n))::uuid,
+select pg_temp.tenant(n), ('00000000-0000-7000-9' || lpad(p::text, 3, '0') || '-' || lpad((100 + n)::text, 12, '0'))::uuid,
     pg_temp.tenant(n), key, 'acme/' || key, initcap(key), 'https://github.com/acme/' || key, '\x00', now()
-from generate_series(0, 99) n, unnest(array['core', 'web', 'ops', 'mobile', 'data']) with ordinality as k (key, p);
+from generate_series(0, :tenants - 1) n, unnest(array['core', 'web', 'ops', 'mobile', 'data']) with ordinality as k (key, p);
 
 insert into work_items (tenant_id, id, instance_id, source, source_id, ref_key, source_key, project_source_id,
     project_key, type_norm, type_original, status_norm, status_original, priority_norm, priority_original, title, body,
@@ -45,7 +46,7 @@ select pg_temp.tenant(tenant), ('018f0000-0000-7000-8000-' || lpad(to_hex(i), 12
     'https://github.com/acme/' || project || '/issues/' || i, created, updated,
     case when status = 'done' then updated end, decode(md5(i::text), 'hex'), now()
 from (
-    select i, floor(100 * power(pg_temp.part(i, 1), 1.6))::int as tenant,
+    select i, floor(:tenants * power(pg_temp.part(i, 1), 1.6))::int as tenant,
         pg_temp.pick(i, 2, array['core', 'web', 'ops', 'mobile', 'data']) as project,
         pg_temp.pick(i, 3, array['todo', 'todo', 'todo', 'in_progress', 'in_progress', 'in_progress',
             'done', 'done', 'done', 'done']) as status,

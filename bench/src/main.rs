@@ -62,6 +62,12 @@ struct Options {
     /// Of sync only these sources, by the beginning of their names
     #[arg(long, value_delimiter = ',')]
     sources: Vec<String>,
+    /// Work items in the database of sql-mcp, redis-gone and start; another number than last time is filled in anew
+    #[arg(long, default_value_t = 200_000)]
+    items: u32,
+    /// Tenants that they are of
+    #[arg(long, default_value_t = 100)]
+    tenants: u32,
     /// How often everything is measured; medians are shown
     #[arg(long, default_value_t = 3)]
     rounds: u32,
@@ -96,6 +102,8 @@ struct Bench {
     redis_server: Option<PathBuf>,
     out: PathBuf,
     sources: Vec<String>,
+    items: u32,
+    tenants: u32,
     rounds: u32,
     secs: u64,
 }
@@ -120,6 +128,8 @@ fn run() -> Result<()> {
         redis_server: options.redis_server,
         out: options.out,
         sources: options.sources,
+        items: options.items.max(1_000),
+        tenants: options.tenants.max(1),
         rounds: options.rounds.max(1),
         secs: options.secs.max(1),
     };

@@ -1,4 +1,4 @@
-//! `search_issues_by_project` over MCP on 200,000 items in 100 tenants, beside the same statement by pgbench.
+//! `search_issues_by_project` over MCP on many items of many tenants, beside the same statement by pgbench.
 
 mod recorded;
 
@@ -21,7 +21,6 @@ use crate::{pgbench, processes};
 const DATABASE: &str = "bench_sql_mcp";
 const TEMPLATE: &str = include_str!("../../sql/templates/search_issues_by_project.sql");
 const SEED: &str = include_str!("../sql/seed_work_items.sql");
-const ITEMS: u32 = 200_000;
 pub(crate) const ROWS: u32 = 50;
 const CONNECTIONS: [usize; 3] = [1, 8, 32];
 
@@ -77,7 +76,8 @@ pub(crate) fn seeded<'a>(bench: &'a Bench, folder: &Path) -> Result<Installation
     let installation = Installation::new(&bench.binaries, server, DATABASE)?;
     let known =
         server.query("postgres", &format!("select 1 from pg_database where datname = '{DATABASE}'"))?;
-    let stamp = format!("{ITEMS} items, seed of {} bytes", SEED.len());
+    let Bench { items, tenants, .. } = bench;
+    let stamp = format!("{items} items, {tenants} tenants, seed of {} bytes", SEED.len());
     let asked =
         "select shobj_description(oid, 'pg_database') from pg_database where datname = current_database()";
     // Migrating fails when the schema's history is no longer the one this database was made with.
@@ -85,12 +85,17 @@ pub(crate) fn seeded<'a>(bench: &'a Bench, folder: &Path) -> Result<Installation
     {
         return Ok(installation);
     }
-    eprintln!("seeding {ITEMS} work items in 100 tenants; takes a minute");
+    eprintln!("seeding {items} work items in {tenants} tenants; 200,000 take a minute");
     server.recreate(DATABASE)?;
     installation.migrate()?;
     let file = folder.join("seed.sql");
     fs::write(&file, SEED)?;
-    output(server.psql(DATABASE).args(["-v", &format!("items={ITEMS}"), "-f"]).arg(&file))?;
+    output(
+        server
+            .psql(DATABASE)
+            .args(["-v", &format!("items={items}"), "-v", &format!("tenants={tenants}"), "-f"])
+            .arg(&file),
+    )?;
     server.query(DATABASE, &format!("comment on database {DATABASE} is '{stamp}'"))?;
     Ok(installation)
 }

@@ -22,6 +22,12 @@ pub(crate) struct Args {
     /// Of sync only these sources, by the beginning of their names
     #[arg(long, value_delimiter = ',', value_name = "SOURCE")]
     sources: Vec<String>,
+    /// Work items in the database of sql-mcp, redis-gone and start
+    #[arg(long, default_value_t = 200_000)]
+    items: u32,
+    /// Tenants that they are of
+    #[arg(long, default_value_t = 100)]
+    tenants: u32,
     /// How often everything is measured; medians are shown
     #[arg(long, default_value_t = 3)]
     rounds: u32,
@@ -84,6 +90,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let mut bench = workspace.command(workspace.binary("release", "patchbay-bench"));
     bench
         .args(["--server", &cluster.url("ROLE", "DATABASE"), "--server-pid", pid])
+        .args(["--items", &args.items.to_string(), "--tenants", &args.tenants.to_string()])
         .args(["--rounds", &args.rounds.to_string(), "--secs", &args.secs.to_string()])
         .arg("--postgres-programs")
         .arg(programs)
