@@ -59,7 +59,7 @@ struct Options {
     /// Only these benchmarks
     #[arg(long, value_delimiter = ',')]
     only: Vec<Benchmark>,
-    /// Of sync only these sources, by the beginning of their names
+    /// Of sync and memory only these sources, by the beginning of their names
     #[arg(long, value_delimiter = ',')]
     sources: Vec<String>,
     /// Work items in the database of sql-mcp, redis-gone and start; another number than last time is filled in anew

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::Bench;
 use crate::installation::simulator;
-use crate::sources::{GITHUB, JIRA};
+use crate::sources::{ASANA, GITHUB, JIRA};
 use crate::sync::Running;
 
 const DATABASE: &str = "bench_memory";
@@ -18,7 +18,7 @@ const SIZES: [(u32, &str); 2] = [(10_000, "10,000 items"), (100_000, "100,000 it
 /// Measures and prints.
 pub(crate) fn run(bench: &Bench) -> Result<()> {
     let mut report = bench.report("memory")?;
-    for source in [&GITHUB, &JIRA] {
+    for source in [&GITHUB, &JIRA, &ASANA].into_iter().filter(|source| bench.measures(source.label)) {
         for round in 1..=bench.rounds {
             let mut smaller = None;
             for (items, label) in SIZES {

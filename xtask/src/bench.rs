@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// Only these, separated by commas
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     only: Vec<Benchmark>,
-    /// Of sync only these sources, by the beginning of their names
+    /// Of sync and memory only these sources, by the beginning of their names
     #[arg(long, value_delimiter = ',', value_name = "SOURCE")]
     sources: Vec<String>,
     /// Work items in the database of sql-mcp, redis-gone and start

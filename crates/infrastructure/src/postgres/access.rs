@@ -16,7 +16,7 @@ use moka::future::Cache;
 use uuid::Uuid;
 
 use super::audit::AuditChain;
-use super::db::{Db, store_error, unique_violation};
+use super::db::{Db, shared_error, store_error, unique_violation};
 use super::key_uses::KeyUses;
 use super::keys::GrantRow;
 
@@ -171,11 +171,9 @@ impl AccessStore for PgAccess {
 
     async fn find_key(&self, public_id: &str) -> Result<Option<KnownKey>, StoreError> {
         // Of many requests with one key, one asks the database.
-        self.keys.try_get_with(public_id.to_owned(), self.read_key(public_id)).await.map_err(|error| {
-            let unavailable = matches!(*error, StoreError::Unavailable(_));
-            let shared: Box<dyn std::error::Error + Send + Sync> = Box::<Arc<StoreError>>::new(error);
-            if unavailable { StoreError::Unavailable(shared) } else { StoreError::Internal(shared) }
-        })
+        // Boxed, as it is rare and would be copied for each of them.
+        let read = async { Box::pin(self.read_key(public_id)).await };
+        self.keys.try_get_with(public_id.to_owned(), read).await.map_err(shared_error)
     }
 
     async fn find_key_of(&self, tenant: TenantId, key: KeyId) -> Result<Option<KnownKey>, StoreError> {

@@ -222,7 +222,8 @@ impl InstanceStore for PgInstances {
         // Outside a unit of work: what is kept must be what is stored.
         let ctx = ctx.detached();
         let (instances, _) = narrowing(&ctx);
-        let found = self.recent.try_get_with((ctx.tenant, instances), self.read_recent(&ctx)).await;
+        let read = async { Box::pin(self.read_recent(&ctx)).await };
+        let found = self.recent.try_get_with((ctx.tenant, instances), read).await;
         found.map_err(shared_error)
     }
 

@@ -1,6 +1,5 @@
 //! Signed-in browsers, and sign-ins under way.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use application::Ctx;
@@ -14,7 +13,7 @@ use secrecy::ExposeSecret;
 use uuid::Uuid;
 
 use super::AuditChain;
-use super::db::{Db, store_error};
+use super::db::{Db, shared_error, store_error};
 
 /// An ended session works no longer than this on other replicas; here it ends at once.
 const KNOWN_FOR: Duration = Duration::from_secs(4);
@@ -220,11 +219,8 @@ impl SessionStore for PgSessions {
 
     async fn find(&self, mac: &Mac, idle: Duration) -> Result<Option<KnownSession>, StoreError> {
         // Of many requests with one cookie, one asks the database.
-        let found = self.known.try_get_with(*mac, self.read(mac, idle)).await.map_err(|error| {
-            let unavailable = matches!(*error, StoreError::Unavailable(_));
-            let shared: Box<dyn std::error::Error + Send + Sync> = Box::<Arc<StoreError>>::new(error);
-            if unavailable { StoreError::Unavailable(shared) } else { StoreError::Internal(shared) }
-        })?;
+        let read = async { Box::pin(self.read(mac, idle)).await };
+        let found = self.known.try_get_with(*mac, read).await.map_err(shared_error)?;
         Ok(found.map(|found| KnownSession {
             id: SessionId::new(found.session_id),
             tenant: TenantId::new(found.tenant_id),

@@ -40,7 +40,7 @@ use domain::{
 use moka::future::Cache;
 
 use super::audit::AuditChain;
-use super::db::Db;
+use super::db::{Db, shared_error};
 use super::{freshness, runs};
 
 /// The tenant, and the instances that the caller is narrowed to.
@@ -236,10 +236,7 @@ impl SyncStore for PgSync {
                 Box::pin(freshness::read(&self.db, ctx)).await.map(Arc::new)
             })
             .await
-            .map_err(|error| match &*error {
-                StoreError::Unavailable(_) => StoreError::Unavailable(Box::new(error)),
-                _ => StoreError::Internal(Box::new(error)),
-            })
+            .map_err(shared_error)
     }
 
     async fn dead_letters(

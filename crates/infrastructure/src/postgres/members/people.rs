@@ -1,6 +1,5 @@
 //! People across tenants, through the functions that may look there; kept for a moment.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use application::ports::{Identity, Invitation, KnownUser, Membership, StoreError};
@@ -10,7 +9,7 @@ use moka::future::Cache;
 use uuid::Uuid;
 
 use super::role;
-use crate::postgres::db::{Db, store_error};
+use crate::postgres::db::{Db, shared_error, store_error};
 
 /// A membership that ended is known no longer than this, on any replica.
 const KNOWN_FOR: Duration = Duration::from_secs(4);
@@ -142,7 +141,7 @@ impl People {
                 .map_err(store_error)?;
             person(rows)
         };
-        self.known.try_get_with(who, read).await.map_err(shared)
+        self.known.try_get_with(who, read).await.map_err(shared_error)
     }
 
     pub(super) async fn by_id(&self, user: UserId) -> Result<Option<KnownUser>, StoreError> {
@@ -155,7 +154,7 @@ impl People {
                 .map_err(store_error)?;
             person(rows)
         };
-        self.known.try_get_with(Who::Id(user), read).await.map_err(shared)
+        self.known.try_get_with(Who::Id(user), read).await.map_err(shared_error)
     }
 
     pub(super) async fn invitation(
@@ -187,13 +186,5 @@ impl People {
             revoked_at: row.revoked_at,
         };
         Ok(Some((tenant, invitation)))
-    }
-}
-
-/// One failure told to all who waited for the same look-up.
-fn shared(error: Arc<StoreError>) -> StoreError {
-    match &*error {
-        StoreError::Unavailable(_) => StoreError::Unavailable(Box::new(error)),
-        _ => StoreError::Internal(Box::new(error)),
     }
 }

@@ -166,8 +166,8 @@ impl AuthoredTemplateStore for PgAuthoredTemplates {
     async fn published(&self, ctx: &Ctx) -> Result<Published, StoreError> {
         // Outside a unit of work: what is kept must be what is stored.
         let ctx = ctx.detached();
-        let read = self.published.try_get_with(ctx.tenant, self.read_published(&ctx)).await;
-        read.map_err(shared_error)
+        let read = async { Box::pin(self.read_published(&ctx)).await };
+        self.published.try_get_with(ctx.tenant, read).await.map_err(shared_error)
     }
 
     async fn list(&self, ctx: &Ctx) -> Result<Vec<AuthoredTemplate>, StoreError> {
