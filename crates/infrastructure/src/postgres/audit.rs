@@ -2,6 +2,7 @@
 //! that an edit, a deletion or a swap inside the chain shows.
 
 mod chain;
+mod draft;
 mod list;
 mod queue;
 mod verify;
@@ -63,7 +64,7 @@ impl fmt::Debug for PgAuditLog {
 #[async_trait]
 impl AuditLog for PgAuditLog {
     async fn note(&self, ctx: &Ctx, entry: AuditEntry) -> Result<(), StoreError> {
-        self.queue.note(ctx, entry).await
+        self.queue.note(ctx, &entry).await
     }
 
     async fn list(

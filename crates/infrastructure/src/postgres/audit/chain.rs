@@ -1,16 +1,14 @@
 //! Adding records: each is hashed with the one before under the installation's key, and the chain's end is sealed under
 //! the same key, so that an edit, a deletion, a swap or a cut-off end shows.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
 use application::Ctx;
-use application::ctx::Origin;
 use application::ports::StoreError;
-use chrono::{DateTime, SubsecRound, Utc};
-use domain::{AuditEntry, RequestId};
+use chrono::{DateTime, Utc};
+use domain::AuditEntry;
 use hmac::{Hmac, KeyInit, Mac};
 use serde::Serialize;
 use sha2::Sha256;
@@ -19,9 +17,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::super::db::store_error;
-
-/// Names and ids longer than this are cut: they come from callers.
-const LONGEST_TEXT: usize = 200;
+use super::draft::Draft;
 
 /// Adds records to chains. Every store that changes something has one and writes the record in the change's own
 /// transaction: [`AuditChain::record`].
@@ -33,47 +29,6 @@ pub struct AuditChain {
 impl fmt::Debug for AuditChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("AuditChain")
-    }
-}
-
-/// A record before it has its place.
-#[derive(Debug)]
-pub(super) struct Draft {
-    pub(super) id: Uuid,
-    pub(super) at: DateTime<Utc>,
-    principal_kind: &'static str,
-    principal_id: Option<Uuid>,
-    principal_name: String,
-    origin: Arc<Origin>,
-    request_id: RequestId,
-    entry: AuditEntry,
-}
-
-impl Draft {
-    /// What is to be recorded, now.
-    pub(super) fn new(ctx: &Ctx, entry: AuditEntry) -> Self {
-        Self {
-            id: Uuid::now_v7(),
-            at: now(),
-            principal_kind: ctx.principal.kind(),
-            principal_id: ctx.principal.id(),
-            principal_name: ctx.principal.label().to_owned(),
-            origin: ctx.origin.clone(),
-            request_id: ctx.request_id,
-            entry,
-        }
-    }
-
-    /// About how much memory it takes.
-    pub(super) fn bytes(&self) -> usize {
-        let target = self.entry.target.as_ref().map_or(0, |target| target.id.len());
-        let details: usize = self
-            .entry
-            .details
-            .iter()
-            .map(|(name, value)| 64 + name.len() + value.as_str().map_or(0, str::len))
-            .sum();
-        400 + self.principal_name.len() + target + details
     }
 }
 
@@ -118,7 +73,7 @@ impl AuditChain {
         ctx: &Ctx,
         entry: &AuditEntry,
     ) -> Result<(), StoreError> {
-        self.append(connection, ctx.tenant.as_uuid(), &[&Draft::new(ctx, entry.clone())]).await
+        self.append(connection, ctx.tenant.as_uuid(), &[&Draft::new(ctx, entry)?]).await
     }
 
     /// Adds records in this order as part of a transaction.
@@ -178,11 +133,7 @@ impl AuditChain {
         rows: &mut Rows<'a>,
     ) -> Result<End, StoreError> {
         for draft in drafts {
-            let (target, origin) = (draft.entry.target.as_ref(), &draft.origin);
-            let details = serde_json::to_string(&draft.entry.details).map_err(internal)?;
-            let address = origin.address.map(|address| address.to_string());
-            let (name, client) = (clean(&draft.principal_name), origin.client.as_deref().map(clean));
-            let target_id = target.map(|target| clean(&target.id));
+            let address = draft.address.map(|address| address.to_string());
             let content = Content {
                 tenant_id: tenant,
                 seq: end.seq + 1,
@@ -190,16 +141,16 @@ impl AuditChain {
                 at: draft.at.timestamp_micros(),
                 principal_kind: draft.principal_kind,
                 principal_id: draft.principal_id,
-                principal_name: &name,
-                client: client.as_deref(),
+                principal_name: draft.principal_name(),
+                client: draft.client(),
                 address: address.as_deref(),
                 request_id: draft.request_id.as_uuid(),
-                action: draft.entry.action.as_str(),
-                target_kind: target.map(|target| target.kind),
-                target_id: target_id.as_deref(),
-                outcome: draft.entry.outcome.as_str(),
-                arguments_digest: draft.entry.arguments_digest.as_ref().map(<[u8; 32]>::as_slice),
-                details: &details,
+                action: draft.action.as_str(),
+                target_kind: draft.target_kind,
+                target_id: draft.target_id(),
+                outcome: draft.outcome.as_str(),
+                arguments_digest: draft.arguments_digest.as_ref().map(<[u8; 32]>::as_slice),
+                details: draft.details(),
             };
             end = End { seq: content.seq, hash: self.next(&end.hash, &content)? };
             rows.tenant.push(tenant);
@@ -208,17 +159,17 @@ impl AuditChain {
             rows.at.push(draft.at);
             rows.principal_kind.push(draft.principal_kind);
             rows.principal_id.push(draft.principal_id);
-            rows.request_id.push(draft.request_id.as_uuid());
-            rows.action.push(draft.entry.action.as_str());
-            rows.target_kind.push(target.map(|target| target.kind));
-            rows.outcome.push(draft.entry.outcome.as_str());
-            rows.arguments_digest.push(draft.entry.arguments_digest.as_ref().map(<[u8; 32]>::as_slice));
-            rows.hash.push(end.hash);
-            rows.principal_name.push(name);
-            rows.client.push(client);
+            rows.principal_name.push(draft.principal_name());
+            rows.client.push(draft.client());
             rows.address.push(address);
-            rows.target_id.push(target_id);
-            rows.details.push(details);
+            rows.request_id.push(draft.request_id.as_uuid());
+            rows.action.push(draft.action.as_str());
+            rows.target_kind.push(draft.target_kind);
+            rows.target_id.push(draft.target_id());
+            rows.outcome.push(draft.outcome.as_str());
+            rows.arguments_digest.push(draft.arguments_digest.as_ref().map(<[u8; 32]>::as_slice));
+            rows.details.push(draft.details());
+            rows.hash.push(end.hash);
         }
         Ok(end)
     }
@@ -296,16 +247,16 @@ struct Rows<'a> {
     at: Vec<DateTime<Utc>>,
     principal_kind: Vec<&'a str>,
     principal_id: Vec<Option<Uuid>>,
-    principal_name: Vec<Cow<'a, str>>,
-    client: Vec<Option<Cow<'a, str>>>,
+    principal_name: Vec<&'a str>,
+    client: Vec<Option<&'a str>>,
     address: Vec<Option<String>>,
     request_id: Vec<Uuid>,
     action: Vec<&'a str>,
     target_kind: Vec<Option<&'a str>>,
-    target_id: Vec<Option<Cow<'a, str>>>,
+    target_id: Vec<Option<&'a str>>,
     outcome: Vec<&'a str>,
     arguments_digest: Vec<Option<&'a [u8]>>,
-    details: Vec<String>,
+    details: Vec<&'a str>,
     hash: Vec<[u8; 32]>,
 }
 
@@ -379,32 +330,6 @@ impl Ends {
     }
 }
 
-/// Without what PostgreSQL cannot keep, and not longer than needed to recognise it.
-fn clean(text: &str) -> Cow<'_, str> {
-    if text.len() <= LONGEST_TEXT && !text.contains('\0') {
-        return Cow::Borrowed(text);
-    }
-    text.chars().filter(|&c| c != '\0').take(LONGEST_TEXT).collect::<String>().into()
-}
-
 fn internal(error: serde_json::Error) -> StoreError {
     StoreError::Internal(Box::new(error))
-}
-
-/// To the microsecond, as PostgreSQL keeps it: the hash is over what is read back.
-fn now() -> DateTime<Utc> {
-    #[expect(clippy::disallowed_methods, reason = "when it went on the record; nothing is decided by it")]
-    Utc::now().trunc_subsecs(6)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_postgresql_cannot_keep_is_left_out_and_what_is_long_is_cut() {
-        assert_eq!(clean("a\0b"), "ab");
-        assert_eq!(clean(&"é".repeat(300)).chars().count(), LONGEST_TEXT);
-        assert!(matches!(clean("plain"), Cow::Borrowed("plain")));
-    }
 }

@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::db::Db;
-use super::chain::{AuditChain, Draft};
+use super::chain::AuditChain;
+use super::draft::Draft;
 use super::writer;
 
 pub(super) const DEPTH: &str = "audit_queue_records";
@@ -126,14 +127,14 @@ impl Queue {
         queue
     }
 
-    pub(super) async fn note(&self, ctx: &Ctx, entry: AuditEntry) -> Result<(), StoreError> {
+    pub(super) async fn note(&self, ctx: &Ctx, entry: &AuditEntry) -> Result<(), StoreError> {
         let (stored, told) = if ctx.strict_audit {
             let (stored, told) = oneshot::channel();
             (Some(stored), Some(told))
         } else {
             (None, None)
         };
-        let draft = Draft::new(ctx, entry);
+        let draft = Draft::new(ctx, entry)?;
         let bytes = draft.bytes();
         let item = Item { tenant: ctx.tenant, draft, queued: Instant::now(), stored, bytes };
         if let Some(item) = self.admit(item)? {

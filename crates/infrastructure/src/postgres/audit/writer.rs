@@ -15,7 +15,8 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::super::db::{Db, store_error};
-use super::chain::{AuditChain, Draft};
+use super::chain::AuditChain;
+use super::draft::Draft;
 use super::queue::{BATCHES, DELAY, DEPTH, FAILURES, Item, OLDEST, Queue, STORED};
 
 const FIRST_WAIT: Duration = Duration::from_millis(100);
