@@ -317,6 +317,34 @@ async fn the_search_function_takes_its_tenant_from_the_context_only() {
     }
 }
 
+/// What a small tenant's search costs must not grow with what others have: the index by words is everybody's.
+#[tokio::test]
+async fn a_word_that_all_have_is_looked_for_among_a_small_tenants_own_items() {
+    let test = TestDb::new().await;
+    let (large, small) = (test.ctx("large").await, test.ctx("small").await);
+    fill(&test, &large, 5_000).await;
+    fill(&test, &small, 5).await;
+    let mut admin = test.admin().await;
+    run(&mut admin, "analyze work_items".into()).await;
+    for (ctx, words, expected, by_words) in [(&small, "crash", 5i64, false), (&large, "crash 4711", 1, true)]
+    {
+        context(&mut admin, ctx).await;
+        let found: i64 = sqlx::query_scalar("select count(*) from public.search_work_item_ids($1, 1000)")
+            .bind(words)
+            .fetch_one(&mut admin)
+            .await
+            .unwrap();
+        assert_eq!(found, expected, "{words}");
+        let scans: i64 =
+            sqlx::query_scalar("select pg_stat_get_xact_numscans('public.work_items_search'::regclass)")
+                .fetch_one(&mut admin)
+                .await
+                .unwrap();
+        assert_eq!(scans > 0, by_words, "{words}");
+        run(&mut admin, "rollback".into()).await;
+    }
+}
+
 #[tokio::test]
 async fn jobs_are_enqueued_replaced_and_removed_through_the_functions_only() {
     let test = TestDb::new().await;
