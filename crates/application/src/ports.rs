@@ -76,8 +76,7 @@ pub use source_webhooks::{Delivery, Received, Refusal, Registration, SourceWebho
 pub use source_writer::{ItemWrite, SourceWriter};
 pub use sync::{
     CommitOutcome, Comparison, DeadLetter, Finish, Freshness, IdCommit, KeptItem, NewRun, PageCommit,
-    PendingItems, PendingPlace, RunFilter, Slice, SliceKey, StoredCounts, StreamCommit, StreamState,
-    SyncStore,
+    PendingItems, RunFilter, Slice, SliceKey, StoredCounts, StreamCommit, StreamState, SyncStore,
 };
 pub use templates::{Estimate, RowSet, TemplateCatalog, TemplateRunner};
 pub use tenants::{Deletion, ExportLine, TenantStore, TenantTable};

@@ -152,17 +152,8 @@ impl PageCommit {
 pub struct PendingItems {
     /// The items.
     pub items: Vec<PendingItem>,
-    /// Where the last one stands; `None` when there is none.
-    pub last: Option<PendingPlace>,
-}
-
-/// Where an item stands among those that wait for their details. Entering it again does not move it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PendingPlace {
-    /// Since when it waits.
-    pub entered_at: DateTime<Utc>,
-    /// Itself.
-    pub item: WorkItemId,
+    /// The last one; `None` when there is none.
+    pub last: Option<WorkItemId>,
 }
 
 /// One page of ids to be noted for a comparison.
@@ -303,12 +294,12 @@ pub trait SyncStore: Send + Sync {
         projects: &[ProjectRef],
     ) -> Result<(), StoreError>;
 
-    /// Items whose details are not read yet, oldest entry first, from behind a place on.
+    /// Items whose details are not read yet, by their id, from behind one on.
     async fn pending_items(
         &self,
         ctx: &Ctx,
         instance: InstanceId,
-        after: Option<PendingPlace>,
+        after: Option<WorkItemId>,
         limit: usize,
     ) -> Result<PendingItems, StoreError>;
 

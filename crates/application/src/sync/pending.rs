@@ -1,11 +1,11 @@
 //! Reading the details of items, which sources tell item by item.
 
+use domain::WorkItemId;
+
 use super::engine::{Stop, SyncEngine, Work};
 use super::failure;
 use super::writing::Gathered;
-use crate::ports::{
-    Page, PageCommit, PageRequest, PendingItem, PendingItems, PendingPlace, StreamCommit, StreamSpec,
-};
+use crate::ports::{Page, PageCommit, PageRequest, PendingItem, PendingItems, StreamCommit, StreamSpec};
 
 /// Items whose details are read from the store at once.
 const PENDING_CHUNK: usize = 1_000;
@@ -36,7 +36,7 @@ impl SyncEngine {
         }
     }
 
-    /// Reads the details of the items that wait, once for each. Those read meanwhile are passed over by their place, so that
+    /// Reads the details of the items that wait, once for each. Those read meanwhile are passed over by their ids, so that
     /// the next ones are asked for while these are written.
     async fn walk_pending(
         &self,
@@ -68,8 +68,8 @@ impl SyncEngine {
                 gathered.write_some().await?;
             }
             let next = match pending.last {
-                Some(place) if pending.items.len() == PENDING_CHUNK => {
-                    self.pending_after(work, Some(place)).await
+                Some(last) if pending.items.len() == PENDING_CHUNK => {
+                    self.pending_after(work, Some(last)).await
                 }
                 _ => Ok(PendingItems::default()),
             };
@@ -83,11 +83,7 @@ impl SyncEngine {
         }
     }
 
-    async fn pending_after(
-        &self,
-        work: &Work<'_>,
-        after: Option<PendingPlace>,
-    ) -> Result<PendingItems, Stop> {
+    async fn pending_after(&self, work: &Work<'_>, after: Option<WorkItemId>) -> Result<PendingItems, Stop> {
         Ok(self.store.pending_items(work.ctx, work.slice.key.instance, after, PENDING_CHUNK).await?)
     }
 

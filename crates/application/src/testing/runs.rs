@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use domain::{
     InstanceId, ProjectId, Run, RunCounts, RunError, RunId, RunKind, RunState, StreamName, Tenant,
-    TenantStatus, WorkItem,
+    TenantStatus, WorkItem, WorkItemId,
 };
 
 use super::instances::page_of;
@@ -15,8 +15,8 @@ use super::{INSTANCE, Memory, RUN, State, TENANT, moment};
 use crate::Ctx;
 use crate::ports::{
     CommitOutcome, Comparison, DeadLetter, Finish, Freshness, IdCommit, ItemAddress, KeptItem, ListCursor,
-    ListPage, Listing, NewRun, PageCommit, PendingItems, PendingPlace, ProjectRef, RunFilter, Slice,
-    SliceKey, StoreError, StoredCounts, StreamState, SyncStore,
+    ListPage, Listing, NewRun, PageCommit, PendingItems, ProjectRef, RunFilter, Slice, SliceKey, StoreError,
+    StoredCounts, StreamState, SyncStore,
 };
 
 #[derive(Debug)]
@@ -190,7 +190,7 @@ impl SyncStore for Memory {
         &self,
         _: &Ctx,
         _: InstanceId,
-        _: Option<PendingPlace>,
+        _: Option<WorkItemId>,
         _: usize,
     ) -> Result<PendingItems, StoreError> {
         self.reach("runs.pending_items").await?;

@@ -29,13 +29,14 @@ use std::time::Duration;
 use application::Ctx;
 use application::ports::{
     CommitOutcome, Comparison, DeadLetter, Finish, Freshness, IdCommit, ItemAddress, KeptItem, ListPage,
-    Listing, NewRun, PageCommit, PendingItems, PendingPlace, ProjectRef, RunFilter, Slice, SliceKey,
-    StoreError, StoredCounts, SyncStore,
+    Listing, NewRun, PageCommit, PendingItems, ProjectRef, RunFilter, Slice, SliceKey, StoreError,
+    StoredCounts, SyncStore,
 };
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use domain::{
     InstanceId, Mappings, PageRecords, ProjectId, Run, RunCounts, RunError, RunId, StreamName, TenantId,
+    WorkItemId,
 };
 use moka::future::Cache;
 
@@ -106,7 +107,7 @@ impl SyncStore for PgSync {
         &self,
         ctx: &Ctx,
         instance: InstanceId,
-        after: Option<PendingPlace>,
+        after: Option<WorkItemId>,
         limit: usize,
     ) -> Result<PendingItems, StoreError> {
         pending::list(&self.db, ctx, instance, after, limit).await

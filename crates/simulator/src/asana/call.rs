@@ -100,28 +100,22 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// A page of a list. Without `opt_fields` each row is told by id and name.
+    /// The page of a list that is asked for. Without `opt_fields` each row is told by id and name.
     pub(super) fn page<T>(
         &self,
-        world: &mut AsanaWorld,
+        world: &AsanaWorld,
         rows: &[T],
         gid: impl Fn(&T) -> &str,
         show: impl Fn(&T) -> Value,
-    ) -> Result<Reply, Reply> {
+    ) -> Result<Page, Reply> {
         if self.limit.is_none() && rows.len() > MOST_WITHOUT_LIMIT {
             return Err(Reply::bad(
                 "The result is too large. You should use pagination (may require specifying a workspace)!",
             ));
         }
-        let asked: Vec<String> = self
-            .query
-            .iter()
-            .filter(|(name, _)| name != "offset")
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let query = format!("{} {}", self.path, asked.join("&"));
+        let (_, query) = self.asked();
         if self.effects.emptied {
-            return Ok(Reply::json(StatusCode::OK, &json!({"data": [], "next_page": null})));
+            return Ok(Page { data: Vec::new(), next: None });
         }
         let expired = || Reply::bad("offset: Your pagination token has expired.");
         let start = match self.text("offset") {
@@ -131,7 +125,12 @@ impl<'a> Call<'a> {
                 let known = world.offsets.get(token).filter(|offset| offset.query == query);
                 let offset = known.ok_or_else(expired)?;
                 // Rows come and go before the position; it stays behind the row it was given for.
-                rows.iter().position(|row| gid(row) == offset.after).map_or(offset.index, |at| at + 1)
+                let is_at = |index: usize| rows.get(index).is_some_and(|row| gid(row) == offset.after);
+                if offset.index.checked_sub(1).is_some_and(is_at) {
+                    offset.index
+                } else {
+                    rows.iter().position(|row| gid(row) == offset.after).map_or(offset.index, |at| at + 1)
+                }
             }
         };
         let limit = self.limit.unwrap_or(usize::MAX);
@@ -143,19 +142,41 @@ impl<'a> Call<'a> {
         // Also behind the last row: such a list has no end.
         let repeats = self.effects.repeated_token && self.text("offset").is_some();
         let next = (end < rows.len() || repeats).then(|| {
+            let after = end.checked_sub(1).and_then(|last| rows.get(last)).map(&gid).unwrap_or_default();
+            Offset { after: after.to_owned(), index: end, query }
+        });
+        Ok(Page { data, next })
+    }
+
+    /// A page, with the token of the one behind it.
+    pub(super) fn paged(&self, world: &mut AsanaWorld, page: Page) -> Reply {
+        if self.limit.is_none() {
+            return Reply::data(&json!(page.data));
+        }
+        let (asked, _) = self.asked();
+        let next = page.next.map(|offset| {
             let fresh = format!("eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9.{}", world.next_gid());
             let repeated = self.text("offset").filter(|_| self.effects.repeated_token);
             let token = repeated.map_or(fresh, str::to_owned);
-            let after = end.checked_sub(1).and_then(|last| rows.get(last)).map(&gid).unwrap_or_default();
-            world
-                .offsets
-                .insert(token.clone(), Offset { after: after.to_owned(), index: end, query: query.clone() });
-            let path = format!("{}?{}&offset={token}", self.path, asked.join("&"));
+            world.offsets.insert(token.clone(), offset);
+            let path = format!("{}?{asked}&offset={token}", self.path);
             json!({"offset": token, "path": path, "uri": format!("{}{}{path}", self.base, super::BASE)})
         });
-        if self.limit.is_none() {
-            return Ok(Reply::data(&json!(data)));
-        }
-        Ok(Reply::json(StatusCode::OK, &json!({"data": data, "next_page": next})))
+        Reply::json(StatusCode::OK, &json!({"data": page.data, "next_page": next}))
     }
+
+    /// The query without the offset, and with the path, what an offset belongs to.
+    fn asked(&self) -> (String, String) {
+        let asked = self.query.iter().filter(|(name, _)| name != "offset");
+        let asked = asked.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+        let list = format!("{} {asked}", self.path);
+        (asked, list)
+    }
+}
+
+/// Rows of a list as they are shown, and where the next ones begin.
+#[derive(Debug)]
+pub(super) struct Page {
+    data: Vec<Value>,
+    next: Option<Offset>,
 }

@@ -28,7 +28,7 @@ use crate::{Control, Shared};
 impl Control {
     /// Serves one more workspace.
     pub fn add_asana(&self, workspace: AsanaWorkspace) {
-        self.0.asana_mut().workspaces.push(workspace);
+        self.0.asana_mut().add(workspace);
     }
 
     /// All workspaces as they are now.

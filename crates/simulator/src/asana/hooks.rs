@@ -76,7 +76,7 @@ pub(super) fn list(world: &mut AsanaWorld, call: &Call<'_>) -> Result<Reply, Rep
         .filter(|hook| world.project(&hook.project).is_some_and(|(own, _)| own.gid == workspace))
         .map(value)
         .collect();
-    call.page(world, &hooks, |hook| hook["gid"].as_str().unwrap_or_default(), Clone::clone)
+    super::reads::values(world, call, &hooks)
 }
 
 pub(super) fn delete(world: &mut AsanaWorld, gid: &str) -> Result<Reply, Reply> {

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use super::call::Call;
+use super::call::{Call, Page};
 use super::render;
 use super::reply::Reply;
 use super::world::{AsanaTask, AsanaWorkspace, AsanaWorld};
@@ -74,8 +74,9 @@ pub(super) fn me(world: &AsanaWorld, call: &Call<'_>) -> Option<Value> {
     Some(json!({"gid": user.gid, "resource_type": "user", "name": user.name, "email": user.email}))
 }
 
-fn values(world: &mut AsanaWorld, call: &Call<'_>, rows: &[Value]) -> Result<Reply, Reply> {
-    call.page(world, rows, |row| row["gid"].as_str().unwrap_or_default(), Clone::clone)
+pub(super) fn values(world: &mut AsanaWorld, call: &Call<'_>, rows: &[Value]) -> Result<Reply, Reply> {
+    let page = call.page(world, rows, |row| row["gid"].as_str().unwrap_or_default(), Clone::clone)?;
+    Ok(call.paged(world, page))
 }
 
 fn workspace<'w>(world: &'w AsanaWorld, gid: &str) -> Result<&'w AsanaWorkspace, Reply> {
@@ -162,53 +163,34 @@ fn tasks(world: &mut AsanaWorld, call: &Call<'_>) -> Result<Reply, Reply> {
     if project.hidden {
         return Err(Reply::forbidden("You do not have access to this project"));
     }
-    let rows: Vec<AsanaTask> = project
-        .tasks
-        .iter()
-        .filter_map(|gid| workspace.tasks.get(gid))
-        .filter(|task| since.is_none_or(|since| task.modified_at >= since))
-        .filter(|task| section.is_none_or(|section| task.memberships.iter().any(|(_, own)| own == section)))
-        .cloned()
-        .collect();
-    let workspace = shell(workspace);
-    shown(world, call, &workspace, &rows)
-}
-
-/// What rendering a task needs of its workspace beside the tasks themselves.
-fn shell(workspace: &AsanaWorkspace) -> AsanaWorkspace {
-    let dependent = |task: &&AsanaTask| !task.dependencies.is_empty();
-    let tasks = workspace.tasks.values().filter(dependent).map(|task| {
-        let light = AsanaTask {
-            gid: task.gid.clone(),
-            dependencies: task.dependencies.clone(),
-            ..AsanaTask::default()
-        };
-        (task.gid.clone(), light)
-    });
-    let projects = workspace.projects.iter().map(|project| super::AsanaProject {
-        tasks: Vec::new(),
-        events: Vec::new(),
-        ..project.clone()
-    });
-    AsanaWorkspace {
-        gid: workspace.gid.clone(),
-        name: workspace.name.clone(),
-        free: workspace.free,
-        users: workspace.users.clone(),
-        projects: projects.collect(),
-        tags: workspace.tags.clone(),
-        fields: workspace.fields.clone(),
-        tasks: tasks.collect(),
-    }
+    let all = since.is_none() && section.is_none();
+    let passes = |task: &AsanaTask| {
+        since.is_none_or(|since| task.modified_at >= since)
+            && section.is_none_or(|section| task.memberships.iter().any(|(_, own)| own == section))
+    };
+    // Looking at each task for each page of it takes minutes where there are 100,000.
+    let rows = project.tasks.iter().filter(|gid| all || workspace.tasks.get(*gid).is_some_and(passes));
+    let page = shown(world, call, workspace, &rows.collect::<Vec<_>>())?;
+    Ok(call.paged(world, page))
 }
 
 fn shown(
-    world: &mut AsanaWorld,
+    world: &AsanaWorld,
     call: &Call<'_>,
     workspace: &AsanaWorkspace,
-    rows: &[AsanaTask],
-) -> Result<Reply, Reply> {
-    call.page(world, rows, |task| &task.gid, |task| render::task(workspace, task, &call.base))
+    gids: &[&String],
+) -> Result<Page, Reply> {
+    call.page(
+        world,
+        gids,
+        |gid| gid,
+        |gid| {
+            workspace
+                .tasks
+                .get(*gid)
+                .map_or(Value::Null, |task| render::task(world, workspace, task, &call.base))
+        },
+    )
 }
 
 fn task(world: &mut AsanaWorld, call: &Call<'_>, gid: &str, rest: &[&str]) -> Result<Reply, Reply> {
@@ -228,12 +210,10 @@ fn task(world: &mut AsanaWorld, call: &Call<'_>, gid: &str, rest: &[&str]) -> Re
         return Err(Reply::forbidden("You do not have access to this task"));
     }
     match rest {
-        [] => Ok(Reply::data(&call.shown(&render::task(workspace, found, &call.base)))),
+        [] => Ok(Reply::data(&call.shown(&render::task(world, workspace, found, &call.base)))),
         ["subtasks"] => {
-            let rows: Vec<AsanaTask> =
-                found.subtasks.iter().filter_map(|gid| workspace.tasks.get(gid)).cloned().collect();
-            let workspace = shell(workspace);
-            shown(world, call, &workspace, &rows)
+            let page = shown(world, call, workspace, &found.subtasks.iter().collect::<Vec<_>>())?;
+            Ok(call.paged(world, page))
         }
         ["stories"] => {
             let stories = found.stories.clone();

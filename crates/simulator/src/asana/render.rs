@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::time::iso;
-use super::world::{AsanaField, AsanaProject, AsanaTask, AsanaWorkspace};
+use super::world::{AsanaField, AsanaProject, AsanaTask, AsanaWorkspace, AsanaWorld};
 
 /// A task with every field the surface knows.
-pub(super) fn task(workspace: &AsanaWorkspace, task: &AsanaTask, base: &str) -> Value {
+pub(super) fn task(world: &AsanaWorld, workspace: &AsanaWorkspace, task: &AsanaTask, base: &str) -> Value {
     let user = |gid: &str| {
         let user = workspace.users.iter().find(|user| user.gid == gid);
         user.map_or(Value::Null, |user| json!({"gid": user.gid, "resource_type": "user", "name": user.name}))
@@ -26,12 +26,7 @@ pub(super) fn task(workspace: &AsanaWorkspace, task: &AsanaTask, base: &str) -> 
             }))
         })
         .collect();
-    let dependents: Vec<Value> = workspace
-        .tasks
-        .values()
-        .filter(|found| found.dependencies.contains(&task.gid))
-        .map(|found| other(&found.gid))
-        .collect();
+    let dependents: Vec<Value> = world.dependents(&task.gid).iter().map(other).collect();
     let tags: Vec<Value> = task
         .tags
         .iter()

@@ -140,6 +140,8 @@ pub(super) struct Offset {
 #[derive(Debug, Default)]
 pub(crate) struct AsanaWorld {
     pub(super) workspaces: Vec<AsanaWorkspace>,
+    /// Gids of the tasks that wait for one, by its gid. Dependencies come with the world and go with their tasks.
+    dependents: HashMap<String, Vec<String>>,
     pub(super) webhooks: Vec<Webhook>,
     /// Project and the first sequence number that is new, by token.
     pub(super) tokens: HashMap<String, (String, u64)>,
@@ -153,7 +155,24 @@ pub(crate) struct AsanaWorld {
 
 impl AsanaWorld {
     pub(crate) fn new(workspaces: Vec<AsanaWorkspace>) -> Self {
-        Self { workspaces, last_gid: 1_300_000_000_000_000, ..Self::default() }
+        let mut world = Self { last_gid: 1_300_000_000_000_000, ..Self::default() };
+        workspaces.into_iter().for_each(|workspace| world.add(workspace));
+        world
+    }
+
+    /// One more workspace with everything in it.
+    pub(super) fn add(&mut self, workspace: AsanaWorkspace) {
+        for task in workspace.tasks.values() {
+            for other in &task.dependencies {
+                self.dependents.entry(other.clone()).or_default().push(task.gid.clone());
+            }
+        }
+        self.workspaces.push(workspace);
+    }
+
+    /// Gids of the tasks that wait for this one.
+    pub(super) fn dependents(&self, gid: &str) -> &[String] {
+        self.dependents.get(gid).map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn next_gid(&mut self) -> String {
@@ -291,6 +310,10 @@ impl AsanaWorld {
             self.delete(&part)?;
         }
         let (told, at) = (self.told(gid), self.tick());
+        self.dependents.remove(gid);
+        for dependents in self.dependents.values_mut() {
+            dependents.retain(|other| other != gid);
+        }
         for workspace in &mut self.workspaces {
             workspace.tasks.remove(gid);
             for task in workspace.tasks.values_mut() {

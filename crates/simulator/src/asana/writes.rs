@@ -87,7 +87,7 @@ fn known(world: &AsanaWorld, gid: &str) -> Result<(), Reply> {
 
 fn shown(world: &AsanaWorld, call: &Call<'_>, gid: &str) -> Result<Reply, Reply> {
     let (workspace, task) = world.task(gid).ok_or_else(|| Reply::not_found("task", gid))?;
-    Ok(Reply::data(&call.shown(&render::task(workspace, task, &call.base))))
+    Ok(Reply::data(&call.shown(&render::task(world, workspace, task, &call.base))))
 }
 
 /// Asana refuses what is no XML in one `<body>`.

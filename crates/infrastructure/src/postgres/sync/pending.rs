@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use application::Ctx;
-use application::ports::{PendingItem, PendingItems, PendingPlace, ProjectRef, StoreError};
+use application::ports::{PendingItem, PendingItems, ProjectRef, StoreError};
 use domain::{InstanceId, WorkItemId};
 use serde_json::Value;
 use sqlx::Row;
@@ -97,42 +97,39 @@ pub(super) async fn done(tx: &mut Tx, to: &Target<'_>, ref_keys: &[String]) -> R
     .map_err(store_error)
 }
 
-/// Items whose details are not read yet, oldest entry first. A note of other content than the item has now is left out, so
-/// that everything is asked for.
+/// Items whose details are not read yet, by their id, which is how the list's key has them: in any other order each call
+/// would read all that wait. A note of other content than the item has now is left out, so that everything is asked for.
 pub(super) async fn list(
     db: &Db,
     ctx: &Ctx,
     instance: InstanceId,
-    after: Option<PendingPlace>,
+    after: Option<WorkItemId>,
     limit: usize,
 ) -> Result<PendingItems, StoreError> {
     let mut tx = db.tenant_read(ctx).await?;
     // Items are looked up for those on the list alone, not for all that wait. Each has one: they go with their instance only.
     let rows = sqlx::query(
-        "select w.id, p.entered_at, w.source_id, w.ref_key, w.source_key, w.project_source_id, w.project_key,
+        "select w.id, w.source_id, w.ref_key, w.source_key, w.project_source_id, w.project_key,
              w.type_norm,
-             case when p.noted ->> $6 = encode(substr(w.content_hash, 1, $7), 'hex') then p.noted - $6 end as noted
-         from (select entered_at, work_item_id, noted from work_item_details_pending
-               where tenant_id = $1 and instance_id = $2
-                   and ($4::timestamptz is null or (entered_at, work_item_id) > ($4, $5))
-               order by entered_at, work_item_id limit $3) p
+             case when p.noted ->> $5 = encode(substr(w.content_hash, 1, $6), 'hex') then p.noted - $5 end as noted
+         from (select work_item_id, noted from work_item_details_pending
+               where tenant_id = $1 and instance_id = $2 and work_item_id > $4
+               order by work_item_id limit $3) p
          cross join lateral (
              select * from work_items i where i.tenant_id = $1 and i.id = p.work_item_id limit 1) w
-         order by p.entered_at, p.work_item_id",
+         order by p.work_item_id",
     )
     .bind(ctx.tenant.as_uuid())
     .bind(instance.as_uuid())
     .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    .bind(after.map(|place| place.entered_at))
-    .bind(after.map(|place| place.item.as_uuid()))
+    // No item has the id of zeros.
+    .bind(after.map_or(Uuid::nil(), |item| item.as_uuid()))
     .bind(OF_CONTENT)
     .bind(digest::RECEIVED_BYTES)
     .fetch_all(&mut *tx)
     .await
     .map_err(store_error)?;
-    let last = rows.last().map(|row| {
-        Ok(PendingPlace { entered_at: row.try_get("entered_at")?, item: WorkItemId::new(row.try_get("id")?) })
-    });
+    let last = rows.last().map(|row| row.try_get("id").map(WorkItemId::new));
     let items = rows.iter().map(|row| {
         Ok(PendingItem {
             source_id: row.try_get("source_id")?,
