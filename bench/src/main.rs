@@ -11,6 +11,7 @@ mod load;
 mod memory;
 mod pgbench;
 mod processes;
+mod recorded;
 mod redis_gone;
 mod report;
 mod server;
@@ -80,6 +81,8 @@ struct Options {
 enum Benchmark {
     /// A SQL template over MCP, beside pgbench
     SqlMcp,
+    /// The same with and without the record of reads
+    Recorded,
     /// Live tools of Jira over MCP, beside the requests they make of Jira
     JiraMcp,
     /// A backfill of each source, beside curl, COPY and INSERT of the same pages
@@ -140,6 +143,7 @@ fn run() -> Result<()> {
         }
         match benchmark {
             Benchmark::SqlMcp => sql_mcp::run(&bench)?,
+            Benchmark::Recorded => recorded::run(&bench)?,
             Benchmark::JiraMcp => jira_mcp::run(&bench)?,
             Benchmark::Sync => sync::run(&bench)?,
             Benchmark::Memory => memory::run(&bench)?,

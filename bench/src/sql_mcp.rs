@@ -1,7 +1,5 @@
 //! `search_issues_by_project` over MCP on many items of many tenants, beside the same statement by pgbench.
 
-mod recorded;
-
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -34,10 +32,7 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
         fs::write(script, pgbench::script(TEMPLATE, ROWS, folded)?)?;
     }
     let server = installation.serve("mcp-sql")?;
-    // The same without records of reads: what the audit log costs.
-    let unrecorded = installation.serve_with("mcp-sql", &["--audit-reads", "off"])?;
-
-    let (mut report, mut pairs) = (bench.report("sql-mcp")?, Vec::new());
+    let mut report = bench.report("sql-mcp")?;
     for round in 1..=bench.rounds {
         for connections in CONNECTIONS {
             let what = format!("{connections} connections");
@@ -49,7 +44,6 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             let product = product(bench, &server, &calls, connections, [&text, &folded])?;
             report.add(round, &what, "patchbay", &product)?;
         }
-        recorded::measure(bench, &mut report, round, [&server, &unrecorded], &calls, &mut pairs)?;
     }
     report.print(
         "search_issues_by_project over MCP",
@@ -66,7 +60,6 @@ pub(crate) fn run(bench: &Bench) -> Result<()> {
             ("cores used by others", "other_cores", 2),
         ],
     );
-    recorded::print(&pairs);
     Ok(())
 }
 
@@ -181,6 +174,6 @@ fn product(
     }))
 }
 
-fn per_call(time: Duration, calls: usize) -> f64 {
+pub(crate) fn per_call(time: Duration, calls: usize) -> f64 {
     time.as_secs_f64() * 1e6 / calls.max(1) as f64
 }

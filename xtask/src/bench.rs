@@ -43,6 +43,8 @@ pub(crate) struct Args {
 enum Benchmark {
     /// A SQL template over MCP, beside pgbench
     SqlMcp,
+    /// The same with and without the record of reads
+    Recorded,
     /// Live tools of Jira over MCP, beside the requests they make of Jira
     JiraMcp,
     /// A backfill of each source, beside curl, COPY and INSERT of the same pages

@@ -114,6 +114,16 @@ impl Db {
         self.begin(context("BEGIN READ ONLY", ctx)).await.map(|tx| Tx(Inner::Own(tx)))
     }
 
+    /// As [`Self::tenant_read`], for a look-up of many tables and few rows that calls wait for: a session plans it once and
+    /// not for each tenant, which takes five times as long as asking.
+    pub(crate) async fn tenant_lookup(&self, ctx: &Ctx) -> Result<Tx, StoreError> {
+        if PgUnit::of(ctx)?.is_some() {
+            return self.tenant_read(ctx).await;
+        }
+        let begin = "BEGIN READ ONLY; SET LOCAL plan_cache_mode = force_generic_plan";
+        self.begin(context(begin, ctx)).await.map(|tx| Tx(Inner::Own(tx)))
+    }
+
     /// As [`Self::tenant_tx`], but committed on its own even within a unit of work: for what must stay when the request
     /// is undone, and for what comes before a call to somebody else, which no open transaction may wait for.
     ///

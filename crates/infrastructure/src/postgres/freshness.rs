@@ -15,7 +15,7 @@ use super::db::{Db, Tx, store_error};
 
 /// All instances, by slug.
 pub(super) async fn read(db: &Db, ctx: &Ctx) -> Result<Vec<Freshness>, StoreError> {
-    select(&mut db.tenant_read(ctx).await?, ctx, None).await
+    select(&mut db.tenant_lookup(ctx).await?, ctx, None).await
 }
 
 /// One instance or all, by slug, and how much of each is stored.

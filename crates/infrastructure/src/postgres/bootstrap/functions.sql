@@ -21,23 +21,28 @@ grant select (tenant_id, id, search, updated_at, deleted_at, instance_id, projec
 -- So that a process can tell whether the schema is the one it needs.
 grant select on public._sqlx_migrations to patchbay_app;
 
--- Who presents this key? Asked before the tenant is known.
+-- Who presents this key? Asked before the tenant is known. In plpgsql, as the two below for records of reads: a session
+-- keeps its plans, while it plans the statements of a function in SQL with each call, which takes longer than they do.
 drop function if exists public.find_api_key(text);
 create function public.find_api_key(p_public_id text)
 returns table (tenant_id uuid, tenant_slug text, tenant_status text, strict_audit boolean, tenant_created_at timestamptz,
                key_id uuid, mac bytea, name text, kind text, scopes text[], expires_at timestamptz, instances uuid[],
                projects_read text[], projects_write text[], templates text[], toolsets text[], user_id uuid,
                user_role text)
-language sql stable strict security definer
+language plpgsql stable strict security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
+begin
+    return query
     select t.id, t.slug, t.status, t.strict_audit, t.created_at, k.id, k.mac, k.name, k.kind, k.scopes, k.expires_at,
            k.instances, k.projects_read, k.projects_write, k.templates, k.toolsets, k.user_id,
            -- None for who is no member any more, or disabled.
            (select m.role from public.memberships m join public.users u on u.id = m.user_id
             where m.tenant_id = k.tenant_id and m.user_id = k.user_id and u.disabled_at is null)
     from public.api_keys k join public.tenants t on t.id = k.tenant_id
-    where k.public_id = p_public_id and k.revoked_at is null
+    where k.public_id = p_public_id and k.revoked_at is null;
+end
 $$;
 
 -- Somebody signed in: stores who they are, or what changed about them since. Memberships carry name and address along,
@@ -328,24 +333,28 @@ grant insert on public.audit_log to patchbay_lookup;
 -- The ends of these chains, locked. Those that a change holds are left out, so that nobody waits for it.
 create or replace function public.lock_audit_heads(p_tenants uuid[])
 returns table (tenant_id uuid, seq bigint, hash bytea, seal bytea)
-language sql volatile strict security definer
+language plpgsql volatile strict security definer
 set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_generic_plan
 as $$
+begin
+    return query
     select h.tenant_id, h.seq, h.hash, h.seal from public.audit_heads h
-    where h.tenant_id = any (p_tenants) order by h.tenant_id for update skip locked
+    where h.tenant_id = any (p_tenants) order by h.tenant_id for update skip locked;
+end
 $$;
 
--- The application's sessions plan each statement for its values; this one is planned once.
 create or replace function public.append_audit(
     p_tenant_id uuid[], p_seq bigint[], p_id uuid[], p_at timestamptz[], p_principal_kind text[], p_principal_id uuid[],
     p_principal_name text[], p_client text[], p_address text[], p_request_id uuid[], p_action text[],
     p_target_kind text[], p_target_id text[], p_outcome text[], p_arguments_digest bytea[], p_details text[],
     p_hash bytea[], p_end_tenant uuid[], p_end_seq bigint[], p_end_hash bytea[], p_end_seal bytea[])
 returns void
-language sql volatile strict security definer
+language plpgsql volatile strict security definer
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_generic_plan
 as $$
+begin
     insert into public.audit_log (tenant_id, seq, id, at, principal_kind, principal_id, principal_name, client, address,
         request_id, action, target_kind, target_id, outcome, arguments_digest, details, hash)
     select * from unnest(p_tenant_id, p_seq, p_id, p_at, p_principal_kind, p_principal_id, p_principal_name, p_client,
@@ -353,6 +362,7 @@ as $$
     update public.audit_heads h set seq = e.seq, hash = e.hash, seal = e.seal
     from unnest(p_end_tenant, p_end_seq, p_end_hash, p_end_seal) e (tenant_id, seq, hash, seal)
     where h.tenant_id = e.tenant_id;
+end
 $$;
 alter function public.lock_audit_heads(uuid[]) owner to patchbay_lookup;
 alter function public.append_audit(uuid[], bigint[], uuid[], timestamptz[], text[], uuid[], text[], text[], text[], uuid[],

@@ -1,19 +1,21 @@
 //! What the record of reads costs. Two servers of the same binary on the same database, one with and one without it, are
 //! asked by the same callers in short slices that alternate: what else the machine does falls on both alike. The result is
-//! the median of the ratios within each pair of slices, with its spread.
+//! the median of the ratios within each pair of slices, with its spread. Each round has new servers, as two processes of the
+//! same binary differ by some percent for as long as they live.
 
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use super::per_call;
 use crate::Bench;
 use crate::installation::Process;
 use crate::load::{Caller, Expected, Load};
 use crate::processes::{Meter, Used, cores_of_others};
 use crate::report::{Report, Spread};
+use crate::sql_mcp::{self, per_call};
 use crate::stage::{self, Asked, Asking, Stage};
 
 /// Callers beside each other, as in the cells.
@@ -32,8 +34,23 @@ struct Slice {
     used: Used,
 }
 
-/// Measures pairs of slices; as many as fit into the seconds of both cells they stand for.
-pub(super) fn measure(
+/// Measures and prints.
+pub(crate) fn run(bench: &Bench) -> Result<()> {
+    let folder = TempDir::new()?;
+    let installation = sql_mcp::seeded(bench, folder.path())?;
+    let calls = sql_mcp::calls(bench, &installation, "mcp:sql")?;
+    let (mut report, mut pairs) = (bench.report("recorded")?, Vec::new());
+    for round in 1..=bench.rounds {
+        let recorded = installation.serve("mcp-sql")?;
+        let unrecorded = installation.serve_with("mcp-sql", &["--audit-reads", "off"])?;
+        measure(bench, &mut report, round, [&recorded, &unrecorded], &calls, &mut pairs)?;
+    }
+    print(&pairs);
+    Ok(())
+}
+
+/// Measures pairs of slices: two for each second of a cell.
+fn measure(
     bench: &Bench,
     report: &mut Report,
     round: u32,
@@ -89,7 +106,7 @@ fn load<'a>(server: &'a Process, calls: &'a [(String, Value)], connections: usiz
         calls,
         connections,
         time: SLICE,
-        expected: Expected::List("rows", usize::try_from(super::ROWS)?),
+        expected: Expected::List("rows", usize::try_from(sql_mcp::ROWS)?),
     })
 }
 
@@ -132,7 +149,7 @@ fn figures(slice: &Slice, count: usize) -> Result<Value> {
 }
 
 /// Prints what came of all pairs.
-pub(super) fn print(pairs: &[(usize, Value)]) {
+fn print(pairs: &[(usize, Value)]) {
     println!("\n## What the record of reads costs\n");
     println!(
         "| task | pairs | throughput | middle half | CPU a call | middle half | own CPU µs | PostgreSQL CPU µs |"
