@@ -115,7 +115,7 @@ impl Db {
     }
 
     /// As [`Self::tenant_read`], for a look-up of many tables and few rows that calls wait for: a session plans it once and
-    /// not for each tenant, which takes five times as long as asking.
+    /// not for each tenant, which takes several times as long as asking.
     pub(crate) async fn tenant_lookup(&self, ctx: &Ctx) -> Result<Tx, StoreError> {
         if PgUnit::of(ctx)?.is_some() {
             return self.tenant_read(ctx).await;
