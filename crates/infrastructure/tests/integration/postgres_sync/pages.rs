@@ -242,6 +242,31 @@ async fn details_take_the_item_off_the_list_and_a_gone_item_becomes_a_tombstone(
     assert_eq!(fixture.count("select sum(created)::bigint from work_item_metrics_daily").await, 1);
 }
 
+/// The order of the list's key: in that of entry each page of it would read all that wait.
+#[tokio::test]
+async fn what_waits_is_listed_by_item_whenever_it_was_entered() {
+    let fixture = Fixture::new().await;
+    let ctx = fixture.test.ctx("alpha").await;
+    let instance = fixture.instance(&ctx).await;
+    let key = fixture.slice(&ctx, instance).await;
+    fixture.sync.commit_page(&ctx, &key, items(vec![item(1, 1, "a"), item(2, 2, "b")])).await.unwrap();
+    let read = PageRecords { details_done: vec!["1#1".into()], ..PageRecords::default() };
+    fixture.sync.commit_page(&ctx, &key, page(read)).await.unwrap();
+    let mut later = items(vec![item(1, 3, "a again")]);
+    later.fetched_at = at(2000);
+    fixture.sync.commit_page(&ctx, &key, later).await.unwrap();
+
+    let mut walked = Vec::new();
+    let mut last = None;
+    loop {
+        let pending = fixture.sync.pending_items(&ctx, instance, last, 1).await.unwrap();
+        let Some(item) = pending.items.first() else { break };
+        walked.push(item.ref_key.clone());
+        last = pending.last;
+    }
+    assert_eq!(walked, ["1#1", "1#2"]);
+}
+
 #[tokio::test]
 async fn a_note_of_what_an_item_was_before_is_not_given_back() {
     let fixture = Fixture::new().await;
