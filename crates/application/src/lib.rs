@@ -26,6 +26,7 @@ pub mod templates;
 pub mod tenants;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod text;
 pub mod webhooks;
 pub mod work_items;
 pub mod writes;

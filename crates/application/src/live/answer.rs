@@ -4,8 +4,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::fit::{Cuts, fit, size};
+use super::fit::{Cuts, fit};
 use super::{Target, clean};
+use crate::text::{json_len, json_object_len};
 
 /// An answer, ready to be sent.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,7 +15,7 @@ pub struct LiveAnswer {
     pub content: Map<String, Value>,
     /// How many issues, entries, projects, fields or people.
     pub count: usize,
-    /// As JSON, about.
+    /// As JSON.
     pub bytes: usize,
     /// Whether there is more, or something was cut.
     pub truncated: bool,
@@ -50,7 +51,7 @@ impl Draft {
         for row in rows {
             let mut value = serde_json::to_value(row).unwrap_or_default();
             self.hidden |= clean::clean(&mut value);
-            if size(&value) > share {
+            if json_len(&value) > share {
                 fit(&mut value, &label(row), share.max(LEAST_ROW), &mut self.cuts);
             }
             told.push(value);
@@ -117,9 +118,8 @@ impl Draft {
         self.content.insert("instance".into(), instance.clone().into());
         self.content.insert("source".into(), "live".into());
         self.content.insert("at".into(), now.to_rfc3339_opts(SecondsFormat::Secs, true).into());
-        let content = self.content;
-        let bytes = serde_json::to_string(&content).map_or(0, |text| text.len());
-        LiveAnswer { content, count: self.count, bytes, truncated, instance }
+        let bytes = json_object_len(&self.content);
+        LiveAnswer { content: self.content, count: self.count, bytes, truncated, instance }
     }
 }
 

@@ -3,6 +3,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::text::is_plain;
+
 /// Takes invisible characters out of all texts and names of a value; whether there were any.
 pub(super) fn clean(value: &mut Value) -> bool {
     match value {
@@ -15,7 +17,7 @@ pub(super) fn clean(value: &mut Value) -> bool {
 
 pub(super) fn clean_object(object: &mut Map<String, Value>) -> bool {
     let mut found = object.values_mut().fold(false, |found, value| clean(value) | found);
-    if object.keys().any(|name| name.chars().any(is_hidden)) {
+    if object.keys().any(|name| !is_plain(name) && name.chars().any(is_hidden)) {
         *object = std::mem::take(object)
             .into_iter()
             .map(|(mut name, value)| {
@@ -30,7 +32,7 @@ pub(super) fn clean_object(object: &mut Map<String, Value>) -> bool {
 
 /// Takes invisible characters out of a text; whether there were any.
 pub fn clean_text(text: &mut String) -> bool {
-    if !text.chars().any(|c| is_hidden(c) || is_joiner(c) || is_selector(c)) {
+    if is_plain(text) || !text.chars().any(|c| is_hidden(c) || is_joiner(c) || is_selector(c)) {
         return false;
     }
     let before = text.len();

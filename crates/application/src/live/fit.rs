@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::text::json_len;
+
 /// Shorter texts and lists are never cut.
 const LEAST_CHARS: usize = 80;
 const LEAST_ENTRIES: usize = 3;
@@ -32,14 +34,9 @@ impl Cuts {
     }
 }
 
-/// How many bytes a value takes as JSON.
-pub(super) fn size(value: &Value) -> usize {
-    serde_json::to_string(value).map_or(usize::MAX, |text| text.len())
-}
-
 /// Cuts the value until it takes no more than `budget` bytes, or nothing is left to be cut. `name` is what it is called.
 pub(super) fn fit(value: &mut Value, name: &str, budget: usize, cuts: &mut Cuts) {
-    let mut excess = size(value).saturating_sub(budget);
+    let mut excess = json_len(value).saturating_sub(budget);
     while excess > 0 {
         let mut longest = Longest::default();
         longest.look(value, name);
@@ -47,7 +44,7 @@ pub(super) fn fit(value: &mut Value, name: &str, budget: usize, cuts: &mut Cuts)
         let Some(found) = value.pointer_mut(&place) else { return };
         match found {
             _ if is_document(found) => {
-                let bytes = size(found);
+                let bytes = json_len(found);
                 *found = Value::Null;
                 cuts.note(at, 0, bytes, "bytes of a document, which can only be had whole");
             }
@@ -67,7 +64,7 @@ pub(super) fn fit(value: &mut Value, name: &str, budget: usize, cuts: &mut Cuts)
             }
             _ => return,
         }
-        excess = size(value).saturating_sub(budget);
+        excess = json_len(value).saturating_sub(budget);
     }
 }
 
@@ -108,7 +105,7 @@ impl Longest {
                 }
             }
             Value::Array(values) => {
-                let bytes = size(value);
+                let bytes = json_len(value);
                 if values.len() > LEAST_ENTRIES && self.list.as_ref().is_none_or(|(most, ..)| bytes > *most) {
                     self.list = Some((bytes, at.to_owned(), place.to_owned()));
                 }
@@ -118,7 +115,7 @@ impl Longest {
             }
             Value::Object(_) if is_document(value) => {
                 // To be taken as a whole, like a text as long as that.
-                let bytes = size(value);
+                let bytes = json_len(value);
                 if self.text.as_ref().is_none_or(|(most, ..)| bytes > *most) {
                     self.text = Some((bytes.max(401), at.to_owned(), place.to_owned()));
                 }
@@ -147,7 +144,7 @@ mod tests {
         let mut value = json!({"summary": "short", "description": "x".repeat(5_000), "comments": [{"body": "y".repeat(300)}]});
         let mut cuts = Cuts::default();
         fit(&mut value, "", 1_000, &mut cuts);
-        assert!(size(&value) <= 1_000);
+        assert!(json_len(&value) <= 1_000);
         assert_eq!(value["summary"], "short");
         assert_eq!(value["comments"][0]["body"].as_str().map(str::len), Some(300));
         let lines = cuts.lines();
@@ -164,7 +161,7 @@ mod tests {
         let mut cuts = Cuts::default();
         fit(&mut value, "", 120, &mut cuts);
         assert_eq!(value["description"], Value::Null);
-        assert!(size(&value) <= 120, "{value}");
+        assert!(json_len(&value) <= 120, "{value}");
         assert_eq!(cuts.lines().len(), 2, "{cuts:?}");
     }
 
@@ -187,10 +184,10 @@ mod tests {
             let before = value.clone();
             let mut cuts = Cuts::default();
             fit(&mut value, "it", budget, &mut cuts);
-            if size(&before) <= budget {
+            if json_len(&before) <= budget {
                 prop_assert_eq!(value, before);
                 prop_assert!(cuts.lines().is_empty());
-            } else if size(&value) > budget {
+            } else if json_len(&value) > budget {
                 // Nothing that may be cut is left.
                 let mut longest = Longest::default();
                 longest.look(&value, "it");

@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 
 use application::ports::RowSet;
+use application::text::{is_plain, json_array_len};
 use chrono::{DateTime, Datelike, NaiveDate, SecondsFormat, Timelike, Utc};
 use domain::template::{Column, ColumnType, KeyType, KeyValue, Page};
 use serde_json::{Number, Value};
@@ -117,7 +118,7 @@ impl<'a> RowReader<'a> {
                 Some(Raw(value)) => read(value).map_err(PipelineError::Unreadable)?,
             });
         }
-        let bytes = usize::from(!self.rows.is_empty()) + array_len(&values);
+        let bytes = usize::from(!self.rows.is_empty()) + json_array_len(&values);
         if bytes > left {
             return self.enough(&row);
         }
@@ -135,7 +136,7 @@ impl<'a> RowReader<'a> {
         if let Some(pages) = &mut self.pages {
             // Never all of them: each that goes has a comma before it.
             let gone = self.rows.drain(pages.ends_before(row)?..);
-            self.bytes -= gone.map(|values| 1 + array_len(&values)).sum::<usize>();
+            self.bytes -= gone.map(|values| 1 + json_array_len(&values)).sum::<usize>();
         }
         Ok(false)
     }
@@ -283,38 +284,14 @@ fn timestamp(at: DateTime<Utc>) -> String {
 /// Without control characters, which change what a terminal or an assistant takes the text for.
 fn clean(text: &str) -> String {
     let unwanted = |c: char| c.is_control() && c != '\n' && c != '\t';
-    if text.bytes().all(|b| matches!(b, b' '..=b'~' | b'\n' | b'\t')) {
+    if is_plain(text) {
         return text.to_owned();
     }
     text.chars().filter(|&c| !unwanted(c)).collect()
 }
 
-/// How long the value is as JSON.
-fn encoded_len(value: &Value) -> usize {
-    match value {
-        Value::Null | Value::Bool(true) => 4,
-        Value::Bool(false) => 5,
-        Value::Number(number) => match number.as_i64() {
-            Some(n) => n.unsigned_abs().max(1).ilog10() as usize + 1 + usize::from(n < 0),
-            None => number.to_string().len(),
-        },
-        Value::String(text) => {
-            2 + text.len() + text.bytes().filter(|b| matches!(b, b'"' | b'\\' | b'\n' | b'\t')).count()
-        }
-        Value::Array(values) => array_len(values),
-        // No column has one.
-        Value::Object(_) => 0,
-    }
-}
-
-/// How long the values are as a JSON array: brackets, commas and what stands between them.
-fn array_len(values: &[Value]) -> usize {
-    2 + values.len().saturating_sub(1) + values.iter().map(encoded_len).sum::<usize>()
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::collection::vec;
     use proptest::prelude::*;
 
     use super::*;
@@ -340,29 +317,5 @@ mod tests {
     fn control_characters_are_taken_out_but_not_line_ends_and_tabs() {
         assert_eq!(clean("a\u{1b}[31m\r\n\tb\u{85}é\u{7f}"), "a[31m\n\tbé");
         assert_eq!(clean("plain"), "plain");
-    }
-
-    proptest! {
-        #[test]
-        fn the_counted_length_is_that_of_what_is_sent(
-            texts in vec(any::<String>(), 0..4),
-            wholes in vec(any::<i64>(), 0..4),
-            numbers in vec(any::<f64>(), 0..4),
-            yes in any::<bool>(),
-        ) {
-            let list: Value = texts.iter().map(|text| clean(text)).collect();
-            let mut row = vec![Value::Null, yes.into(), list];
-            row.extend(texts.iter().map(|text| Value::String(clean(text))));
-            row.extend(wholes.into_iter().map(Value::from));
-            row.extend(numbers.into_iter().map(Value::from));
-            prop_assert_eq!(array_len(&row), serde_json::to_string(&row).unwrap().len());
-        }
-    }
-
-    #[test]
-    fn the_ends_of_whole_numbers_are_counted_as_they_are_written() {
-        for n in [0, 9, 10, -1, -10, i64::MAX, i64::MIN] {
-            assert_eq!(encoded_len(&n.into()), n.to_string().len());
-        }
     }
 }

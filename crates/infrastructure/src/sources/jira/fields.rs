@@ -3,6 +3,7 @@
 //! Jira tells names and types beside a page, not in the issue. What an issue needs of them is noted in the kept object,
 //! under a name that is ours, so that it can be mapped anew without asking Jira.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use domain::{FieldRole, Mappings};
@@ -129,10 +130,11 @@ fn custom_ids<'i>(issue: &'i Issue<'_>) -> impl Iterator<Item = &'i str> {
     issue
         .fields
         .iter()
-        .filter(|(id, value)| {
+        .map(|(id, value)| (id.borrow(), value))
+        .filter(|(id, value): &(&str, _)| {
             id.starts_with("customfield_") && !matches!(value.get(), "null" | "[]" | "\"\"")
         })
-        .map(|(id, _)| id.as_str())
+        .map(|(id, _)| id)
 }
 
 impl Noted {

@@ -1,8 +1,10 @@
 //! Jira's objects as far as they are read. What is optional anywhere is optional here.
 
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -17,11 +19,21 @@ pub(super) struct Issue<'a> {
     #[serde(rename = "self")]
     pub(super) self_url: Option<String>,
     #[serde(borrow, default)]
-    pub(super) fields: BTreeMap<String, &'a RawValue>,
+    pub(super) fields: BTreeMap<FieldId<'a>, &'a RawValue>,
     #[serde(borrow)]
     pub(super) changelog: Option<&'a RawValue>,
     /// What was noted beside the object when it was received.
     pub(super) patchbay: Option<Noted>,
+}
+
+/// The id of a field, as it stands in what was received.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub(super) struct FieldId<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Borrow<str> for FieldId<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
 }
 
 impl<'a> Issue<'a> {
@@ -58,20 +70,55 @@ pub(super) struct Named {
     pub(super) hierarchy_level: Option<i32>,
 }
 
-/// Ids are text in most places and numbers in some.
+/// Ids are text in most places and numbers in some; what is neither is none.
 pub(super) fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Id {
-        Text(String),
-        Number(i64),
-        Other(serde::de::IgnoredAny),
+    struct Id;
+
+    impl<'de> Visitor<'de> for Id {
+        type Value = Option<String>;
+
+        fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+            out.write_str("an id")
+        }
+
+        fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+            Ok(Some(text.to_owned()))
+        }
+
+        fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+            Ok(Some(text))
+        }
+
+        fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+            Ok(Some(number.to_string()))
+        }
+
+        fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+            Ok(Some(number.to_string()))
+        }
+
+        fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, values: A) -> Result<Self::Value, A::Error> {
+            IgnoredAny.visit_seq(values).map(|_| None)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, values: A) -> Result<Self::Value, A::Error> {
+            IgnoredAny.visit_map(values).map(|_| None)
+        }
     }
-    Ok(match Option::<Id>::deserialize(deserializer)? {
-        Some(Id::Text(text)) => Some(text),
-        Some(Id::Number(number)) => Some(number.to_string()),
-        Some(Id::Other(_)) | None => None,
-    })
+
+    deserializer.deserialize_any(Id)
 }
 
 /// A person: Cloud knows them by account id, Data Center by key.

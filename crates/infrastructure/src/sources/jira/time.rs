@@ -1,7 +1,9 @@
 //! Jira's ways to write a time.
 
+use std::fmt;
+
 use chrono::{DateTime, NaiveDate, Utc};
-use serde::de::Error;
+use serde::de::{Error, Visitor};
 use serde::{Deserialize, Deserializer};
 
 /// Numbers below this are seconds since 1970, above it milliseconds: as seconds it is the year 5138, as milliseconds 1973.
@@ -10,9 +12,20 @@ const SECONDS_END: i64 = 100_000_000_000;
 /// A time as Jira writes it: `2026-11-21T09:15:03.123+0000`, whose offset has no colon; with colon or `Z` as RFC 3339.
 pub(super) fn jira_time(text: &str) -> Result<DateTime<Utc>, chrono::ParseError> {
     let text = text.trim();
-    DateTime::parse_from_rfc3339(text)
-        .or_else(|_| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z"))
-        .map(|time| time.to_utc())
+    let offset = text.len().checked_sub("+0000".len()).and_then(|at| text.split_at_checked(at));
+    let time = match offset {
+        // With the colon that is missing it is RFC 3339, which is read much quicker than by a pattern.
+        Some((time, offset)) if is_bare_offset(offset) => {
+            let (hours, minutes) = offset.split_at("+00".len());
+            DateTime::parse_from_rfc3339(&format!("{time}{hours}:{minutes}"))
+        }
+        _ => DateTime::parse_from_rfc3339(text),
+    };
+    time.map(|time| time.to_utc())
+}
+
+fn is_bare_offset(text: &str) -> bool {
+    text.starts_with(['+', '-']) && text[1..].bytes().all(|b| b.is_ascii_digit())
 }
 
 /// A number of seconds or milliseconds: Jira's documentation of the changelog says ISO, its example shows seconds.
@@ -35,20 +48,30 @@ pub(super) struct Time(pub(super) DateTime<Utc>);
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Form {
-            Number(i64),
-            Text(String),
+        struct Form;
+
+        impl Visitor<'_> for Form {
+            type Value = Time;
+
+            fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str("a time as text, or as seconds or milliseconds")
+            }
+
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Time, E> {
+                from_number(number).map(Time).ok_or_else(|| E::custom(format!("{number} is not a time")))
+            }
+
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Time, E> {
+                self.visit_i64(i64::try_from(number).unwrap_or(i64::MAX))
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> Result<Time, E> {
+                let told = |error| E::custom(format!("`{text}` is not a time ({error})"));
+                jira_time(text).map(Time).map_err(told)
+            }
         }
-        match Form::deserialize(deserializer)? {
-            Form::Number(number) => from_number(number)
-                .map(Self)
-                .ok_or_else(|| D::Error::custom(format!("{number} is not a time"))),
-            Form::Text(text) => jira_time(&text)
-                .map(Self)
-                .map_err(|error| D::Error::custom(format!("`{text}` is not a time ({error})"))),
-        }
+
+        deserializer.deserialize_any(Form)
     }
 }
 

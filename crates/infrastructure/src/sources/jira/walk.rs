@@ -101,13 +101,12 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// A page of a search, in either dialect.
+/// A page of a search, in either dialect; its issues each as they came, or read at once.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Found<'a> {
+pub(super) struct FoundOf<I> {
     /// Never absent: an answer without it is another server's, and would look like the end.
-    #[serde(borrow)]
-    pub(super) issues: Vec<&'a RawValue>,
+    pub(super) issues: Vec<I>,
     #[serde(default)]
     pub(super) names: BTreeMap<String, String>,
     #[serde(default)]
@@ -126,8 +125,14 @@ pub(super) struct Found<'a> {
     pub(super) max_results: Option<u64>,
 }
 
-impl<'a> Found<'a> {
-    pub(super) fn read(text: &'a str, what: &str) -> Result<Self, SourceError> {
+/// A page of issues that are read one by one, so that what is wrong with one is not wrong with all.
+pub(super) type Found<'a> = FoundOf<&'a RawValue>;
+
+impl<I> FoundOf<I> {
+    pub(super) fn read<'a>(text: &'a str, what: &str) -> Result<Self, SourceError>
+    where
+        I: Deserialize<'a>,
+    {
         serde_json::from_str(text)
             .map_err(|error| malformed(format!("Jira's answer for {what} is not a page of issues ({error})")))
     }

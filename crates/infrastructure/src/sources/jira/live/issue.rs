@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::super::api::{Api, segment};
 use super::super::fields::{Fields, Schema, plain};
 use super::super::malformed;
-use super::super::model::{Attachment, Issue, Named, Part, User};
+use super::super::model::{Attachment, Issue, Part, User};
 use super::super::text::{is_document, markdown};
 use super::super::time::Time;
 use super::activity::{self, History};
@@ -56,7 +56,21 @@ struct Step {
     id: String,
     #[serde(default)]
     name: String,
-    to: Option<Named>,
+    to: Option<Shown>,
+}
+
+/// Of a status, type, priority or resolution, as much as is shown.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    name: Option<String>,
+    /// Of a status.
+    status_category: Option<ShownCategory>,
+}
+
+#[derive(Deserialize)]
+struct ShownCategory {
+    key: Option<String>,
 }
 
 /// Another issue, as an issue shows it.
@@ -70,7 +84,7 @@ struct Other {
 #[derive(Default, Deserialize)]
 struct OtherFields {
     summary: Option<String>,
-    status: Option<Named>,
+    status: Option<Shown>,
 }
 
 #[derive(Deserialize)]
@@ -168,8 +182,8 @@ pub(super) fn parse<'a, T: Deserialize<'a>>(text: &'a str, key: &str) -> Result<
         .map_err(|error| malformed(format!("Jira's answer for {key} is no issue ({error})")))
 }
 
-fn name_of(named: Option<Named>) -> Option<String> {
-    named.and_then(|named| named.name)
+fn name_of(shown: Option<Shown>) -> Option<String> {
+    shown.and_then(|shown| shown.name)
 }
 
 pub(super) fn person(user: Option<User>) -> Option<String> {
@@ -179,13 +193,13 @@ pub(super) fn person(user: Option<User>) -> Option<String> {
 
 /// What a list of issues shows.
 pub(super) fn core(issue: &Issue<'_>) -> LiveIssue {
-    let status = issue.get::<Named>("status");
-    let category = status.as_ref().and_then(|status| status.status_category.as_ref());
+    let mut status = issue.get::<Shown>("status");
+    let category = status.as_mut().and_then(|status| status.status_category.take());
     LiveIssue {
         key: issue.key.clone(),
         summary: issue.get("summary"),
         issue_type: name_of(issue.get("issuetype")),
-        status_category: category.and_then(|category| category.key.clone()),
+        status_category: category.and_then(|category| category.key),
         status: name_of(status),
         assignee: person(issue.get("assignee")),
         priority: name_of(issue.get("priority")),

@@ -3,14 +3,13 @@
 use application::ports::{LiveIssue, LiveIssues, LiveSearch, LiveView, SourceError};
 use domain::Cursor;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::super::api::{Answer, Api};
 use super::super::malformed;
 use super::super::model::Issue;
 use super::super::text::markdown;
-use super::super::walk::Found;
+use super::super::walk::FoundOf;
 use super::fields::{self, Asked};
 use super::issue::core;
 use super::jql::Query;
@@ -72,7 +71,7 @@ pub(super) async fn search(
     let asked = fields::resolve(api, ask.fields).await?;
     let answer = send(api, &jql, ask, &asked, &position).await.map_err(blame_jql)?;
     let text = answer.text();
-    let mut found = Found::read(&text, WHAT)?;
+    let mut found: FoundOf<Issue<'_>> = FoundOf::read(&text, WHAT)?;
     let next = next(api, &found, &position)?;
     let total = match (found.total, &next, ask.from) {
         (Some(total), ..) => i64::try_from(total).ok(),
@@ -81,8 +80,8 @@ pub(super) async fn search(
     };
     let of_page = (ask.view == LiveView::Full).then(|| found.fields());
     let mut issues = Vec::with_capacity(found.issues.len());
-    for raw in &found.issues {
-        let read = read(raw, ask, &asked, of_page.as_ref())?;
+    for issue in &found.issues {
+        let read = read(issue, ask, &asked, of_page.as_ref());
         // The query says it already; whatever became of that, nothing from outside leaves here.
         if ask.within.allows_issue(&read.key) {
             issues.push(read);
@@ -130,7 +129,11 @@ fn blame_jql(error: SourceError) -> SourceError {
     error
 }
 
-fn next(api: &Api<'_>, found: &Found<'_>, position: &Position) -> Result<Option<Cursor>, SourceError> {
+fn next(
+    api: &Api<'_>,
+    found: &FoundOf<Issue<'_>>,
+    position: &Position,
+) -> Result<Option<Cursor>, SourceError> {
     let next = if api.is_cloud() {
         let token = found.next_page_token.clone().filter(|token| !token.is_empty());
         match (token, found.is_last) {
@@ -155,25 +158,23 @@ fn next(api: &Api<'_>, found: &Found<'_>, position: &Position) -> Result<Option<
 }
 
 fn read(
-    raw: &RawValue,
+    issue: &Issue<'_>,
     ask: &LiveSearch<'_>,
     asked: &[Asked],
     of_page: Option<&super::super::fields::Fields>,
-) -> Result<LiveIssue, SourceError> {
-    let issue: Issue<'_> = serde_json::from_str(raw.get())
-        .map_err(|error| malformed(format!("Jira's search gave something that is no issue ({error})")))?;
+) -> LiveIssue {
     let mut told = match ask.view {
         LiveView::Key => LiveIssue { key: issue.key.clone(), ..LiveIssue::default() },
-        LiveView::Summary | LiveView::Full => core(&issue),
+        LiveView::Summary | LiveView::Full => core(issue),
     };
     if let Some(of_page) = of_page {
         if let Some(text) = markdown(issue.raw("description")) {
             told.more.insert("description".into(), text.into());
         }
-        if let Value::Object(values) = fields::shown(of_page.noted(&issue).values(&issue), ask.within) {
+        if let Value::Object(values) = fields::shown(of_page.noted(issue).values(issue), ask.within) {
             told.fields.extend(values);
         }
     }
-    told.fields.extend(fields::values(&issue, asked, ask.within));
-    Ok(told)
+    told.fields.extend(fields::values(issue, asked, ask.within));
+    told
 }
