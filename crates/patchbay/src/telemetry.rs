@@ -45,11 +45,12 @@ impl Telemetry {
             if quiet { "warn,rmcp::service=off,sqlx::postgres::notice=off" } else { DEFAULT_FILTER };
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(fallback));
         let plain = quiet && std::io::stderr().is_terminal();
-        let log = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
         let log = if plain {
-            log.compact().boxed()
+            tracing_subscriber::fmt::layer().with_writer(std::io::stderr).compact().boxed()
         } else {
-            log.json().flatten_event(true).with_current_span(false).boxed()
+            // Not that of tracing-subscriber, which reads what spans have as JSON again with each line and each new field.
+            let log = json_subscriber::fmt::layer().with_writer(std::io::stderr);
+            log.flatten_event(true).with_current_span(false).boxed()
         };
         let traces = match std::env::var_os("OTEL_EXPORTER_OTLP_ENDPOINT") {
             Some(_) => {
